@@ -1,0 +1,225 @@
+//! The requests in flight of one workload, and which of them an outbound call belongs to.
+//!
+//! In: inbound requests as they begin and end; contexts and correlation ids that outbound calls carry.
+//! Out: the one request in flight that carried context or an exact id points to, or none.
+//! Left out on purpose: time, order and likelihood. Of two candidates neither is taken.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use propagation::{CorrelationId, SpanContext, TraceId};
+
+/// Requests in flight that are remembered: at about 400 bytes each, 26 MB. Beyond it requests pass and are not candidates.
+const MAX_IN_FLIGHT: usize = 65_536;
+
+/// An inbound request in flight.
+#[derive(Debug)]
+pub(crate) struct Live {
+    /// The agent's span of it, or the caller's where the trace is not recorded.
+    pub(crate) context: SpanContext,
+    /// Its correlation id.
+    pub(crate) correlation: CorrelationId,
+}
+
+/// What a correlation id says about an outbound call.
+#[derive(Debug)]
+pub(crate) enum Match {
+    /// Exactly one request in flight has it.
+    One(Arc<Live>),
+    /// Several have it: a caller's retries, or a fan-in.
+    Several,
+    /// None has it.
+    None,
+}
+
+/// The requests in flight of one workload.
+#[derive(Debug)]
+pub(crate) struct LiveRequests {
+    tables: Mutex<Tables>,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    entered: u64,
+    count: usize,
+    by_trace: HashMap<TraceId, HashMap<u64, Arc<Live>>>,
+    by_id: HashMap<CorrelationId, HashMap<u64, Arc<Live>>>,
+}
+
+/// Keeps a request among those in flight until dropped.
+#[derive(Debug)]
+pub(crate) struct LiveGuard {
+    requests: Arc<LiveRequests>,
+    live: Arc<Live>,
+    key: u64,
+}
+
+impl Default for LiveRequests {
+    fn default() -> Self {
+        Self {
+            tables: Mutex::default(),
+            limit: MAX_IN_FLIGHT,
+        }
+    }
+}
+
+impl LiveRequests {
+    /// Remembers a request until the guard is dropped; `None` if too many are in flight already.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        context: SpanContext,
+        correlation: CorrelationId,
+    ) -> Option<LiveGuard> {
+        let mut tables = self.lock();
+        if tables.count >= self.limit {
+            return None;
+        }
+        tables.count += 1;
+        tables.entered += 1;
+        let key = tables.entered;
+        let live = Arc::new(Live { context, correlation });
+        tables
+            .by_trace
+            .entry(live.context.trace_id)
+            .or_default()
+            .insert(key, live.clone());
+        tables
+            .by_id
+            .entry(live.correlation.clone())
+            .or_default()
+            .insert(key, live.clone());
+        drop(tables);
+        Some(LiveGuard {
+            requests: self.clone(),
+            live,
+            key,
+        })
+    }
+
+    /// The correlation id of the request in flight that `carried` continues: the one whose span it names, else what all
+    /// requests in flight of its trace agree on.
+    pub(crate) fn correlation_of(&self, carried: &SpanContext) -> Option<CorrelationId> {
+        let tables = self.lock();
+        let mut of_trace = tables.by_trace.get(&carried.trace_id)?.values();
+        if let Some(parent) = of_trace
+            .clone()
+            .find(|live| live.context.span_id == carried.span_id)
+        {
+            return Some(parent.correlation.clone());
+        }
+        let first = of_trace.next()?;
+        of_trace
+            .all(|live| live.correlation == first.correlation)
+            .then(|| first.correlation.clone())
+    }
+
+    /// The request in flight that has this correlation id.
+    pub(crate) fn by_id(&self, id: &CorrelationId) -> Match {
+        let tables = self.lock();
+        let Some(group) = tables.by_id.get(id) else {
+            return Match::None;
+        };
+        let mut candidates = group.values();
+        match (candidates.next(), candidates.next()) {
+            (Some(live), None) => Match::One(live.clone()),
+            (Some(_), Some(_)) => Match::Several,
+            (None, _) => Match::None,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for LiveGuard {
+    fn drop(&mut self) {
+        let mut tables = self.requests.lock();
+        tables.count = tables.count.saturating_sub(1);
+        forget(&mut tables.by_trace, &self.live.context.trace_id, self.key);
+        forget(&mut tables.by_id, &self.live.correlation, self.key);
+    }
+}
+
+fn forget<K: Eq + Hash>(groups: &mut HashMap<K, HashMap<u64, Arc<Live>>>, name: &K, key: u64) {
+    if let Some(group) = groups.get_mut(name) {
+        group.remove(&key);
+        if group.is_empty() {
+            groups.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use propagation::SpanId;
+
+    fn context(trace: u8, span: u8) -> SpanContext {
+        let mut ids = (|| [trace; 16], || [span; 8]);
+        SpanContext::start(&mut ids, true)
+    }
+
+    fn id(text: &str) -> CorrelationId {
+        CorrelationId::parse(text.as_bytes()).expect("a correlation id")
+    }
+
+    fn parent(found: &Match) -> Option<SpanId> {
+        match found {
+            Match::One(live) => Some(live.context.span_id),
+            Match::Several | Match::None => None,
+        }
+    }
+
+    #[test]
+    fn an_id_points_to_a_request_only_while_exactly_one_in_flight_has_it() {
+        let requests = Arc::new(LiveRequests::default());
+        let first = requests.enter(context(1, 1), id("order-7"));
+        let expected = context(1, 1).span_id;
+        assert_eq!(parent(&requests.by_id(&id("order-7"))), Some(expected));
+        let retry = requests.enter(context(2, 2), id("order-7"));
+        assert!(matches!(requests.by_id(&id("order-7")), Match::Several));
+        drop(retry);
+        assert_eq!(parent(&requests.by_id(&id("order-7"))), Some(expected));
+        drop(first);
+        assert!(matches!(requests.by_id(&id("order-7")), Match::None));
+        assert!(
+            requests.lock().by_trace.is_empty(),
+            "nothing is kept of requests that ended"
+        );
+    }
+
+    #[test]
+    fn a_carried_context_finds_the_correlation_id_by_span_then_by_what_its_trace_agrees_on() {
+        let requests = Arc::new(LiveRequests::default());
+        let _one = requests.enter(context(1, 1), id("a"));
+        assert_eq!(
+            requests.correlation_of(&context(1, 9)),
+            Some(id("a")),
+            "an SDK's span within it"
+        );
+        let _two = requests.enter(context(1, 2), id("b"));
+        assert_eq!(requests.correlation_of(&context(1, 2)), Some(id("b")));
+        assert_eq!(
+            requests.correlation_of(&context(1, 9)),
+            None,
+            "two requests of one trace disagree"
+        );
+        assert_eq!(requests.correlation_of(&context(3, 1)), None);
+    }
+
+    #[test]
+    fn at_the_bound_a_request_is_not_remembered_and_its_end_makes_room() {
+        let requests = Arc::new(LiveRequests {
+            limit: 1,
+            ..LiveRequests::default()
+        });
+        let first = requests.enter(context(1, 1), id("a"));
+        assert!(first.is_some());
+        assert!(requests.enter(context(2, 2), id("b")).is_none());
+        drop(first);
+        assert!(requests.enter(context(2, 2), id("b")).is_some());
+    }
+}

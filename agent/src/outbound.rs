@@ -1,0 +1,203 @@
+//! The forward proxy for a service's own calls.
+//!
+//! In: requests with an absolute `http://` target, and `CONNECT`. Out: the same requests at their target, with context and
+//! correlation id where evidence finds them, and one CLIENT span for each; tunnels for what is encrypted.
+//! Left out on purpose: guesses by time, answers to `Proxy-Authorization`, and spans of what passes in tunnels.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::HOST;
+use http::uri::{Authority, Scheme};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::HttpInfo;
+use otlp::Kind;
+use tokio::sync::watch;
+
+use crate::BoxError;
+use crate::connect::{self, Connector, PooledClient};
+use crate::exchange::{Exchange, Failure, Opening, ProxyBody};
+use crate::expect::{self, RequestBody};
+use crate::forward::{self, Pending};
+use crate::hop;
+use crate::semconv;
+use crate::serve::Handler;
+use crate::telemetry::{Direction, Method as Evidence, NotCarried, Outcome};
+use crate::trace::{self, Found, RandomIds};
+use crate::tunnel;
+use crate::workload::Workload;
+
+/// One workload's way to the rest of the world.
+pub(crate) struct Outbound {
+    workload: Arc<Workload>,
+    connector: Connector,
+    http1: PooledClient,
+    http2: PooledClient,
+    stop: watch::Receiver<bool>,
+}
+
+const NOT_FOR_A_PROXY: &str = "tracemap-agent: this address is a forward proxy: ask it for an absolute `http://` target or for `CONNECT`\n";
+
+impl Outbound {
+    pub(crate) fn new(workload: Arc<Workload>, connector: Connector, stop: watch::Receiver<bool>) -> Self {
+        let (http1, http2) = (connector.clone().pooled(false), connector.clone().pooled(true));
+        Self {
+            workload,
+            connector,
+            http1,
+            http2,
+            stop,
+        }
+    }
+
+    fn open(&self, request: Request<Incoming>) -> (Request<RequestBody>, Pending) {
+        let (mut head, body) = request.into_parts();
+        let shared = &self.workload.shared;
+        let extracted = shared.extract(Direction::Outbound, &head.headers);
+        let found = trace::join_outbound(&extracted, &self.workload.live, &mut RandomIds);
+        shared.metrics.correlation(found.method);
+        if found.ambiguous {
+            shared.metrics.not_carried(NotCarried::CorrelationAmbiguous);
+        }
+        let opening = || opening(&head, &found, shared.correlation_attribute(&found.correlation));
+        let resource = &self.workload.resource;
+        let exchange = Exchange::begin(
+            shared.clone(),
+            Direction::Outbound,
+            resource,
+            &found.joined,
+            opening,
+        );
+        let upgrade = hop::strip(&mut head.headers);
+        shared.inject(&mut head.headers, &found.joined, &found.correlation, &extracted);
+        let version = head.version;
+        let asks_upgrade = upgrade.is_some() && version != Version::HTTP_2;
+        if version != Version::HTTP_2 {
+            head.version = Version::HTTP_11;
+            hop::restore_http1(&mut head.headers, upgrade);
+        }
+        // The target's authority is the host, whatever `Host` says (RFC 9112, section 3.2.2).
+        head.headers.remove(HOST);
+        head.uri = without_credentials(head.uri);
+        let mut request = Request::from_parts(head, body);
+        let upgrade = asks_upgrade.then(|| hyper::upgrade::on(&mut request));
+        let (request, expectation) = expect::hold_back(request);
+        (
+            request,
+            Pending {
+                exchange,
+                expectation,
+                upgrade,
+                version,
+                stop: self.stop.clone(),
+            },
+        )
+    }
+
+    async fn forward(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+        let (request, mut pending) = self.open(request);
+        let client = if request.version() == Version::HTTP_2 {
+            &self.http2
+        } else {
+            &self.http1
+        };
+        let result = client.request(request).await.map_err(BoxError::from);
+        let peer = result
+            .as_ref()
+            .ok()
+            .and_then(|response| response.extensions().get::<HttpInfo>());
+        if let Some(peer) = peer.map(HttpInfo::remote_addr) {
+            pending.exchange.add(|out| semconv::network_peer(out, peer));
+        }
+        pending.answer(result)
+    }
+
+    async fn tunnel(&self, mut request: Request<Incoming>) -> Response<ProxyBody> {
+        let Some(target) = request.uri().authority().filter(|target| target.port().is_some()) else {
+            return self.refuse();
+        };
+        let uri = Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(target.clone())
+            .path_and_query("/")
+            .build();
+        let Ok(uri) = uri else { return self.refuse() };
+        match self.connector.clone().connect(uri).await {
+            Ok(far) => {
+                self.count(Outcome::Tunnel);
+                let caller = hyper::upgrade::on(&mut request);
+                tokio::spawn(tunnel::connect(caller, far.into_inner(), self.stop.clone()));
+                Response::new(ProxyBody::text(""))
+            }
+            Err(error) => {
+                let failure = connect::failure(error.as_ref());
+                self.count(if failure == Failure::Loop {
+                    Outcome::Loop
+                } else {
+                    Outcome::Unreachable
+                });
+                let reason = forward::chain(error.as_ref());
+                forward::text(
+                    forward::status_of(failure),
+                    &format!("tracemap-agent: no tunnel: {reason}\n"),
+                )
+            }
+        }
+    }
+
+    fn refuse(&self) -> Response<ProxyBody> {
+        self.count(Outcome::Refused);
+        forward::text(StatusCode::BAD_REQUEST, NOT_FOR_A_PROXY)
+    }
+
+    fn count(&self, outcome: Outcome) {
+        self.workload.shared.metrics.request(Direction::Outbound, outcome);
+    }
+}
+
+impl Handler for Outbound {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, _: SocketAddr) -> Response<ProxyBody> {
+        if request.method() == Method::CONNECT {
+            return self.tunnel(request).await;
+        }
+        let absolute = request.uri().scheme() == Some(&Scheme::HTTP) && request.uri().authority().is_some();
+        if absolute {
+            self.forward(request).await
+        } else {
+            self.refuse()
+        }
+    }
+}
+
+fn opening(head: &http::request::Parts, found: &Found, correlation: Option<String>) -> Opening {
+    let mut attributes = semconv::client(head);
+    semconv::push(
+        &mut attributes,
+        semconv::CORRELATION_METHOD,
+        found.method.as_str(),
+    );
+    if found.method != Evidence::None {
+        semconv::push(&mut attributes, semconv::CORRELATION_CONFIDENCE, 1.0);
+    }
+    if let Some(correlation) = correlation {
+        semconv::push(&mut attributes, semconv::CORRELATION_ID, correlation);
+    }
+    Opening {
+        kind: Kind::Client,
+        name: semconv::name(head, None),
+        attributes,
+        grpc: semconv::is_grpc(head),
+    }
+}
+
+/// `uri` without `user:password@`: that is for whoever made the request to send as `Authorization`.
+fn without_credentials(uri: Uri) -> Uri {
+    let bare = |authority: &Authority| Authority::try_from(authority.as_str().rsplit_once('@')?.1).ok();
+    let Some(bare) = uri.authority().and_then(bare) else {
+        return uri;
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.authority = Some(bare);
+    Uri::from_parts(parts).unwrap_or(uri)
+}

@@ -1,0 +1,95 @@
+//! What an alert says to people: summary, description, links.
+//!
+//! In: settings. Out: annotation templates that Prometheus fills in. Numbers stand here and never in labels, where
+//! each new value would be a new alert.
+//! Left out on purpose: a team's own runbook address. The rule file is the same for every topology; the generated
+//! runbook links to it.
+//! Source: Prometheus documentation, "Template reference"; Go `text/template`, for `urlquery`.
+
+use map::catalogue::{
+    RECORDED_EDGE_CHARGED, RECORDED_JUDGED, RECORDED_OWN_DEGRADED, RECORDED_OWN_EXPECTED, RECORDED_OWN_SHARE,
+    RECORDED_TOTAL_EXPECTED, RECORDED_TOTAL_SHARE,
+};
+
+use crate::prometheus::Pairs;
+use crate::settings::AlertSettings;
+
+/// For an alert with the label `culprit`: what is charged to it.
+pub(crate) fn of_culprit(alert: &str, summary: &str, settings: &AlertSettings) -> Pairs {
+    let charged = format!(
+        "printf `{RECORDED_EDGE_CHARGED}{{culprit=%q}} or {RECORDED_OWN_DEGRADED}{{kind=\"service\",id=%q}}` \
+         $labels.culprit $labels.culprit"
+    );
+    let shift = shift(RECORDED_OWN_EXPECTED, RECORDED_OWN_SHARE);
+    let description = format!(
+        "Own time over the last {}:{{{{ range query ({charged}) | sortByLabel \"id\" }}}}{{{{ $id := .Labels.id }}}}\n\
+         - {{{{ $id }}}}: {shift}{{{{ end }}}}",
+        settings.window.as_prometheus()
+    );
+    with_links(alert, summary, description, "culprit", settings)
+}
+
+/// For an alert about the service in the label `id`: how slow its callers see it.
+pub(crate) fn of_service(alert: &str, summary: &str, settings: &AlertSettings) -> Pairs {
+    let shift = shift(RECORDED_TOTAL_EXPECTED, RECORDED_TOTAL_SHARE);
+    let description = format!(
+        "Total time over the last {}:{{{{ $id := $labels.id }}}}\n- {{{{ $id }}}}: {shift}",
+        settings.window.as_prometheus()
+    );
+    with_links(alert, summary, description, "id", settings)
+}
+
+/// For the note about an entity without a baseline.
+pub(crate) fn of_unjudged(alert: &str, summary: &str, settings: &AlertSettings) -> Pairs {
+    let description =
+        "{{ printf \"%.0f\" $value }} requests in the last hour, and no operation of it has a baseline";
+    with_links(alert, summary, description.to_owned(), "id", settings)
+}
+
+/// `5% expected, 62% slow, of 600 requests`, for the entity in the template's variable `$id`.
+fn shift(expected: &str, share: &str) -> String {
+    let value = |series: &str, format: &str| {
+        format!(
+            "{{{{ with query (printf `{series}{{id=%q}}` $id) }}}}{{{{ . | first | value | {format} }}}}{{{{ end }}}}"
+        )
+    };
+    let (expected, share) = (
+        value(expected, "humanizePercentage"),
+        value(share, "humanizePercentage"),
+    );
+    let judged = value(RECORDED_JUDGED, "printf \"%.0f\"");
+    format!("{expected} of requests were expected to be slow, {share} of {judged} were")
+}
+
+fn with_links(
+    alert: &str,
+    summary: &str,
+    description: String,
+    label: &str,
+    settings: &AlertSettings,
+) -> Pairs {
+    let web = settings.web_url.trim_end_matches('/');
+    let runbooks = settings
+        .runbooks_url
+        .as_ref()
+        .map_or_else(|| format!("{web}/runbooks"), Clone::clone);
+    let entity = format!("{{{{ $labels.{label} | urlquery }}}}");
+    let mut pairs = Pairs::from([
+        ("summary", summary.to_owned()),
+        ("description", description),
+        (
+            "runbook_url",
+            format!("{}/{alert}.md", runbooks.trim_end_matches('/')),
+        ),
+        ("map_url", format!("{web}/?node={entity}")),
+    ]);
+    if let Some(grafana) = &settings.grafana_url {
+        // A search, because dashboards are addressed by a hash that no template can compute.
+        let url = format!(
+            "{}/dashboards?tag=tracemap&query={entity}",
+            grafana.trim_end_matches('/')
+        );
+        pairs.insert("dashboard_url", url);
+    }
+    pairs
+}

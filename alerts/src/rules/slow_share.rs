@@ -1,0 +1,32 @@
+//! Share of the judged requests that took longer than the learned edge of their operation.
+//!
+//! Kept a little away from 0 and 1, as [`map::evidence`] does, so that the logarithms of the evidence stay finite.
+//! Absent where nothing was judged in the window: 0/0 is not a number, and no traffic is no evidence.
+
+use super::{Measure, recording};
+use crate::prometheus::Recording;
+use crate::settings::AlertSettings;
+
+/// How far shares are kept from 0 and 1; the same as in [`map::evidence`], which a test compares.
+pub(super) const MARGIN: f64 = 1e-4;
+
+pub(super) fn rule(measure: &Measure, settings: &AlertSettings) -> Recording {
+    recording(
+        measure.share,
+        &of_judged(measure.slow, measure.selector, settings),
+    )
+}
+
+/// The clamped share that a counter has of the judged requests.
+pub(super) fn of_judged(counter: &str, selector: &str, settings: &AlertSettings) -> String {
+    let (window, judged) = (settings.window.as_prometheus(), map::catalogue::RECORDED_JUDGED);
+    let most = 1.0 - MARGIN;
+    format!(
+        "
+        clamp(
+          sum by (id, kind, client, server) (increase({counter}{selector}[{window}]))
+          / ({judged} > 0),
+          {MARGIN}, {most}
+        )"
+    )
+}

@@ -1,0 +1,53 @@
+//! The ticket: users wait, and nothing that tracemap sees explains it.
+//!
+//! It does not page, because there is nobody to name. It shows where the map has a gap.
+
+use map::catalogue::{OWNER_INFO, RECORDED_CULPRIT_SLOWS, RECORDED_TOTAL_DEGRADED};
+
+use super::{Story, alert, annotations, entry_points};
+use crate::prometheus::Alert;
+use crate::settings::AlertSettings;
+
+pub(crate) const NAME: &str = "LatencyUnexplained";
+
+pub(super) const STORY: Story = Story {
+    name: NAME,
+    meaning: "The entry point in the label `id` is slower than expected, and no node that it waits for is degraded by \
+        itself. `team` and `tier` are the entry point's.",
+    at_night: "It wakes nobody, because it cannot say whom. Users do wait: whoever is awake should look.",
+    first: &[
+        "Small delays at many nodes at once: none of them is degraded, their sum is.",
+        "`LatencyBaselineMissing`: a part that was never judged cannot be a culprit.",
+        "Calls that the map does not show, because neither side reports them: `tracemap check` lists such gaps.",
+        "The series `tracemap_collector_reach_left_out`: above 0, the way to the culprit may be missing.",
+    ],
+    silenced_by: "It ends when the entry point is as fast as before and `keep_firing_for` has passed, or when a culprit \
+        explains it.",
+};
+
+pub(super) fn rule(settings: &AlertSettings) -> Alert {
+    let entry_points = entry_points();
+    let slow = format!(
+        "sum by (id) (
+          {RECORDED_TOTAL_DEGRADED}
+          and on (id) {entry_points}
+          unless on (id) {RECORDED_CULPRIT_SLOWS}
+        )"
+    );
+    let expr = format!(
+        "
+        {slow}
+        * on (id) group_left (team, tier)
+        topk by (id) (1, max by (id, team, tier) ({OWNER_INFO}))
+        or on (id)
+        {slow}"
+    );
+    let mut ticket = alert(NAME, &expr, settings.unexplained_for, "ticket", "unexplained");
+    ticket.keep_firing_for = Some(settings.keep_firing_for.as_prometheus());
+    ticket.annotations = annotations::of_service(
+        NAME,
+        "{{ $labels.id }} is slow, and nothing it waits for explains it",
+        settings,
+    );
+    ticket
+}

@@ -1,0 +1,267 @@
+//! Settings of the generated alerts, as the operator writes them.
+//!
+//! In: the `alerts` part of the configuration. Out: [`AlertSettings`], and what is wrong with it.
+//! Left out on purpose: owners, tiers and runbooks of services; people state those in `services:`.
+
+use std::collections::BTreeMap;
+
+use config::{Finding, HumanDuration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// When an alert fires, how long it holds, and where it goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertSettings {
+    /// Over how much time requests are judged together. Default `5m`. A longer window sees rarer requests and smaller
+    /// shifts, fires later and ends later. At least four scrape intervals.
+    pub window: HumanDuration,
+    /// How often Prometheus evaluates the rules. Default `30s`. Shorter fires a little sooner and costs in proportion.
+    pub evaluation_interval: HumanDuration,
+    /// How long a degradation must last before it pages. Default `1m`; `0s` pages at the first evaluation.
+    pub page_for: HumanDuration,
+    /// How long a page or ticket keeps firing after its cause was last seen. Default `5m`. It joins the parts of a
+    /// fault that comes and goes; the resolved notice comes later by as much.
+    pub keep_firing_for: HumanDuration,
+    /// How long a degradation that no entry point feels must last before it becomes a ticket. Default `15m`.
+    pub ticket_for: HumanDuration,
+    /// How long an entry point must be slow without a culprit before that becomes a ticket. Default `10m`.
+    pub unexplained_for: HumanDuration,
+    /// How long a busy node or edge may stay unjudged before that is noted. Default `1h`, besides the hour of traffic
+    /// that makes it busy.
+    pub baseline_for: HumanDuration,
+    /// Evidence above which an entity is degraded, in nats. Default 20: three slow requests of three are 9 and too
+    /// little, eleven of eleven are 33 and enough. Requests of one user are not independent, so little below 20 is noise.
+    pub evidence_threshold: f64,
+    /// The least slow share that counts as degraded, between 0 and 1. Default 0.1. Much traffic gives evidence for
+    /// shifts that nobody feels; this keeps them quiet.
+    pub min_slow_share: f64,
+    /// How far the slow share of an entry point must exceed the expected share, as a difference of shares. Default
+    /// 0.03. Lower than `min_slow_share`, because an entry point serves many operations: when the rare one that uses
+    /// the culprit is slow, only its few per cent of the requests are.
+    pub entry_shift: f64,
+    /// How many faults the generated rule test plants at most. Default 40. Those that most services wait for come
+    /// first; the test file says which were left out. Each costs some 0.1 s of `promtool test rules`.
+    pub max_test_faults: usize,
+    /// The label that tells clusters apart, from `external_labels` of Prometheus. Default `cluster`. Alerts without
+    /// it are grouped together.
+    pub cluster_label: String,
+    /// Where the collector's page is reached by people. Default `http://127.0.0.1:7070`.
+    pub web_url: String,
+    /// Where Grafana is reached by people. Default: none, and alerts carry no `dashboard_url`.
+    pub grafana_url: Option<String>,
+    /// Under which address the directory `alerts/runbooks` is published. Default: `/runbooks` of `web_url`.
+    pub runbooks_url: Option<String>,
+    /// How Alertmanager groups and repeats notifications.
+    pub notify: NotifySettings,
+    /// Where notifications go.
+    pub receivers: ReceiverSettings,
+}
+
+/// How Alertmanager groups and repeats notifications. Source: Alertmanager documentation, "Route".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NotifySettings {
+    /// How long a new group waits for more alerts before it is sent. Default `10s`: the page and its symptoms come
+    /// from one evaluation, so there is little to wait for.
+    pub group_wait: HumanDuration,
+    /// How long until a changed group is sent again. Default `5m`.
+    pub group_interval: HumanDuration,
+    /// How long until an unchanged group is sent again. Default `4h`.
+    pub repeat_interval: HumanDuration,
+}
+
+/// Where notifications go: addresses that take Alertmanager's webhook format.
+///
+/// Addresses stand in the generated file as they are written here: an address that holds a token makes that file a
+/// secret. Let such an integration be reached through a relay of your own instead.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReceiverSettings {
+    /// Who is woken. Default: none; the receiver exists and a comment says what to fill in.
+    pub page: Option<String>,
+    /// Who reads tickets in working hours. Default: none.
+    pub ticket: Option<String>,
+    /// Who reads notes that ask for nothing. Default: none.
+    pub info: Option<String>,
+    /// Who is woken for a team's nodes, by team. Default: none; pages of a team without an address go to `page`.
+    pub teams: BTreeMap<String, String>,
+}
+
+impl Default for AlertSettings {
+    fn default() -> Self {
+        Self {
+            window: HumanDuration::from_secs(300),
+            evaluation_interval: HumanDuration::from_secs(30),
+            page_for: HumanDuration::from_secs(60),
+            keep_firing_for: HumanDuration::from_secs(300),
+            ticket_for: HumanDuration::from_secs(900),
+            unexplained_for: HumanDuration::from_secs(600),
+            baseline_for: HumanDuration::from_secs(3600),
+            evidence_threshold: map::evidence::DEFAULT_THRESHOLD_NATS,
+            min_slow_share: map::evidence::DEFAULT_MIN_SHARE,
+            entry_shift: 0.03,
+            max_test_faults: 40,
+            cluster_label: "cluster".to_owned(),
+            web_url: "http://127.0.0.1:7070".to_owned(),
+            grafana_url: None,
+            runbooks_url: None,
+            notify: NotifySettings::default(),
+            receivers: ReceiverSettings::default(),
+        }
+    }
+}
+
+impl Default for NotifySettings {
+    fn default() -> Self {
+        Self {
+            group_wait: HumanDuration::from_secs(10),
+            group_interval: HumanDuration::from_secs(300),
+            repeat_interval: HumanDuration::from_secs(4 * 3600),
+        }
+    }
+}
+
+impl AlertSettings {
+    /// Everything that the types allow and Prometheus or good sense do not. `path` is the key of these settings.
+    pub fn check(&self, path: &str) -> Vec<Finding> {
+        let mut found = Vec::new();
+        let mut say = |key: &str, message: String, hint: &str| {
+            found.push(Finding {
+                path: format!("{path}.{key}"),
+                message,
+                hint: Some(hint.to_owned()),
+            });
+        };
+        for (key, share) in [
+            ("min_slow_share", self.min_slow_share),
+            ("entry_shift", self.entry_shift),
+        ] {
+            if !(0.0..1.0).contains(&share) {
+                say(
+                    key,
+                    format!("`{key}` is {share}"),
+                    "write a share from 0 up to 1, such as 0.1",
+                );
+            }
+        }
+        if !self.evidence_threshold.is_finite() || self.evidence_threshold <= 0.0 {
+            let message = format!("`evidence_threshold` is {}", self.evidence_threshold);
+            say(
+                "evidence_threshold",
+                message,
+                "write a positive number of nats, such as 20",
+            );
+        }
+        if self.evaluation_interval.get().is_zero() {
+            let message = format!("`evaluation_interval` is {}", self.evaluation_interval);
+            say(
+                "evaluation_interval",
+                message,
+                "write a duration above 0, such as `30s`",
+            );
+        }
+        if self.window < HumanDuration(self.evaluation_interval.get().saturating_mul(2)) {
+            let message = format!(
+                "`window` is {} at an evaluation_interval of {}",
+                self.window, self.evaluation_interval
+            );
+            say(
+                "window",
+                message,
+                "write at least twice the evaluation interval, better ten times",
+            );
+        }
+        if !is_label_name(&self.cluster_label) {
+            let message = format!("`cluster_label` is `{}`", self.cluster_label);
+            say(
+                "cluster_label",
+                message,
+                "write a label name: letters, digits and `_`, no digit first",
+            );
+        }
+        for (key, url) in self.addresses() {
+            if !(url.starts_with("http://") || url.starts_with("https://")) {
+                say(
+                    &key,
+                    format!("`{key}` is `{url}`"),
+                    "write an address that begins with `http://` or `https://`",
+                );
+            }
+        }
+        found
+    }
+
+    fn addresses(&self) -> Vec<(String, &String)> {
+        let Self { receivers, .. } = self;
+        let single = [
+            ("web_url", Some(&self.web_url)),
+            ("grafana_url", self.grafana_url.as_ref()),
+            ("runbooks_url", self.runbooks_url.as_ref()),
+            ("receivers.page", receivers.page.as_ref()),
+            ("receivers.ticket", receivers.ticket.as_ref()),
+            ("receivers.info", receivers.info.as_ref()),
+        ];
+        let single = single
+            .into_iter()
+            .filter_map(|(key, url)| Some((key.to_owned(), url?)));
+        single
+            .chain(
+                receivers
+                    .teams
+                    .iter()
+                    .map(|(team, url)| (format!("receivers.teams.{team}"), url)),
+            )
+            .collect()
+    }
+}
+
+fn is_label_name(text: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.chars().all(word) && text.chars().next().is_some_and(|c| !c.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(yaml: &str, expected: &[&str]) {
+        let settings: AlertSettings = config::load("test.yaml", yaml, []).unwrap();
+        let found: Vec<String> = settings.check("alerts").into_iter().map(|f| f.path).collect();
+        assert_eq!(found, expected, "{yaml}");
+    }
+
+    #[test]
+    fn the_defaults_have_nothing_wrong() {
+        check("", &[]);
+        check(
+            "receivers: {page: 'http://pager', teams: {shop: 'https://shop'}}",
+            &[],
+        );
+    }
+
+    #[test]
+    fn every_problem_is_found_at_once_and_named_by_its_key() {
+        check(
+            "{window: 30s, entry_shift: 2, web_url: localhost}",
+            &["alerts.entry_shift", "alerts.window", "alerts.web_url"],
+        );
+        check(
+            "{evaluation_interval: 0, evidence_threshold: -1, cluster_label: 1a}",
+            &[
+                "alerts.evidence_threshold",
+                "alerts.evaluation_interval",
+                "alerts.cluster_label",
+            ],
+        );
+        check(
+            "receivers: {teams: {shop: ftp}}",
+            &["alerts.receivers.teams.shop"],
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        assert!(config::load::<AlertSettings>("test.yaml", "windw: 5m", []).is_err());
+    }
+}

@@ -1,0 +1,243 @@
+//! When an alert fires and when it stays silent: scenes that promtool evaluates with the generated rules.
+
+mod peers;
+
+use peers::scene::Scene;
+
+const BASIC_PAGES: &str = "LatencyDegraded culprit=basic team=rail tier=2";
+const GW_WAITS: &str = "LatencyDegradedByDependency id=gw culprit=basic team=rail tier=2";
+
+/// A chain whose last service is slow, as its users feel it.
+fn slow_chain() -> Scene {
+    Scene::of("user->gw gw->basic")
+        .own_slow("basic", (3.0, 40.0))
+        .total_slow("basic", (3.0, 40.0))
+        .total_slow("gw", (3.0, 40.0))
+}
+
+#[test]
+fn a_page_fires_a_minute_after_the_evidence_and_holds_five_minutes_beyond_it() {
+    slow_chain()
+        .fires("10m", &[])
+        .fires("11m", &[])
+        .fires("13m", &[BASIC_PAGES, GW_WAITS])
+        .fires("30m", &[BASIC_PAGES, GW_WAITS])
+        .fires("37m", &[BASIC_PAGES])
+        .fires("45m", &[])
+        .run();
+}
+
+#[test]
+fn two_collectors_that_say_the_same_of_the_map_are_one_page() {
+    slow_chain()
+        .collectors(2)
+        .fires("25m", &[BASIC_PAGES, GW_WAITS])
+        .run();
+}
+
+#[test]
+fn two_collectors_that_disagree_about_the_owner_still_page_once() {
+    // The owner that sorts first is taken: which one matters less than that somebody is woken.
+    slow_chain()
+        .series(
+            r#"tracemap_owner_info{id="basic",team="metro",tier="2",instance="new"}"#,
+            "1x100",
+        )
+        .series(
+            r#"tracemap_owner_info{id="gw",team="facade",tier="1",instance="new"}"#,
+            "1x100",
+        )
+        .count_pages("25m", 1)
+        .run();
+}
+
+#[test]
+fn a_culprit_without_an_owner_still_pages() {
+    slow_chain()
+        .without(r#"tracemap_owner_info{id="basic""#)
+        .fires(
+            "25m",
+            &[
+                "LatencyDegraded culprit=basic team=unowned",
+                "LatencyDegradedByDependency id=gw culprit=basic team=unowned",
+            ],
+        )
+        .run();
+}
+
+#[test]
+fn healthy_noise_around_the_expected_share_stays_silent_for_an_hour() {
+    let noise = "0+2x12 26+4x12 78+3x12 114+5x12 173+1x12 186+4x12 237+3x24";
+    Scene::of("user->gw gw->basic")
+        .series(r#"tracemap_judged_total{id="noisy",kind="service"}"#, "0+60x100")
+        .series(r#"tracemap_own_slow_total{id="noisy",kind="service"}"#, noise)
+        .series(
+            r#"tracemap_own_slow_expected_total{id="noisy",kind="service"}"#,
+            "0+3x100",
+        )
+        .fires("20m", &[])
+        .fires("49m", &[])
+        .run();
+}
+
+#[test]
+fn a_shift_to_operations_that_are_often_slow_is_no_degradation() {
+    let expected = "tracemap_own_slow_expected_total";
+    let total = "tracemap_total_slow_expected_total";
+    slow_chain()
+        .count(expected, "basic", (3.0, 40.0))
+        .count(total, "basic", (3.0, 40.0))
+        .count(total, "gw", (3.0, 40.0))
+        .fires("25m", &[])
+        .fires("30m", &[])
+        .run();
+}
+
+#[test]
+fn a_rare_operation_of_an_entry_point_is_enough_for_a_page() {
+    // 600 requests in 30 s, of which 30 are expected to be slow and 54 are: 9 %, below the share for own time.
+    Scene::of("user->gw gw->basic")
+        .judged("gw", (600.0, 600.0))
+        .own_slow("basic", (3.0, 40.0))
+        .total_slow("gw", (30.0, 54.0))
+        .fires("25m", &[BASIC_PAGES, GW_WAITS])
+        .run();
+}
+
+#[test]
+fn the_smaller_shift_counts_at_entry_points_only() {
+    Scene::of("user->gw gw->travel travel->basic")
+        .judged("travel", (600.0, 600.0))
+        .own_slow("basic", (3.0, 40.0))
+        .total_slow("travel", (30.0, 54.0))
+        .total_slow("gw", (3.0, 40.0))
+        .fires("25m", &[BASIC_PAGES, GW_WAITS])
+        .run();
+}
+
+#[test]
+fn a_culprit_that_no_entry_point_feels_becomes_a_ticket_after_a_quarter_of_an_hour() {
+    Scene::of("user->gw gw->basic")
+        .own_slow("basic", (3.0, 40.0))
+        .total_slow("basic", (3.0, 40.0))
+        .fires("24m", &[])
+        .fires(
+            "28m",
+            &["LatencyDegradedNoUserImpact culprit=basic team=rail tier=2"],
+        )
+        .fires("50m", &[])
+        .run();
+}
+
+#[test]
+fn two_slow_requests_at_an_entry_point_are_no_reason_to_page() {
+    Scene::of("user->gw gw->basic")
+        .judged("gw", (0.2, 0.2))
+        .own_slow("basic", (3.0, 40.0))
+        .total_slow("gw", (0.01, 0.2))
+        .fires(
+            "29m",
+            &["LatencyDegradedNoUserImpact culprit=basic team=rail tier=2"],
+        )
+        .run();
+}
+
+#[test]
+fn a_service_that_waits_for_a_culprit_without_a_page_is_no_symptom() {
+    Scene::of("user->gw gw->mid mid->basic")
+        .own_slow("basic", (3.0, 40.0))
+        .total_slow("mid", (3.0, 40.0))
+        .fires("20m", &[])
+        .fires(
+            "29m",
+            &["LatencyDegradedNoUserImpact culprit=basic team=rail tier=2"],
+        )
+        .run();
+}
+
+#[test]
+fn an_entry_point_that_does_not_wait_for_the_culprit_is_no_reason_to_page() {
+    Scene::of("user->gw gw->travel away->basic")
+        .own_slow("basic", (3.0, 40.0))
+        .total_slow("gw", (3.0, 40.0))
+        .fires(
+            "28m",
+            &[
+                "LatencyDegradedNoUserImpact culprit=basic team=rail tier=2",
+                "LatencyUnexplained id=gw team=front tier=1",
+            ],
+        )
+        .run();
+}
+
+#[test]
+fn a_slow_entry_point_without_a_culprit_becomes_a_ticket_of_its_team() {
+    Scene::of("user->gw gw->basic")
+        .total_slow("gw", (3.0, 40.0))
+        .fires("19m", &[])
+        .fires("25m", &["LatencyUnexplained id=gw team=front tier=1"])
+        .fires("50m", &[])
+        .run();
+}
+
+#[test]
+fn an_unexplained_entry_point_without_an_owner_is_a_ticket_all_the_same() {
+    Scene::of("user->gw gw->basic")
+        .without(r#"tracemap_owner_info{id="gw""#)
+        .total_slow("gw", (3.0, 40.0))
+        .fires("25m", &["LatencyUnexplained id=gw"])
+        .run();
+}
+
+#[test]
+fn busy_parts_that_were_never_judged_are_noted_and_edges_from_users_are_not() {
+    let requests = "0+100x300";
+    Scene::of("user->gw gw->basic")
+        .series(
+            r#"tracemap_node_info{id="gw",kind="service",instance="late"}"#,
+            "1x300",
+        )
+        .series(r#"tracemap_requests_total{id="new",kind="service"}"#, requests)
+        .series(
+            r#"tracemap_requests_total{id="gw->new",kind="edge",client="gw",server="new"}"#,
+            requests,
+        )
+        .series(
+            r#"tracemap_requests_total{id="user->gw",kind="edge",client="user",server="gw"}"#,
+            requests,
+        )
+        .series(r#"tracemap_requests_total{id="calm",kind="service"}"#, "0+1x300")
+        .series(r#"tracemap_requests_total{id="known",kind="service"}"#, requests)
+        .series(r#"tracemap_judged_total{id="known",kind="service"}"#, "0+1x300")
+        .fires("60m", &[])
+        .fires(
+            "145m",
+            &[
+                "LatencyBaselineMissing id=new kind=service",
+                "LatencyBaselineMissing id=gw->new kind=edge client=gw server=new",
+            ],
+        )
+        .run();
+}
+
+#[test]
+fn the_page_says_in_words_what_was_expected_and_what_happened() {
+    slow_chain()
+        .own_slow("gw->basic", (3.0, 30.0))
+        .annotated(
+            "25m",
+            "LatencyDegraded culprit=basic team=rail tier=2",
+            &[
+                (
+                    "description",
+                    "Own time over the last 5m:\\n\
+                     - basic: 5% of requests were expected to be slow, 66.67% of 600 were\\n\
+                     - gw->basic: 5% of requests were expected to be slow, 50% of 600 were",
+                ),
+                ("map_url", "http://127.0.0.1:7070/?node=basic"),
+                ("runbook_url", "http://127.0.0.1:7070/runbooks/LatencyDegraded.md"),
+                ("summary", "basic is slow by itself, and users wait for it"),
+            ],
+        )
+        .run();
+}

@@ -1,0 +1,212 @@
+//! The sections `collector` and `generate` of the configuration.
+//!
+//! In: YAML, by way of the `config` crate. Out: settings with a default for every key.
+//! Left out on purpose: the section `services`, which is the map's.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use alerts::AlertSettings;
+use config::{ByteSize, HumanDuration};
+use dashboards::DashboardSettings;
+use map::Services;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::BaselineSettings;
+use crate::builder::MapBudget;
+use crate::engine::EngineSettings;
+use crate::table::TableSettings;
+
+/// The section `collector`: what comes in, how it is paired, what is shown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CollectorSettings {
+    /// Where spans come in.
+    pub otlp: OtlpSettings,
+    /// Where the page, the API and the metrics are served.
+    pub web: WebSettings,
+    /// Where map, counters and baselines are kept over a restart. Default: nowhere, a restart begins with an empty
+    /// map. `tracemap up` sets `./tracemap-data`.
+    pub data_dir: Option<PathBuf>,
+    /// How long traces are waited for.
+    pub pairing: PairingSettings,
+    /// How normal latencies are learned.
+    pub baseline: LearnSettings,
+    /// How large the map may grow.
+    pub map: MapSettings,
+}
+
+/// Where spans come in. Both bind to loopback unless another address is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OtlpSettings {
+    /// OTLP/gRPC. Default `127.0.0.1:4317`; port 0 lets the system choose.
+    pub grpc: String,
+    /// OTLP/HTTP, protobuf and JSON. Default `127.0.0.1:4318`.
+    pub http: String,
+    /// Longest request after decompression. Default `64MiB`; longer ones are refused with 413.
+    pub max_request_size: ByteSize,
+}
+
+impl Default for OtlpSettings {
+    fn default() -> Self {
+        Self {
+            grpc: "127.0.0.1:4317".to_owned(),
+            http: "127.0.0.1:4318".to_owned(),
+            max_request_size: ByteSize::mib(64),
+        }
+    }
+}
+
+/// Where the page, the API and the metrics are served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebSettings {
+    /// Default `127.0.0.1:7070`. It has no authentication: bind it elsewhere only behind something that has.
+    pub listen: String,
+}
+
+impl Default for WebSettings {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:7070".to_owned() }
+    }
+}
+
+/// How long traces are waited for, and how much memory that may take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PairingSettings {
+    /// A trace is closed when no span of it came for this long. Default `2s`. Longer joins slower senders and shows
+    /// edges later.
+    pub wait: HumanDuration,
+    /// A trace that never falls quiet is closed this long after its first span. Default `30s`.
+    pub max_wait: HumanDuration,
+    /// How long a closed trace is kept so that late spans still correct the map. Default `1m`.
+    pub keep: HumanDuration,
+    /// Memory for spans of open and kept traces. Default `256MiB`. At the bound kept traces go first, then senders
+    /// are told to come back.
+    pub max_memory: ByteSize,
+}
+
+impl Default for PairingSettings {
+    fn default() -> Self {
+        let table = TableSettings::default();
+        Self {
+            wait: HumanDuration(table.wait),
+            max_wait: HumanDuration(table.max_open),
+            keep: HumanDuration(table.keep),
+            max_memory: ByteSize(table.max_bytes as u64),
+        }
+    }
+}
+
+/// How normal latencies are learned, per operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LearnSettings {
+    /// How long an operation is watched before it is judged. Default `10m`.
+    pub learn: HumanDuration,
+    /// How many requests it must have had by then. Default 200: below that the share above the edge says little.
+    pub min_requests: u64,
+    /// How often what was learned is renewed. Default `1h`. Degraded intervals are never learned.
+    pub refresh: HumanDuration,
+    /// The edge is at least this much above the 95th percentile. Default `5ms`: less is noise to whoever waits.
+    pub margin: HumanDuration,
+    /// And at least this many times the 95th percentile. Default 1.2.
+    pub factor: f64,
+}
+
+impl Default for LearnSettings {
+    fn default() -> Self {
+        Self {
+            learn: HumanDuration::from_secs(600),
+            min_requests: 200,
+            refresh: HumanDuration::from_secs(3600),
+            margin: HumanDuration::from_millis(5),
+            factor: 1.2,
+        }
+    }
+}
+
+/// How large the map may grow. Beyond it new virtual nodes and edges are folded into `__overflow__`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MapSettings {
+    /// Default 5000.
+    pub max_nodes: usize,
+    /// Default 50000.
+    pub max_edges: usize,
+}
+
+impl Default for MapSettings {
+    fn default() -> Self {
+        let budget = MapBudget::default();
+        Self { max_nodes: budget.nodes, max_edges: budget.edges }
+    }
+}
+
+/// The section `generate`: what is written from the map, and where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GenerateSettings {
+    /// The directory that is kept generated. Default: none; the page still offers every file.
+    pub out: Option<PathBuf>,
+    /// `live` is the only profile so far.
+    pub profile: Profile,
+    /// Files are written at most this often. Default `1m`.
+    pub min_interval: HumanDuration,
+    /// Alert rules and Alertmanager.
+    pub alerts: AlertSettings,
+    /// Grafana.
+    pub dashboards: DashboardSettings,
+}
+
+impl Default for GenerateSettings {
+    fn default() -> Self {
+        Self {
+            out: None,
+            profile: Profile::default(),
+            min_interval: HumanDuration::from_secs(60),
+            alerts: AlertSettings::default(),
+            dashboards: DashboardSettings::default(),
+        }
+    }
+}
+
+/// Where the rules find what changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// Constant rules; topology, baselines and owners are the collector's series.
+    #[default]
+    Live,
+}
+
+impl CollectorSettings {
+    /// What the engine needs of them.
+    pub fn engine(&self, services: Services) -> EngineSettings {
+        EngineSettings {
+            table: TableSettings {
+                wait: self.pairing.wait.get(),
+                max_open: self.pairing.max_wait.get(),
+                keep: self.pairing.keep.get(),
+                max_bytes: self.pairing.max_memory.as_usize(),
+            },
+            baseline: BaselineSettings {
+                learn: self.baseline.learn.get(),
+                min_requests: self.baseline.min_requests,
+                refresh: self.baseline.refresh.get(),
+                margin: self.baseline.margin.get(),
+                factor: self.baseline.factor,
+            },
+            budget: MapBudget { nodes: self.map.max_nodes, edges: self.map.max_edges },
+            services,
+        }
+    }
+}
+
+/// How often closed traces are looked for.
+pub(crate) const TICK: Duration = Duration::from_millis(200);
+/// How often the state is saved while it changes.
+pub(crate) const SAVE: Duration = Duration::from_secs(10);

@@ -1,0 +1,106 @@
+//! The page, the API and the metrics, on one port.
+//!
+//! In: HTTP requests. Out: the map as page, picture, JSON, YAML, CSV and text; the generated files; series.
+//! Left out on purpose: anything that changes something, and authentication; the listener is loopback by default.
+
+mod layout;
+mod page;
+mod picture;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use map::{export, file};
+use serde::Deserialize;
+
+use crate::rim::Shared;
+
+type Ctx = State<Arc<Shared>>;
+
+/// All routes.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/map.svg", get(svg))
+        .route("/api/v1/map", get(map))
+        .route("/generated/{*path}", get(generated))
+        .route("/runbooks/{name}", get(runbook))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(|| async { "ok\n" }))
+        .with_state(shared)
+}
+
+async fn index(State(shared): Ctx) -> Response {
+    let (map, learned) = {
+        let engine = shared.engine();
+        let map = engine.map().clone();
+        let own = |id: &str| engine.baselines().learned(id).map(|learned| learned.own);
+        let learned = page::Learned {
+            nodes: map.nodes.keys().filter_map(|id| Some((id.to_string(), own(id.as_str())?))).collect(),
+            edges: map.edges.keys().map(|key| map.edge_id(key)).filter_map(|id| Some((id.clone(), own(&id)?))).collect(),
+        };
+        (map, learned)
+    };
+    let files: Vec<String> = shared.published.borrow().files.keys().cloned().collect();
+    typed("text/html; charset=utf-8", page::render(&map, &learned, &files))
+}
+
+async fn svg(State(shared): Ctx) -> Response {
+    let map = shared.engine().map().clone();
+    typed("image/svg+xml", picture::draw(&map))
+}
+
+/// Query of `/api/v1/map`.
+#[derive(Deserialize)]
+struct MapQuery {
+    #[serde(default)]
+    format: Option<String>,
+}
+
+async fn map(State(shared): Ctx, Query(query): Query<MapQuery>) -> Response {
+    let map = shared.engine().map().clone();
+    match query.format.as_deref().unwrap_or("json") {
+        "json" => typed("application/json", export::to_json(&map).to_string()),
+        "yaml" => typed("application/yaml", file::map_to_yaml(&map)),
+        "csv" => typed("text/csv; charset=utf-8", export::to_csv(&map, false)),
+        "dot" => typed("text/vnd.graphviz", export::to_dot(&map, false)),
+        "text" => typed("text/plain; charset=utf-8", export::to_text(&map)),
+        other => {
+            let shown: String = other.chars().take(40).collect();
+            let text = format!("unknown format `{shown}`: write json, yaml, csv, dot or text\n");
+            (StatusCode::BAD_REQUEST, text).into_response()
+        }
+    }
+}
+
+async fn generated(State(shared): Ctx, Path(path): Path<String>) -> Response {
+    let published = Arc::clone(&shared.published.borrow());
+    let Some(content) = published.files.get(&path) else {
+        return (StatusCode::NOT_FOUND, "no such generated file: the page at / lists them\n").into_response();
+    };
+    let kind = match path.rsplit_once('.') {
+        Some((_, "json")) => "application/json",
+        Some((_, "yaml")) => "text/plain; charset=utf-8",
+        _ => "text/plain; charset=utf-8",
+    };
+    typed(kind, content.clone())
+}
+
+/// Alerts link to their runbook by the alert's name.
+async fn runbook(state: Ctx, Path(name): Path<String>) -> Response {
+    let name = name.strip_suffix(".md").unwrap_or(&name);
+    generated(state, Path(format!("alerts/runbooks/{name}.md"))).await
+}
+
+async fn metrics(State(shared): Ctx) -> Response {
+    typed("text/plain; version=0.0.4; charset=utf-8", shared.metrics())
+}
+
+fn typed(kind: &'static str, body: String) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response()
+}

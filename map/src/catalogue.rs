@@ -1,0 +1,195 @@
+//! Every series that tracemap exports or records, each said once.
+//!
+//! In: nothing. Out: names, labels, units and meanings. The collector writes by these names, the generators query by
+//! them, and a test holds every generated query to this list.
+//! Left out on purpose: values, and the encoding of them.
+
+/// What kind of series it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Only rises; a rate makes sense.
+    Counter,
+    /// Any value at any time.
+    Gauge,
+    /// Cumulative buckets by `le`, with `_bucket`, `_sum` and `_count`.
+    Histogram,
+    /// Written by a generated recording rule.
+    Recorded,
+}
+
+/// One family of series.
+#[derive(Clone, Copy, Debug)]
+pub struct Series {
+    /// The name; for a histogram without its suffixes.
+    pub name: &'static str,
+    /// What kind of series it is.
+    pub kind: Type,
+    /// Labels it always has, besides `le`.
+    pub labels: &'static [&'static str],
+    /// What it says, with its unit.
+    pub help: &'static str,
+}
+
+macro_rules! catalogue {
+    ($($(#[doc = $help:literal])+ $constant:ident = $name:literal, $kind:ident, [$($label:literal),*];)+) => {
+        $($(#[doc = $help])+ pub const $constant: &str = $name;)+
+        /// Every series, in the order of this file.
+        pub const ALL: &[Series] = &[$(Series {
+            name: $name, kind: Type::$kind, labels: &[$($label),*], help: concat!($($help),+).trim_ascii(),
+        }),+];
+    };
+}
+
+catalogue! {
+    /// Requests on an edge, producers leading to consumers directly. Tempo's name: Grafana's service graph reads it.
+    EDGE_REQUESTS = "traces_service_graph_request_total", Counter, ["client", "server", "connection_type"];
+    /// Requests on an edge that failed on either side. Tempo's name.
+    EDGE_FAILED = "traces_service_graph_request_failed_total", Counter, ["client", "server", "connection_type"];
+    /// Seconds the callee took by its own span. Tempo's name.
+    EDGE_SERVER_SECONDS = "traces_service_graph_request_server_seconds", Histogram, ["client", "server", "connection_type"];
+    /// Seconds the caller waited by its own span. Tempo's name.
+    EDGE_CLIENT_SECONDS = "traces_service_graph_request_client_seconds", Histogram, ["client", "server", "connection_type"];
+    /// Seconds a message lay between the producer's end and the consumer's start. Tempo's name.
+    EDGE_MESSAGING_SECONDS = "traces_service_graph_request_messaging_system_seconds", Histogram, ["client", "server", "connection_type"];
+    /// Spans by service, name, kind and status. Tempo's name.
+    SPAN_CALLS = "traces_spanmetrics_calls_total", Counter, ["service", "span_name", "span_kind", "status_code"];
+    /// Seconds of spans by service, name, kind and status. Tempo's name.
+    SPAN_LATENCY = "traces_spanmetrics_latency", Histogram, ["service", "span_name", "span_kind", "status_code"];
+
+    /// Requests of a node (its visits) or of an edge.
+    REQUESTS = "tracemap_requests_total", Counter, ["id", "kind", "client", "server"];
+    /// Requests of a node or of an edge that failed.
+    FAILED = "tracemap_failed_total", Counter, ["id", "kind", "client", "server"];
+    /// Own seconds: of a visit without its outgoing calls, or of an edge without its callee (network and waiting).
+    OWN_SECONDS = "tracemap_own_seconds", Histogram, ["id", "kind", "client", "server"];
+    /// Seconds of a visit with its calls, or of the calling span of an edge.
+    TOTAL_SECONDS = "tracemap_total_seconds", Histogram, ["id", "kind", "client", "server"];
+    /// Requests whose operation had a baseline. Unweighted.
+    JUDGED = "tracemap_judged_total", Counter, ["id", "kind", "client", "server"];
+    /// Judged requests whose own time exceeded the learned edge of their operation. Unweighted.
+    OWN_SLOW = "tracemap_own_slow_total", Counter, ["id", "kind", "client", "server"];
+    /// How many judged requests were expected to exceed the edge in own time: the sum of their expected shares.
+    OWN_SLOW_EXPECTED = "tracemap_own_slow_expected_total", Counter, ["id", "kind", "client", "server"];
+    /// Judged requests whose total time exceeded the learned edge of their operation. Unweighted.
+    TOTAL_SLOW = "tracemap_total_slow_total", Counter, ["id", "kind", "client", "server"];
+    /// How many judged requests were expected to exceed the edge in total time: the sum of their expected shares.
+    TOTAL_SLOW_EXPECTED = "tracemap_total_slow_expected_total", Counter, ["id", "kind", "client", "server"];
+
+    /// 1 for every edge of the map, broker destinations being nodes of their own.
+    EDGE_INFO = "tracemap_edge_info", Gauge, ["id", "client", "server", "connection_type"];
+    /// 1 for every node of the map.
+    NODE_INFO = "tracemap_node_info", Gauge, ["id", "kind"];
+    /// 1 where node `id` waits for node `culprit` over `hops` calls; 0 hops for a node and itself.
+    REACH_INFO = "tracemap_reach_info", Gauge, ["id", "culprit", "hops"];
+    /// 1 for every node at which work enters the system.
+    ENTRYPOINT_INFO = "tracemap_entrypoint_info", Gauge, ["id"];
+    /// 1 for every node, with who answers for it.
+    OWNER_INFO = "tracemap_owner_info", Gauge, ["id", "team", "tier"];
+    /// The learned edge of an entity's busiest operation, in seconds. `measure` is `own` or `total`.
+    BASELINE_SECONDS = "tracemap_baseline_seconds", Gauge, ["id", "kind", "measure"];
+
+    /// Spans received by the collector, by what became of them.
+    COLLECTOR_SPANS = "tracemap_collector_spans_total", Counter, ["outcome"];
+    /// Spans the collector could not use, by reason.
+    COLLECTOR_SPANS_DROPPED = "tracemap_collector_spans_dropped_total", Counter, ["reason"];
+    /// Export requests received, by transport and outcome.
+    COLLECTOR_REQUESTS = "tracemap_collector_requests_total", Counter, ["transport", "outcome"];
+    /// Bytes of export requests received, after decompression.
+    COLLECTOR_BYTES = "tracemap_collector_received_bytes_total", Counter, [];
+    /// Traces in the table, open or kept for late spans.
+    COLLECTOR_TRACES = "tracemap_collector_traces", Gauge, ["state"];
+    /// Bytes of spans in the trace table, as budgeted.
+    COLLECTOR_TABLE_BYTES = "tracemap_collector_trace_table_bytes", Gauge, [];
+    /// Requests joined to an edge, by evidence.
+    COLLECTOR_EVIDENCE = "tracemap_collector_edge_evidence_total", Counter, ["evidence"];
+    /// CLIENT spans whose far side neither reported nor is named by an attribute, so that no edge could be drawn.
+    COLLECTOR_UNNAMED_PEERS = "tracemap_collector_unnamed_peers_total", Counter, [];
+    /// Corrections of the map after a counter was final, by kind.
+    COLLECTOR_CORRECTIONS = "tracemap_collector_map_corrections_total", Counter, ["kind"];
+    /// Pairs that did not fit the reach budget.
+    COLLECTOR_REACH_LEFT_OUT = "tracemap_collector_reach_left_out", Gauge, [];
+    /// Generated files by state: `written`, `unchanged`, `foreign` (left alone).
+    COLLECTOR_FILES = "tracemap_collector_generated_files", Gauge, ["state"];
+
+    /// Judged requests in the window, by entity.
+    RECORDED_JUDGED = "tracemap:judged:increase", Recorded, ["id", "kind", "client", "server"];
+    /// Slow share of own time in the window; absent where nothing was judged.
+    RECORDED_OWN_SHARE = "tracemap:own_slow:share", Recorded, ["id", "kind", "client", "server"];
+    /// Expected slow share of own time in the window.
+    RECORDED_OWN_EXPECTED = "tracemap:own_slow:expected", Recorded, ["id", "kind", "client", "server"];
+    /// Evidence in nats that own time is degraded; negative where it is healthier than expected.
+    RECORDED_OWN_EVIDENCE = "tracemap:own_slow:evidence", Recorded, ["id", "kind", "client", "server"];
+    /// Evidence of those entities whose own time is degraded; empty while healthy.
+    RECORDED_OWN_DEGRADED = "tracemap:own:degraded", Recorded, ["id", "kind", "client", "server"];
+    /// Slow share of total time in the window. Services only: an edge's total is its callee's and its own.
+    RECORDED_TOTAL_SHARE = "tracemap:total_slow:share", Recorded, ["id", "kind"];
+    /// Expected slow share of total time in the window. Services only.
+    RECORDED_TOTAL_EXPECTED = "tracemap:total_slow:expected", Recorded, ["id", "kind"];
+    /// Evidence in nats that total time is degraded. Services only.
+    RECORDED_TOTAL_EVIDENCE = "tracemap:total_slow:evidence", Recorded, ["id", "kind"];
+    /// Evidence of those services whose total time is degraded; empty while healthy.
+    RECORDED_TOTAL_DEGRADED = "tracemap:total:degraded", Recorded, ["id", "kind"];
+    /// Degraded edges, once for each end that could be the culprit (`side` is `caller` or `callee`), with the evidence.
+    RECORDED_EDGE_SUSPECT = "tracemap:edge:suspect", Recorded, ["id", "culprit", "side"];
+    /// Evidence in nats that the hypothesis "this node is the culprit" explains; empty while healthy.
+    RECORDED_CULPRIT_EXPLAINED = "tracemap:culprit:explained", Recorded, ["culprit"];
+    /// What the hypothesis that a node is the culprit explains, less what it should have slowed and did not.
+    RECORDED_CULPRIT_SCORE = "tracemap:culprit:score", Recorded, ["culprit"];
+    /// Degraded edges, each charged to the better hypothesis at its ends, with the evidence.
+    RECORDED_EDGE_CHARGED = "tracemap:edge:charged", Recorded, ["id", "culprit"];
+    /// Nodes to which degradation is charged, with the evidence in nats; empty while healthy.
+    RECORDED_CULPRIT = "tracemap:culprit:evidence", Recorded, ["culprit"];
+    /// Services that are slow in total and wait for a culprit, with their evidence in nats; empty while healthy.
+    RECORDED_CULPRIT_SLOWS = "tracemap:culprit:slows", Recorded, ["culprit", "id"];
+    /// 1 for every culprit, with who answers for it; empty while healthy.
+    RECORDED_CULPRIT_OWNER = "tracemap:culprit:owner", Recorded, ["culprit", "team", "tier"];
+}
+
+/// The series that a selector's metric name belongs to, histogram suffixes included.
+pub fn find(metric: &str) -> Option<&'static Series> {
+    ALL.iter().find(|series| {
+        series.name == metric
+            || series.kind == Type::Histogram
+                && metric.strip_prefix(series.name).is_some_and(|s| matches!(s, "_bucket" | "_sum" | "_count"))
+    })
+}
+
+/// Upper bounds of the classic buckets of every latency histogram, in seconds: from 2 ms (half a millisecond for the
+/// fast callee) to half a minute, twice per octave where requests live.
+pub const LATENCY_BUCKETS: &[f64] = &[
+    0.0005, 0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016, 0.024, 0.032, 0.048, 0.064, 0.1, 0.128, 0.2,
+    0.256, 0.4, 0.512, 0.8, 1.024, 1.5, 2.048, 4.096, 8.192, 16.384, 32.768,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_is_said_once_and_follows_prometheus_conventions() {
+        let names: BTreeSet<_> = ALL.iter().map(|s| s.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for series in ALL {
+            let total = series.name.ends_with("_total");
+            assert_eq!(total, series.kind == Type::Counter, "{}", series.name);
+            assert_eq!(series.name.contains(':'), series.kind == Type::Recorded, "{}", series.name);
+            assert!(!series.help.is_empty(), "{}", series.name);
+        }
+    }
+
+    #[test]
+    fn a_histogram_is_found_by_its_parts_and_a_stranger_is_not() {
+        assert_eq!(find("traces_spanmetrics_latency_bucket").unwrap().name, SPAN_LATENCY);
+        assert_eq!(find("tracemap_own_slow_total").unwrap().name, OWN_SLOW);
+        assert!(find("tracemap_own_slow_total_bucket").is_none());
+        assert!(find("up").is_none());
+    }
+
+    #[test]
+    fn buckets_rise_and_start_at_two_milliseconds_or_finer() {
+        assert!(LATENCY_BUCKETS.windows(2).all(|w| w[0] < w[1]));
+        assert!(LATENCY_BUCKETS[0] <= 0.002);
+    }
+}

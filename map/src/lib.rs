@@ -1,0 +1,22 @@
+//! The dependency map: who calls whom, how often, how slowly, and on what evidence.
+//!
+//! In: observations that the collector made of whole traces, or a `map.yaml` that people wrote.
+//! Out: [`Map`] with its nodes, edges and statistics; its files; what follows from its shape
+//! ([`reach`], entry points, owners); the [`catalogue`] of every series that tracemap exports.
+//! Left out on purpose: sockets, files, clocks and tasks. Time is an argument, bytes are arguments.
+
+pub mod catalogue;
+pub mod evidence;
+pub mod export;
+pub mod file;
+pub mod histogram;
+pub mod id;
+pub mod model;
+pub mod pairs;
+pub mod reach;
+pub mod services;
+
+pub use histogram::Histogram;
+pub use id::{ConnectionType, EdgeKey, NodeId, NodeKind};
+pub use model::{Edge, EdgeStats, Evidence, Flow, FlowKey, Map, Node, NodeStats, Seen};
+pub use services::{Objective, Owner, ServiceSettings, Services};

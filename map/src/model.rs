@@ -1,0 +1,300 @@
+//! The map itself: nodes, edges, flows through brokers, and their statistics.
+//!
+//! In: observations, one call each. Out: the map that generators, pages and files read.
+//! Left out on purpose: how observations come from spans, and counters for Prometheus, which unlike these
+//! statistics never go back (DESIGN §3.6).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::histogram::Histogram;
+use crate::id::{ConnectionType, EdgeKey, NodeId, NodeKind};
+use crate::services::{Owner, Services, settings_of};
+
+/// Nanoseconds since 1970-01-01 UTC.
+pub type UnixNanos = u64;
+
+/// Who calls whom.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Map {
+    /// Nodes by id.
+    pub nodes: BTreeMap<NodeId, Node>,
+    /// Edges, broker destinations being nodes of their own.
+    #[serde(with = "crate::pairs")]
+    pub edges: BTreeMap<EdgeKey, Edge>,
+    /// Messages followed from their producer to their consumer.
+    #[serde(with = "crate::pairs")]
+    pub flows: BTreeMap<FlowKey, Flow>,
+    /// What people state about the nodes.
+    pub services: Services,
+}
+
+/// One service, database, destination or peer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// What it is.
+    pub kind: NodeKind,
+    /// Its requests as it sees them itself; empty for virtual nodes.
+    pub stats: NodeStats,
+    /// When it was seen.
+    pub seen: Seen,
+}
+
+/// What a node says of its own visits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeStats {
+    /// Visits, weighted by sampling probability.
+    pub requests: f64,
+    /// Visits that ended in an error.
+    pub failed: f64,
+    /// Duration of the entry span, in seconds.
+    pub total: Histogram,
+    /// Own time: the entry span less its outgoing calls, in seconds.
+    pub own: Histogram,
+}
+
+/// From a caller to a callee.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Edge {
+    /// Counts and latencies.
+    pub stats: EdgeStats,
+    /// Why the edge exists.
+    pub evidence: Evidence,
+    /// When it was seen.
+    pub seen: Seen,
+    /// Up to three trace ids, in hex, the newest last.
+    pub examples: Vec<String>,
+}
+
+impl Edge {
+    /// Requests that any evidence speaks for, unweighted.
+    pub fn evidence_total(&self) -> u64 {
+        let Evidence { paired, hinted, linked, client_only, server_only, bridged } = self.evidence;
+        paired + hinted + linked + client_only + server_only + bridged
+    }
+
+    /// Adds everything that another edge saw.
+    pub fn merge(&mut self, other: Self) {
+        let (stats, evidence) = (&mut self.stats, &mut self.evidence);
+        stats.requests += other.stats.requests;
+        stats.failed += other.stats.failed;
+        stats.client.merge(&other.stats.client);
+        stats.server.merge(&other.stats.server);
+        stats.own.merge(&other.stats.own);
+        stats.queue.merge(&other.stats.queue);
+        evidence.paired += other.evidence.paired;
+        evidence.hinted += other.evidence.hinted;
+        evidence.linked += other.evidence.linked;
+        evidence.client_only += other.evidence.client_only;
+        evidence.server_only += other.evidence.server_only;
+        evidence.bridged += other.evidence.bridged;
+        self.seen.note(other.seen.first);
+        self.seen.note(other.seen.last);
+        other.examples.into_iter().for_each(|example| self.note_example(example));
+    }
+
+    /// Keeps a trace id as an example; the three newest stay.
+    pub fn note_example(&mut self, trace_id: String) {
+        if self.examples.len() >= 3 {
+            self.examples.remove(0);
+        }
+        self.examples.push(trace_id);
+    }
+}
+
+/// Counts and latencies of an edge.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EdgeStats {
+    /// Requests, weighted by sampling probability.
+    pub requests: f64,
+    /// Requests that failed on either side.
+    pub failed: f64,
+    /// Seconds the calling span took.
+    pub client: Histogram,
+    /// Seconds the callee's entry span took.
+    pub server: Histogram,
+    /// The calling span less the callee's: network and waiting. The whole calling span where the callee reports none.
+    pub own: Histogram,
+    /// Seconds between the producer's end and the consumer's start.
+    pub queue: Histogram,
+}
+
+/// How many requests of an edge rest on which evidence.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Evidence {
+    /// Both halves came.
+    pub paired: u64,
+    /// An edge hint in `tracestate` named the caller.
+    pub hinted: u64,
+    /// A span link joined the halves.
+    pub linked: u64,
+    /// Only the caller's half came.
+    pub client_only: u64,
+    /// Only the callee's half came.
+    pub server_only: u64,
+    /// The halves met across spans that never came.
+    pub bridged: u64,
+}
+
+/// First and last sight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Start of the earliest request.
+    pub first: UnixNanos,
+    /// Start of the latest request.
+    pub last: UnixNanos,
+}
+
+impl Seen {
+    /// Widens the range to hold `at`. A range of 0 to 0 holds nothing yet.
+    pub fn note(&mut self, at: UnixNanos) {
+        self.first = if self.first == 0 { at } else { self.first.min(at) };
+        self.last = self.last.max(at);
+    }
+}
+
+/// A producer and a consumer joined through a destination.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FlowKey {
+    /// Who sent.
+    pub producer: NodeId,
+    /// Where to; `None` where neither side named it.
+    pub destination: Option<NodeId>,
+    /// Who received.
+    pub consumer: NodeId,
+}
+
+/// What passed on a flow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Flow {
+    /// Messages, weighted by sampling probability.
+    pub requests: f64,
+    /// Messages whose sending or processing failed.
+    pub failed: f64,
+    /// Seconds from the producer's end to the consumer's start.
+    pub queue: Histogram,
+}
+
+/// One row of the flat projection: caller, callee, connection type, requests, failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlatEdge {
+    /// Who calls whom, and how.
+    pub key: EdgeKey,
+    /// Requests.
+    pub requests: f64,
+    /// Failed requests.
+    pub failed: f64,
+}
+
+impl Map {
+    /// Adds the statistics of one node to another's and forgets the first; edges that touch it move with it.
+    ///
+    /// For a peer that turns out to be a service of ours: its edges become edges to that service.
+    pub fn merge_node(&mut self, from: &NodeId, into: &NodeId) -> Vec<EdgeKey> {
+        let moved: Vec<EdgeKey> =
+            self.edges.keys().filter(|key| key.client == *from || key.server == *from).cloned().collect();
+        for old in &moved {
+            let Some(edge) = self.edges.remove(old) else { continue };
+            let end = |id: &NodeId| if id == from { into.clone() } else { id.clone() };
+            let connection = match old.connection_type {
+                ConnectionType::VirtualNode => ConnectionType::Direct,
+                other => other,
+            };
+            let key = EdgeKey::new(end(&old.client), end(&old.server), connection);
+            self.edges.entry(key).or_default().merge(edge);
+        }
+        if from != into {
+            self.nodes.remove(from);
+        }
+        moved
+    }
+
+    /// The kind of a node; [`NodeKind::Service`] where the map does not hold it.
+    pub fn kind(&self, id: &NodeId) -> NodeKind {
+        self.nodes.get(id).map_or(NodeKind::Service, |node| node.kind)
+    }
+
+    /// The `id` label of an edge's series.
+    pub fn edge_id(&self, key: &EdgeKey) -> String {
+        key.id(self.kind(&key.server))
+    }
+
+    /// Who answers for a node: what is stated for it, else the first stated caller of a virtual node.
+    ///
+    /// "First" is by id, not by traffic, so that an owner does not change with the load.
+    pub fn owner(&self, id: &NodeId) -> Owner {
+        if let Some(owner) = self.stated_owner(id) {
+            return owner;
+        }
+        let callers = self.edges.keys().filter(|key| key.server == *id && key.client != *id);
+        let inherited = if self.kind(id).is_virtual() {
+            callers.filter_map(|key| self.stated_owner(&key.client)).next()
+        } else {
+            None
+        };
+        inherited.unwrap_or(Owner { team: Owner::NOBODY.to_owned(), tier: String::new() })
+    }
+
+    fn stated_owner(&self, id: &NodeId) -> Option<Owner> {
+        let settings = settings_of(&self.services, id)?;
+        let team = settings.team.clone()?;
+        Some(Owner { team, tier: settings.tier.map(|t| t.to_string()).unwrap_or_default() })
+    }
+
+    /// Nodes at which work enters the system: what `user` calls, and what `services:` declares.
+    pub fn entry_points(&self) -> BTreeSet<NodeId> {
+        let called = self.edges.keys().filter(|key| key.client.as_str() == NodeId::USER);
+        let declared = self.nodes.keys().filter(|id| {
+            settings_of(&self.services, id).is_some_and(|settings| settings.entry_point)
+        });
+        called.map(|key| key.server.clone()).chain(declared.cloned()).collect()
+    }
+
+    /// The map without broker destinations: producers lead to their consumers directly. Sorted.
+    ///
+    /// A producer whose consumers are not known keeps its edge to the destination, and a consumer whose producers
+    /// are not known keeps the edge from it.
+    pub fn flat_edges(&self) -> Vec<FlatEdge> {
+        let is_destination = |id: &NodeId| self.kind(id) == NodeKind::Destination;
+        let sends = |id: &NodeId, to: &NodeId| {
+            self.flows.keys().any(|f| f.producer == *id && f.destination.as_ref() == Some(to))
+        };
+        let receives = |id: &NodeId, from: &NodeId| {
+            self.flows.keys().any(|f| f.consumer == *id && f.destination.as_ref() == Some(from))
+        };
+        let mut flat: BTreeMap<EdgeKey, (f64, f64)> = BTreeMap::new();
+        let mut add = |key: EdgeKey, requests: f64, failed: f64| {
+            let row = flat.entry(key).or_default();
+            row.0 += requests;
+            row.1 += failed;
+        };
+        for (key, edge) in &self.edges {
+            let followed = is_destination(&key.server) && sends(&key.client, &key.server)
+                || is_destination(&key.client) && receives(&key.server, &key.client);
+            if !followed {
+                add(key.clone(), edge.stats.requests, edge.stats.failed);
+            }
+        }
+        for (key, flow) in self.flows.iter().filter(|(key, _)| key.destination.is_some()) {
+            let key =
+                EdgeKey::new(key.producer.clone(), key.consumer.clone(), ConnectionType::MessagingSystem);
+            add(key, flow.requests, flow.failed);
+        }
+        flat.into_iter().map(|(key, (requests, failed))| FlatEdge { key, requests, failed }).collect()
+    }
+
+    /// Callees of a node with their edges, by id.
+    pub fn callees<'a>(&'a self, id: &'a NodeId) -> impl Iterator<Item = (&'a EdgeKey, &'a Edge)> + 'a {
+        self.edges.iter().filter(move |(key, _)| key.client == *id)
+    }
+
+    /// Callers of a node with their edges, by id.
+    pub fn callers<'a>(&'a self, id: &'a NodeId) -> impl Iterator<Item = (&'a EdgeKey, &'a Edge)> + 'a {
+        self.edges.iter().filter(move |(key, _)| key.server == *id)
+    }
+}

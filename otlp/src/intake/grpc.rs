@@ -1,0 +1,224 @@
+//! OTLP/gRPC: `opentelemetry.proto.collector.trace.v1.TraceService/Export`.
+//!
+//! In: HTTP/2 without TLS, messages plain, gzip or zstd. Out: bytes to the sink, gRPC answers.
+//! Left out on purpose: protobuf decoding, reflection, health (the collector's web listener has it).
+
+use super::answer;
+use super::{
+    Accepted, BATCH_ID, BatchMeta, Door, IntakeObserver, Limits, Outcome, TraceSink, Transport, Turned,
+};
+use crate::codec::{EXPORT_PATH, RawCodec};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Collected, LengthLimitError, Limited};
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::CompressionEncoding;
+use tonic::codegen::Service;
+use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::transport::server::TcpConnectInfo;
+use tonic::{Code, Request, Response, Status};
+
+/// Windows: one sender may have this much on its way per connection, a quarter of it per request.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+const STREAM_WINDOW: u32 = 4 << 20;
+const FRAME: u32 = 256 << 10;
+/// Compressed flag and length before a gRPC message.
+const MESSAGE_HEADER: usize = 5;
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Rest after a failed `accept`, for instance where file descriptors ran out.
+const ACCEPT_REST: Duration = Duration::from_secs(1);
+
+/// Serves OTLP/gRPC on `listener` until `shutdown` is ready; then answers what is in work and returns.
+///
+/// # Errors
+/// Where the HTTP/2 server cannot go on. Failures of one connection are that connection's.
+pub async fn serve_grpc<S: TraceSink>(
+    listener: TcpListener,
+    sink: S,
+    limits: Limits,
+    observer: Arc<dyn IntakeObserver>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let (accepted, incoming) = mpsc::channel(1);
+    let accepting = tokio::spawn(accept(listener, accepted));
+    let served = tonic::transport::Server::builder()
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .max_frame_size(FRAME)
+        .http2_keepalive_interval(Some(PING_EVERY))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .add_service(TraceService {
+            door: Door::new(sink, limits, observer),
+        })
+        .serve_with_incoming_shutdown(ReceiverStream::new(incoming), shutdown)
+        .await;
+    accepting.abort();
+    served
+}
+
+/// Hands over connections until nobody wants them; a failed `accept` never ends the server.
+async fn accept(listener: TcpListener, connections: mpsc::Sender<std::io::Result<TcpStream>>) {
+    loop {
+        match listener.accept().await {
+            Ok((connection, _)) => {
+                // Without it small answers wait for the sender's delayed acknowledgement; failing is harmless.
+                let _ = connection.set_nodelay(true);
+                if connections.send(Ok(connection)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an OTLP connection");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+struct TraceService<S> {
+    door: Door<S>,
+}
+
+impl<S> NamedService for TraceService<S> {
+    const NAME: &'static str = "opentelemetry.proto.collector.trace.v1.TraceService";
+}
+
+type HttpResponse = http::Response<tonic::body::Body>;
+
+impl<S: TraceSink> Service<http::Request<tonic::body::Body>> for TraceService<S> {
+    type Response = HttpResponse;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let door = self.door.clone();
+        Box::pin(async move { Ok(answer_call(door, request).await) })
+    }
+}
+
+async fn answer_call<S: TraceSink>(door: Door<S>, request: http::Request<tonic::body::Body>) -> HttpResponse {
+    let read = async {
+        if request.uri().path() != EXPORT_PATH {
+            let text = format!("`{}` is not served, `{EXPORT_PATH}` is", request.uri().path());
+            return Err(Turned {
+                outcome: Outcome::Unsupported,
+                status: Status::unimplemented(text),
+            });
+        }
+        let place = door.enter()?;
+        let (head, body) = request.into_parts();
+        Ok((
+            place,
+            http::Request::from_parts(head, collect(body, &door.limits).await?),
+        ))
+    };
+    match read.await {
+        Ok((_place, request)) => export(door, request).await,
+        Err(turned) => {
+            door.turned_away(Transport::Grpc, turned.outcome);
+            turned.status.into_http()
+        }
+    }
+}
+
+/// The bytes of the call, which are at most one message of the allowed length.
+async fn collect(body: tonic::body::Body, limits: &Limits) -> Result<Collected<Bytes>, Turned> {
+    let bytes = Limited::new(body, limits.max_request_bytes.saturating_add(MESSAGE_HEADER)).collect();
+    match tokio::time::timeout(limits.read_timeout, bytes).await {
+        Ok(Ok(collected)) => Ok(collected),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Turned::too_large(limits.max_request_bytes)),
+        Ok(Err(error)) => Err(Turned::broken(&error)),
+        Err(_) => Err(Turned::too_slow(limits.read_timeout)),
+    }
+}
+
+async fn export<S: TraceSink>(door: Door<S>, request: http::Request<Collected<Bytes>>) -> HttpResponse {
+    let reached = Arc::new(AtomicBool::new(false));
+    let response = Grpc::new(RawCodec)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(door.limits.max_request_bytes)
+        .unary(
+            Export {
+                door: door.clone(),
+                reached: reached.clone(),
+            },
+            request,
+        )
+        .await;
+    if reached.load(Ordering::Relaxed) {
+        return response;
+    }
+    let turned = unreadable(response, door.limits.max_request_bytes);
+    door.turned_away(Transport::Grpc, turned.0);
+    turned.1
+}
+
+/// What tonic says of a message that it could not read, as OTLP has it: neither a broken nor an oversized message
+/// may come back, so neither may get a code that asks for a retry.
+fn unreadable(response: HttpResponse, limit: usize) -> (Outcome, HttpResponse) {
+    let Some(status) = Status::from_header_map(response.headers()) else {
+        return (Outcome::Malformed, response);
+    };
+    match status.code() {
+        Code::Unimplemented => (Outcome::Unsupported, response),
+        Code::OutOfRange | Code::ResourceExhausted => {
+            (Outcome::TooLarge, Turned::too_large(limit).status.into_http())
+        }
+        _ => (
+            Outcome::Malformed,
+            Status::invalid_argument(status.message()).into_http(),
+        ),
+    }
+}
+
+/// The method itself, once tonic has taken the message apart.
+struct Export<S> {
+    door: Door<S>,
+    reached: Arc<AtomicBool>,
+}
+
+impl<S: TraceSink> UnaryService<Bytes> for Export<S> {
+    type Response = Bytes;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Status>> + Send>>;
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        self.reached.store(true, Ordering::Relaxed);
+        let door = self.door.clone();
+        Box::pin(async move {
+            let batch = BatchMeta {
+                batch_id: request
+                    .metadata()
+                    .get(BATCH_ID)
+                    .and_then(|id| id.to_str().ok())
+                    .map(str::to_owned),
+                peer: peer(&request),
+                transport: Transport::Grpc,
+            };
+            let accepted: Accepted = door.take(request.into_inner(), batch).await?;
+            Ok(Response::new(answer::response_protobuf(&accepted)))
+        })
+    }
+}
+
+fn peer(request: &Request<Bytes>) -> Option<SocketAddr> {
+    request
+        .extensions()
+        .get::<TcpConnectInfo>()
+        .and_then(TcpConnectInfo::remote_addr)
+}

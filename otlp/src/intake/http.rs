@@ -1,0 +1,259 @@
+//! OTLP/HTTP: `POST /v1/traces`.
+//!
+//! In: protobuf or JSON, plain, gzip or zstd, over HTTP/1.1 or HTTP/2. Out: bytes to the sink; answers in the
+//! content type of the request, errors as `google.rpc.Status`.
+//! Left out on purpose: cross-origin headers (browsers send through a proxy that adds them) and other signals.
+
+use super::answer;
+use super::inflate::{Compression, InflateError, inflate};
+use super::{
+    Accepted, BATCH_ID, BatchMeta, Door, IntakeObserver, Limits, Outcome, TraceSink, Transport, Turned,
+};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::Response;
+use axum::routing::post;
+use axum::serve::ListenerExt as _;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use std::error::Error;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tonic::Status;
+
+const PATH: &str = "/v1/traces";
+const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Serves OTLP/HTTP on `listener` until `shutdown` is ready; then answers what is in work and returns.
+///
+/// # Errors
+/// Where the listener cannot go on. Failures of one connection are that connection's.
+pub async fn serve_http<S: TraceSink>(
+    listener: TcpListener,
+    sink: S,
+    limits: Limits,
+    observer: Arc<dyn IntakeObserver>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let listener = listener.tap_io(|connection| {
+        // Without it small answers wait for the sender's delayed acknowledgement; failing is harmless.
+        let _ = connection.set_nodelay(true);
+    });
+    let service =
+        router(Door::new(sink, limits, observer)).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service)
+        .with_graceful_shutdown(shutdown)
+        .await
+}
+
+fn router<S: TraceSink>(door: Door<S>) -> Router {
+    Router::new()
+        .route(PATH, post(export::<S>))
+        .method_not_allowed_fallback(wrong_method::<S>)
+        .fallback(wrong_path::<S>)
+        .with_state(door)
+}
+
+async fn wrong_method<S: TraceSink>(State(door): State<Door<S>>, request: Request) -> Response {
+    let text = format!("method {} is not served on `{PATH}`, POST is", request.method());
+    let mut response = unsupported(&door, &request, StatusCode::METHOD_NOT_ALLOWED, text);
+    response
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+async fn wrong_path<S: TraceSink>(State(door): State<Door<S>>, request: Request) -> Response {
+    let text = format!("path `{}` is not served, `{PATH}` is", request.uri().path());
+    unsupported(&door, &request, StatusCode::NOT_FOUND, text)
+}
+
+async fn export<S: TraceSink>(
+    State(door): State<Door<S>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let Some(format) = Format::of(request.headers()) else {
+        let text = "the content type must be `application/x-protobuf` or `application/json`".to_owned();
+        return unsupported(&door, &request, StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+    };
+    let Some(compression) = compression(request.headers()) else {
+        let text = "the content encoding must be `identity`, `gzip` or `zstd`".to_owned();
+        let mut response = unsupported(&door, &request, StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+        response
+            .headers_mut()
+            .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("zstd, gzip"));
+        return response;
+    };
+    let batch = BatchMeta {
+        batch_id: request
+            .headers()
+            .get(BATCH_ID)
+            .and_then(|id| id.to_str().ok())
+            .map(str::to_owned),
+        peer: Some(peer),
+        transport: format.transport(),
+    };
+    match answer_request(&door, format, compression, batch, request.into_body()).await {
+        Ok(accepted) => respond(StatusCode::OK, format, format.response(&accepted)),
+        Err(status) => refused(answer::http_code(&status), format, &status),
+    }
+}
+
+async fn answer_request<S: TraceSink>(
+    door: &Door<S>,
+    format: Format,
+    compression: Compression,
+    batch: BatchMeta,
+    body: Body,
+) -> Result<Accepted, Status> {
+    let read = async {
+        let place = door.enter()?;
+        let body = collect(body, &door.limits).await?;
+        Ok((
+            place,
+            protobuf(format, compression, body, door.limits.max_request_bytes).await?,
+        ))
+    };
+    match read.await {
+        Ok((_place, body)) => door.take(body, batch).await,
+        Err(Turned { outcome, status }) => {
+            door.turned_away(batch.transport, outcome);
+            Err(status)
+        }
+    }
+}
+
+async fn collect(body: Body, limits: &Limits) -> Result<Bytes, Turned> {
+    let bytes = Limited::new(body, limits.max_request_bytes).collect();
+    match tokio::time::timeout(limits.read_timeout, bytes).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if is_too_long(&*error) => Err(Turned::too_large(limits.max_request_bytes)),
+        Ok(Err(error)) => Err(Turned::broken(&error)),
+        Err(_) => Err(Turned::too_slow(limits.read_timeout)),
+    }
+}
+
+fn is_too_long(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source()).any(<dyn Error>::is::<LengthLimitError>)
+}
+
+/// The request as protobuf. Work on megabytes leaves the runtime's threads to others.
+async fn protobuf(
+    format: Format,
+    compression: Compression,
+    body: Bytes,
+    limit: usize,
+) -> Result<Bytes, Turned> {
+    if (format, compression) == (Format::Protobuf, Compression::Identity) {
+        return Ok(body);
+    }
+    let convert = move || {
+        let plain = inflate(compression, body, limit).map_err(|error| match error {
+            InflateError::TooLarge => Turned::too_large(limit),
+            InflateError::Broken(error) => malformed(&format!("the body cannot be decompressed: {error}")),
+        })?;
+        match format {
+            Format::Protobuf => Ok(plain),
+            Format::Json => crate::json::trace_request_to_protobuf(&plain)
+                .map_err(|error| malformed(&format!("the body is not OTLP/JSON: {error}"))),
+        }
+    };
+    match tokio::task::spawn_blocking(convert).await {
+        Ok(converted) => converted,
+        Err(error) => Err(Turned::broken(&error)),
+    }
+}
+
+fn malformed(reason: &str) -> Turned {
+    Turned {
+        outcome: Outcome::Malformed,
+        status: Status::invalid_argument(reason),
+    }
+}
+
+/// How a request is written, and so its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Protobuf,
+    Json,
+}
+
+impl Format {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        let media_type = value.split(';').next()?.trim();
+        if media_type.eq_ignore_ascii_case("application/x-protobuf") {
+            return Some(Self::Protobuf);
+        }
+        media_type
+            .eq_ignore_ascii_case("application/json")
+            .then_some(Self::Json)
+    }
+
+    fn transport(self) -> Transport {
+        match self {
+            Self::Protobuf => Transport::HttpProtobuf,
+            Self::Json => Transport::HttpJson,
+        }
+    }
+
+    fn content_type(self) -> HeaderValue {
+        match self {
+            Self::Protobuf => PROTOBUF,
+            Self::Json => JSON,
+        }
+    }
+
+    fn response(self, accepted: &Accepted) -> Bytes {
+        match self {
+            Self::Protobuf => answer::response_protobuf(accepted),
+            Self::Json => answer::response_json(accepted),
+        }
+    }
+
+    fn status(self, status: &Status) -> Bytes {
+        match self {
+            Self::Protobuf => answer::status_protobuf(status),
+            Self::Json => answer::status_json(status),
+        }
+    }
+}
+
+fn compression(headers: &HeaderMap) -> Option<Compression> {
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(name) => Compression::named(name.to_str().ok()?),
+        None => Some(Compression::Identity),
+    }
+}
+
+/// Counts and answers what is not served. A request in no content type of ours gets JSON, which people can read.
+fn unsupported<S: TraceSink>(door: &Door<S>, request: &Request, code: StatusCode, text: String) -> Response {
+    let format = Format::of(request.headers()).unwrap_or(Format::Json);
+    door.turned_away(format.transport(), Outcome::Unsupported);
+    refused(code, format, &Status::unimplemented(text))
+}
+
+fn refused(code: StatusCode, format: Format, status: &Status) -> Response {
+    let mut response = respond(code, format, format.status(status));
+    if let Some(delay) = answer::retry_after(status) {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, answer::retry_after_seconds(delay).into());
+    }
+    response
+}
+
+fn respond(code: StatusCode, format: Format, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = code;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, format.content_type());
+    response
+}

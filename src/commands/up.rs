@@ -1,0 +1,150 @@
+//! `tracemap up`: collector and agent in one process, with the demo shop if asked for.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use agent::config::{InboundConfig, OutboundConfig, WorkloadConfig};
+use agent::listen::ListenAddr;
+use agent::{Agent, AgentConfig, Running};
+use collector::rim::{Collector, stop_signal};
+use tokio::sync::oneshot;
+
+use crate::Failure;
+use crate::demo::{DEFAULT_CONTROL, Proxies, Shop, ShopHandle, ShopSettings, ShopWorkload};
+use crate::settings::{Settings, Uses};
+
+/// Where map, counters and baselines lie unless told otherwise.
+const DATA_DIR: &str = "./tracemap-data";
+
+/// Arguments of `tracemap up`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The configuration file. Default: the environment alone
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where map, counters and baselines are kept. Default: `collector.data_dir`, else ./tracemap-data
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// The directory that is kept generated as the map changes. Default: `generate.out`, else none
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Also run a small shop of real services with steady traffic
+    #[arg(long)]
+    demo: bool,
+    /// Users' requests per second in the demo shop
+    #[arg(long, default_value_t = 20.0, requires = "demo")]
+    demo_rate: f64,
+    /// Where the demo shop takes orders about faults; port 0 takes a free one
+    #[arg(long, default_value_t = DEFAULT_CONTROL, requires = "demo")]
+    demo_control: std::net::SocketAddr,
+}
+
+/// Runs until asked to stop.
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let mut settings = Settings::read(args.config.as_deref(), Uses::Everything)?;
+    if let Some(dir) = &args.data_dir {
+        settings.collector.data_dir = Some(dir.clone());
+    }
+    settings.collector.data_dir.get_or_insert_with(|| DATA_DIR.into());
+    if let Some(out) = &args.out {
+        settings.generate.out = Some(out.clone());
+    }
+    super::on_runtime(up(args, settings))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn up(args: &Args, mut settings: Settings) -> Result<(), Failure> {
+    let collector = Collector::bind(&settings.collector, &settings.generate, settings.services).await?;
+    let endpoint = format!("http://{}", collector.grpc_addr()?);
+    let page = collector.web_addr()?;
+    settings.agent.export.endpoint.get_or_insert_with(|| endpoint.clone());
+    let shop = match args.demo {
+        true => Some(Shop::bind(shop_settings(args)).await?),
+        false => None,
+    };
+    let offered = shop.as_ref().map(Shop::workloads).unwrap_or_default();
+    let running = start_agent(settings.agent, &offered).await?;
+
+    let (stop_shop, shop_stops) = oneshot::channel::<()>();
+    let shop = shop.zip(running.as_ref()).map(|(shop, running)| {
+        shop.start(&proxies(&offered, running), &endpoint, async move { drop(shop_stops.await) })
+    });
+    tell(page, &endpoint, &settings.generate, shop.as_ref());
+
+    let (stop_collector, collector_stops) = oneshot::channel::<()>();
+    let collector = tokio::spawn(collector.run(async move { drop(collector_stops.await) }));
+    stop_signal().await;
+    // In the direction of the spans, so that each part can still hand over to the next.
+    drop(stop_shop);
+    if let Some(shop) = shop {
+        shop.stopped().await;
+    }
+    if let Some(running) = running {
+        running.stop().await;
+    }
+    drop(stop_collector);
+    collector.await?;
+    Ok(())
+}
+
+fn shop_settings(args: &Args) -> ShopSettings {
+    ShopSettings {
+        control: args.demo_control,
+        requests_per_second: args.demo_rate,
+        ..ShopSettings::default()
+    }
+}
+
+/// The agent with the configured workloads and the shop's; none where there is nothing to stand before.
+async fn start_agent(mut config: AgentConfig, shop: &[ShopWorkload]) -> Result<Option<Running>, Failure> {
+    if !shop.is_empty() {
+        if config.flat_workload().is_some() {
+            return Err("the flat keys of `agent` describe one workload, and `--demo` adds more: list yours under `agent.workloads`".into());
+        }
+        // The shop's come first, so that their addresses are the first that the agent tells.
+        config.workloads = shop.iter().map(workload).chain(config.workloads).collect();
+    }
+    let has_relay = config.otlp.grpc.is_some() || config.otlp.http.is_some();
+    if config.workloads.is_empty() && config.flat_workload().is_none() && !has_relay {
+        return Ok(None);
+    }
+    Ok(Some(Agent::start(config).await?))
+}
+
+fn workload(offered: &ShopWorkload) -> WorkloadConfig {
+    let any_port = || ListenAddr(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    WorkloadConfig {
+        service: Some(offered.service.to_owned()),
+        routes: offered.routes.iter().map(|route| (*route).to_owned()).collect(),
+        inbound: vec![InboundConfig { listen: any_port(), upstream: format!("http://{}", offered.upstream) }],
+        outbound: Some(OutboundConfig { listen: any_port() }),
+        ..WorkloadConfig::default()
+    }
+}
+
+fn proxies(offered: &[ShopWorkload], running: &Running) -> HashMap<&'static str, Proxies> {
+    let addresses = running.inbound_addrs.iter().zip(&running.outbound_addrs);
+    let pair = |(workload, (&inbound, &outbound)): (&ShopWorkload, _)| {
+        (workload.service, Proxies { inbound, outbound })
+    };
+    offered.iter().zip(addresses).map(pair).collect()
+}
+
+fn tell(
+    page: std::net::SocketAddr,
+    endpoint: &str,
+    generate: &collector::settings::GenerateSettings,
+    shop: Option<&ShopHandle>,
+) {
+    println!("map        http://{page}/");
+    println!("OTLP/gRPC  {endpoint}");
+    if let Some(out) = &generate.out {
+        println!("generated  {}", out.display());
+    }
+    if let Some(shop) = shop {
+        let control = shop.control();
+        let at = if control == DEFAULT_CONTROL { String::new() } else { format!(" --control {control}") };
+        println!("try        tracemap demo{at} slow payment 400ms   (or: fail payment 50%, heal)");
+    }
+}

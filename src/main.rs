@@ -1,0 +1,79 @@
+//! `tracemap`: collector, agent and the tools around them in one command (DESIGN §7).
+//!
+//! In: arguments and one configuration file. Out: what the crates do, wired.
+//! Left out on purpose: everything else. A command that grows logic gives it to a crate.
+
+mod commands;
+mod demo;
+mod progress;
+mod settings;
+mod telemetry;
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// From requests to a dependency map, and from the map to dashboards and alerts that name the culprit.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs collector and agent in one process with embedded storage
+    Up(commands::up::Args),
+    /// Runs the agent alone
+    Agent(commands::agent::Args),
+    /// Runs the collector alone
+    Collector(commands::collector::Args),
+    /// Sends recorded traces to a collector
+    Replay(commands::replay::Args),
+    /// Builds a map from recorded traces
+    Map(commands::map::Args),
+    /// Writes dashboards, rules and everything else from a map
+    Generate(commands::generate::Args),
+    /// Disturbs a service of a running demo shop, or heals it
+    Demo(commands::demo::Args),
+}
+
+/// What a command failed with. The exit code is 2 unless the command's own answer is "no", which is 1.
+type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Up(args) => commands::up::run(&args),
+        Command::Agent(args) => commands::agent::run(&args),
+        Command::Collector(args) => commands::collector::run(&args),
+        Command::Replay(args) => commands::replay::run(&args),
+        Command::Generate(args) => commands::generate::run(&args),
+        Command::Demo(args) => commands::demo::run(args),
+        Command::Map(args) => commands::map::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "tracemap: {}", chain(&*failure));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// An error and its causes, in one line unless one of them has several problems to tell.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}

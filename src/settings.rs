@@ -1,0 +1,101 @@
+//! The whole configuration file: one section per part.
+//!
+//! In: YAML and `TRACEMAP_…` variables. Out: [`Settings`], checked, or every problem at once.
+//! Left out on purpose: the sections' keys. Each stands with the part that it configures.
+
+use std::path::Path;
+
+use agent::AgentConfig;
+use collector::settings::{CollectorSettings, GenerateSettings};
+use config::{ConfigErrors, Finding, Loader};
+use map::Services;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Everything that one file configures. Every key has a default; an empty file is a valid one.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    /// The agent: what passes through it, and where its spans go.
+    pub(crate) agent: AgentConfig,
+    /// The collector: what comes in, how it is paired, what is shown.
+    pub(crate) collector: CollectorSettings,
+    /// What is written from the map, and where.
+    pub(crate) generate: GenerateSettings,
+    /// What people state about their services, by id or name.
+    pub(crate) services: Services,
+}
+
+/// Which sections a command will use; only those are checked beyond their types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Uses {
+    /// The agent's alone.
+    Agent,
+    /// All but the agent's.
+    Collector,
+    /// All, where the agent needs no endpoint.
+    Everything,
+}
+
+impl Settings {
+    /// Reads the file, if there is one, and the environment.
+    pub(crate) fn read(path: Option<&Path>, uses: Uses) -> Result<Self, ConfigErrors> {
+        let text = path.map(config::read_text).transpose()?.unwrap_or_default();
+        let source = path.map_or_else(|| "environment".to_owned(), |path| path.display().to_string());
+        Loader::new(&source).load_checked(&text, config::process_env(), |settings: &Self| settings.check(uses))
+    }
+
+    fn check(&self, uses: Uses) -> Vec<Finding> {
+        let mut found = Vec::new();
+        let has_workloads = !self.agent.workloads.is_empty() || self.agent.flat_workload().is_some();
+        if uses == Uses::Agent || uses == Uses::Everything && has_workloads {
+            found.extend(self.agent.check());
+        }
+        if uses != Uses::Agent {
+            found.extend(self.generate.alerts.check("generate.alerts"));
+            found.extend(services(&self.services));
+        }
+        found
+    }
+}
+
+fn services(services: &Services) -> Vec<Finding> {
+    let objectives = services.iter().flat_map(|(name, settings)| {
+        settings.objectives.iter().enumerate().map(move |(i, objective)| (name, i, objective.target))
+    });
+    let wrong = objectives.filter(|&(_, _, target)| !(target > 0.0 && target < 1.0));
+    let finding = |(name, i, target): (&String, usize, f64)| Finding {
+        path: format!("services.{name}.objectives[{i}].target"),
+        message: format!("`target` is {target}, but a target is a share between 0 and 1"),
+        hint: Some("write 0.99 for 99 %".to_owned()),
+    };
+    wrong.map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> String {
+        let loaded = Loader::new("tracemap.yaml").load_checked(text, [], |s: &Settings| s.check(Uses::Everything));
+        loaded.expect_err("the text has problems").to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_with_its_line_and_the_nearest_known_one() {
+        let told = problems("collector:\n  web:\n    lisen: 127.0.0.1:1\ngenerate:\n  owt: x\n");
+        assert!(told.contains("tracemap.yaml:3") && told.contains("`lisen`") && told.contains("`listen`"), "{told}");
+        assert!(told.contains("tracemap.yaml:5") && told.contains("`out`"), "{told}");
+    }
+
+    #[test]
+    fn a_target_that_is_no_share_is_told_with_its_place() {
+        let told = problems("services:\n  cart: {objectives: [{latency: 300ms, target: 99, window: 30d}]}\n");
+        assert!(told.contains("services.cart.objectives[0].target") && told.contains("0.99"), "{told}");
+    }
+
+    #[test]
+    fn the_committed_schema_is_the_one_of_this_build() {
+        expect_test::expect_file!["../deploy/tracemap.schema.json"].assert_eq(&config::schema::<Settings>());
+    }
+}
