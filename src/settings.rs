@@ -52,24 +52,10 @@ impl Settings {
             found.extend(self.agent.check());
         }
         if uses != Uses::Agent {
-            found.extend(self.generate.alerts.check("generate.alerts"));
-            found.extend(services(&self.services));
+            found.extend(collector::settings::check(&self.generate, &self.services));
         }
         found
     }
-}
-
-fn services(services: &Services) -> Vec<Finding> {
-    let objectives = services.iter().flat_map(|(name, settings)| {
-        settings.objectives.iter().enumerate().map(move |(i, objective)| (name, i, objective.target))
-    });
-    let wrong = objectives.filter(|&(_, _, target)| !(target > 0.0 && target < 1.0));
-    let finding = |(name, i, target): (&String, usize, f64)| Finding {
-        path: format!("services.{name}.objectives[{i}].target"),
-        message: format!("`target` is {target}, but a target is a share between 0 and 1"),
-        hint: Some("write 0.99 for 99 %".to_owned()),
-    };
-    wrong.map(finding).collect()
 }
 
 #[cfg(test)]
@@ -91,7 +77,7 @@ mod tests {
     #[test]
     fn a_target_that_is_no_share_is_told_with_its_place() {
         let told = problems("services:\n  cart: {objectives: [{latency: 300ms, target: 99, window: 30d}]}\n");
-        assert!(told.contains("services.cart.objectives[0].target") && told.contains("0.99"), "{told}");
+        assert!(told.contains("tracemap.yaml:2: `target` is 99") && told.contains("0.99"), "{told}");
     }
 
     #[test]

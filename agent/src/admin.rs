@@ -11,7 +11,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::watch;
 
-use crate::exchange::ProxyBody;
+use crate::body::ProxyBody;
 use crate::forward::text;
 use crate::pipeline::Published;
 use crate::serve::Handler;

@@ -63,7 +63,7 @@ fn percent_decode(value: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The Deployment, DaemonSet or StatefulSet that a pod's name was made from.
+/// The `Deployment`, `DaemonSet` or `StatefulSet` that a pod's name was made from.
 fn workload_of_pod(pod: &str) -> Option<&str> {
     let (rest, last) = pod.rsplit_once('-')?;
     if !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()) && last.len() < 5 {

@@ -3,22 +3,14 @@
 //! In: what happens to the request. Out: one span, where the trace is recorded, and one count, however it ends.
 //! Left out on purpose: the bodies' content, and what happens on a connection after its upgrade.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
-use hyper::body::Incoming;
 use otlp::encode::{Attribute, SpanRecord};
 use otlp::{Kind, StatusCode as SpanStatus};
 
-use crate::BoxError;
 use crate::correlation::LiveGuard;
-use crate::expect::Expectation;
 use crate::pipeline::Resource;
 use crate::semconv;
 use crate::telemetry::{Direction, Outcome, SpanOutcome};
@@ -151,7 +143,8 @@ impl Exchange {
         });
     }
 
-    fn trailers(&mut self, trailers: &HeaderMap) {
+    /// The response's trailers are there.
+    pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
         let code = trailers
             .get("grpc-status")
             .and_then(|value| value.to_str().ok()?.parse().ok());
@@ -244,92 +237,5 @@ impl OpenSpan {
             otlp::encode::AttributeValue::Str(error),
         ));
         record
-    }
-}
-
-/// The body of a response of the agent.
-pub(crate) enum ProxyBody {
-    /// The agent's own words.
-    Text(Full<Bytes>),
-    /// The other side's, as it comes.
-    Passed(PassedBody),
-}
-
-/// The other side's body; its end is the exchange's.
-pub(crate) struct PassedBody {
-    body: Incoming,
-    exchange: Exchange,
-    /// Given up only after the body, see [`Expectation::answered`].
-    _expectation: Option<Expectation>,
-}
-
-impl ProxyBody {
-    /// A line of the agent's own; an empty text is an empty body.
-    pub(crate) fn text(text: impl Into<Bytes>) -> Self {
-        Self::Text(Full::new(text.into()))
-    }
-
-    /// `body` as it comes. Where it is empty, the exchange ends here.
-    pub(crate) fn passed(body: Incoming, mut exchange: Exchange, expectation: Option<Expectation>) -> Self {
-        if body.is_end_stream() {
-            exchange.end(Ok(()));
-        }
-        Self::Passed(PassedBody {
-            body,
-            exchange,
-            _expectation: expectation,
-        })
-    }
-}
-
-impl PassedBody {
-    fn seen(&mut self, frame: Option<&Result<Frame<Bytes>, hyper::Error>>) {
-        match frame {
-            Some(Ok(frame)) => {
-                if let Some(trailers) = frame.trailers_ref() {
-                    self.exchange.trailers(trailers);
-                }
-                if self.body.is_end_stream() {
-                    self.exchange.end(Ok(()));
-                }
-            }
-            Some(Err(_)) => self.exchange.end(Err(Failure::UpstreamClosed)),
-            None => self.exchange.end(Ok(())),
-        }
-    }
-}
-
-impl Body for ProxyBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.get_mut() {
-            Self::Text(text) => Pin::new(text).poll_frame(cx).map_err(Into::into),
-            Self::Passed(passed) => {
-                let frame = Pin::new(&mut passed.body).poll_frame(cx);
-                if let Poll::Ready(frame) = &frame {
-                    passed.seen(frame.as_ref());
-                }
-                frame.map_err(Into::into)
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Text(text) => text.is_end_stream(),
-            Self::Passed(passed) => passed.body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Text(text) => text.size_hint(),
-            Self::Passed(passed) => passed.body.size_hint(),
-        }
     }
 }

@@ -24,8 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A request body on its way to the service.
 pub(crate) struct RequestBody {
     body: Incoming,
-    gate: Option<Pin<Box<dyn Future<Output = Result<(), NotWanted>> + Send>>>,
+    gate: Option<Gate>,
 }
+
+/// Opens once the body is wanted.
+type Gate = Pin<Box<dyn Future<Output = Result<(), NotWanted>> + Send>>;
 
 /// The service answered without asking for the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +81,7 @@ pub(crate) fn hold_back(
         return (request.map(RequestBody::plain), None);
     }
     let (answer, answered) = watch::channel(Answer::Awaited);
-    let gate = Box::pin(until_wanted(answered, PATIENCE));
+    let gate: Gate = Box::pin(until_wanted(answered, PATIENCE));
     let mut request = request.map(|body| RequestBody {
         body,
         gate: Some(gate),

@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use crate::BoxError;
+use crate::body::ProxyBody;
 use crate::connect;
-use crate::exchange::{Exchange, Failure, ProxyBody};
+use crate::exchange::{Exchange, Failure};
 use crate::expect::Expectation;
 use crate::hop;
 use crate::tunnel;

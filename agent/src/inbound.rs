@@ -14,8 +14,9 @@ use otlp::Kind;
 use tokio::sync::watch;
 
 use crate::BoxError;
+use crate::body::ProxyBody;
 use crate::connect::{Connector, Http2Channel, PooledClient};
-use crate::exchange::{Exchange, Opening, ProxyBody};
+use crate::exchange::{Exchange, Opening};
 use crate::expect::{self, RequestBody};
 use crate::forward::{self, Pending};
 use crate::hop;

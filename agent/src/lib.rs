@@ -13,6 +13,8 @@ pub mod run;
 pub mod telemetry;
 
 mod admin;
+mod body;
+mod bound;
 mod check;
 mod connect;
 mod correlation;
@@ -27,6 +29,7 @@ mod relay;
 mod routes;
 mod semconv;
 mod serve;
+mod start;
 mod trace;
 mod tunnel;
 mod workload;

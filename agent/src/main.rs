@@ -3,15 +3,15 @@
 //! In: one YAML file, of which the section `agent` is read. Out: an agent until SIGINT or SIGTERM; logs on standard error.
 //! Left out on purpose: the collector and the generators, see the command `tracemap`.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use agent::AgentConfig;
 use clap::Parser;
-use config::{ConfigErrors, Loader};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
+use config::{ConfigErrors, Foreign, Loader};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
 /// Keeps trace context alive across a service's calls and ships spans to the collector.
@@ -40,28 +40,8 @@ struct File {
     _services: Foreign,
 }
 
-/// A section of another program, passed over whatever it holds.
-#[derive(Debug, Default)]
-struct Foreign;
-
 /// What variables of other programs' sections begin with.
 const FOREIGN: [&str; 3] = ["TRACEMAP_COLLECTOR_", "TRACEMAP_GENERATE_", "TRACEMAP_SERVICES_"];
-
-impl<'de> Deserialize<'de> for Foreign {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self)
-    }
-}
-
-impl JsonSchema for Foreign {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Foreign".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        true.into()
-    }
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -69,6 +49,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match load(arguments.config.as_deref()) {
         Ok(config) => start(config),

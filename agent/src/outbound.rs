@@ -16,8 +16,9 @@ use otlp::Kind;
 use tokio::sync::watch;
 
 use crate::BoxError;
+use crate::body::ProxyBody;
 use crate::connect::{self, Connector, PooledClient};
-use crate::exchange::{Exchange, Failure, Opening, ProxyBody};
+use crate::exchange::{Exchange, Failure, Opening};
 use crate::expect::{self, RequestBody};
 use crate::forward::{self, Pending};
 use crate::hop;

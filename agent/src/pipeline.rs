@@ -83,12 +83,13 @@ pub(crate) async fn encode(
     let mut stopping = false;
     loop {
         let taken = tokio::select! {
-            taken = spans.recv_many(&mut batch, BATCH) => taken,
+            biased;
             _ = stop.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
                 spans.close();
                 continue;
             }
+            taken = spans.recv_many(&mut batch, BATCH) => taken,
         };
         if taken == 0 {
             return;
@@ -139,5 +140,71 @@ impl Published {
         }
         metrics.set_buffered(now.buffered_bytes);
         *last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use otlp::export::ExportSettings;
+
+    use super::*;
+
+    fn span() -> SpanRecord {
+        SpanRecord {
+            trace_id: [1; 16],
+            span_id: [2; 8],
+            parent_span_id: None,
+            trace_state: String::new(),
+            name: "GET".to_owned(),
+            kind: otlp::Kind::Server,
+            start_unix_nano: 1,
+            end_unix_nano: 2,
+            flags: 1,
+            status: otlp::StatusCode::Unset,
+            status_message: String::new(),
+            attributes: Vec::new(),
+            links: Vec::new(),
+        }
+    }
+
+    fn exporter() -> Exporter {
+        let settings = ExportSettings {
+            instance: "test".to_owned(),
+            ..ExportSettings::default()
+        };
+        Exporter::spawn(settings).expect("an exporter").0
+    }
+
+    #[tokio::test]
+    async fn what_is_queued_when_the_agent_stops_is_still_encoded_and_what_comes_later_is_counted() {
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let exporter = exporter();
+        let (queue, spans) = SpanQueue::new(Some(&exporter), metrics.clone());
+        for _ in 0..=BATCH {
+            queue.push(Arc::new(Resource::new()), span());
+        }
+        let (_stop, stopped) = watch::channel(true);
+        encode(spans.expect("a queue"), exporter.clone(), stopped).await;
+        assert_eq!(exporter.stats().buffered_spans, BATCH as u64 + 1);
+        queue.push(Arc::new(Resource::new()), span());
+        let text = String::from_utf8(metrics.render().expect("text")).expect("text");
+        assert!(
+            text.contains("tracemap_agent_spans_dropped_total{reason=\"shutdown\"} 1\n"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_drops_and_counts_and_never_waits() {
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let (queue, _spans) = SpanQueue::new(Some(&exporter()), metrics.clone());
+        for _ in 0..QUEUE + 2 {
+            queue.push(Arc::default(), span());
+        }
+        let text = String::from_utf8(metrics.render().expect("text")).expect("text");
+        assert!(
+            text.contains("tracemap_agent_spans_dropped_total{reason=\"queue_full\"} 2\n"),
+            "{text}"
+        );
     }
 }

@@ -19,8 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
+use crate::body::ProxyBody;
 use crate::connect::{MAX_HEADER_LIST, MAX_HEADERS};
-use crate::exchange::ProxyBody;
 
 /// How long to wait for file descriptors to come free.
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);

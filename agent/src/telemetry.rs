@@ -3,27 +3,8 @@
 //! In: one call for each thing that happened, with a reason from a closed list. Out: the Prometheus text format.
 //! Left out on purpose: labels with anything from outside in them: hosts, paths, ids.
 
+use map::catalogue as names;
 use prometheus::{Encoder as _, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
-
-/// Names of the series, each said once.
-pub mod names {
-    /// Requests that passed, by direction and outcome.
-    pub const REQUESTS: &str = "tracemap_agent_requests_total";
-    /// Spans, the agent's own and relayed ones, by what finally became of them.
-    pub const SPANS: &str = "tracemap_agent_spans_total";
-    /// Spans that did not reach the collector, by reason.
-    pub const SPANS_DROPPED: &str = "tracemap_agent_spans_dropped_total";
-    /// Requests by the format that their trace context came in.
-    pub const CONTEXT: &str = "tracemap_agent_context_total";
-    /// Context and ids that were not believed, by reason.
-    pub const CONTEXT_SKIPPED: &str = "tracemap_agent_context_skipped_total";
-    /// Outbound requests by the evidence that found their parent.
-    pub const CORRELATION: &str = "tracemap_agent_correlation_total";
-    /// OTLP requests of SDKs, by transport and outcome.
-    pub const RELAY: &str = "tracemap_agent_relay_requests_total";
-    /// Bytes of encoded spans that wait for the collector.
-    pub const BUFFERED_BYTES: &str = "tracemap_agent_buffered_bytes";
-}
 
 /// Which way a request went, seen from the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,19 +142,28 @@ pub struct Metrics {
     buffered: IntGauge,
 }
 
+/// What the catalogue says of a series.
+///
+/// # Panics
+/// Where it holds no such series: what nobody documented must not leave the house.
+fn described(name: &str) -> &'static names::Series {
+    names::find(name).expect("every exported series is in the catalogue")
+}
+
 impl Metrics {
     /// # Errors
     /// The library refuses a name, or has it twice.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+        let counter = |name| {
+            let series = described(name);
+            let counter = IntCounterVec::new(Opts::new(name, series.help), series.labels)?;
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
         let buffered = IntGauge::new(
-            names::BUFFERED_BYTES,
-            "Bytes of encoded spans that wait for the collector.",
+            names::AGENT_BUFFERED_BYTES,
+            described(names::AGENT_BUFFERED_BYTES).help,
         )?;
         registry.register(Box::new(buffered.clone()))?;
         #[cfg(target_os = "linux")]
@@ -181,37 +171,13 @@ impl Metrics {
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
         Ok(Self {
-            requests: counter(
-                names::REQUESTS,
-                "Requests that passed.",
-                &["direction", "outcome"],
-            )?,
-            spans: counter(
-                names::SPANS,
-                "Spans by what finally became of them.",
-                &["outcome"],
-            )?,
-            spans_dropped: counter(
-                names::SPANS_DROPPED,
-                "Spans that did not reach the collector.",
-                &["reason"],
-            )?,
-            context: counter(
-                names::CONTEXT,
-                "Requests by where their context came from.",
-                &["direction", "source"],
-            )?,
-            context_skipped: counter(
-                names::CONTEXT_SKIPPED,
-                "Context that was not believed.",
-                &["reason"],
-            )?,
-            correlation: counter(
-                names::CORRELATION,
-                "Outbound requests by the evidence for their parent.",
-                &["method"],
-            )?,
-            relay: counter(names::RELAY, "OTLP requests of SDKs.", &["transport", "outcome"])?,
+            requests: counter(names::AGENT_REQUESTS)?,
+            spans: counter(names::AGENT_SPANS)?,
+            spans_dropped: counter(names::AGENT_SPANS_DROPPED)?,
+            context: counter(names::AGENT_CONTEXT)?,
+            context_skipped: counter(names::AGENT_CONTEXT_SKIPPED)?,
+            correlation: counter(names::AGENT_CORRELATION)?,
+            relay: counter(names::AGENT_RELAY)?,
             buffered,
             registry,
         })

@@ -7,6 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use map::{EdgeKey, Map, NodeId, NodeKind};
 
+/// Services that wait for the culprit of one fault at most. The others would be symptoms in the same way, and a leaf of
+/// a large map has hundreds of them.
+const MOST_WAITING: usize = 20;
+
 /// How a node is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
@@ -25,8 +29,11 @@ pub(crate) struct Fault {
     pub(crate) culprit: NodeId,
     /// How it is at fault.
     pub(crate) form: Form,
-    /// Services that wait for the culprit, without itself.
-    pub(crate) waiting: BTreeSet<NodeId>,
+    /// Services that wait for the culprit, without itself, and over how many calls: at most [`MOST_WAITING`] of them,
+    /// entry points first, then the nearest.
+    pub(crate) waiting: BTreeMap<NodeId, u32>,
+    /// How many nodes wait for the culprit in all.
+    weight: usize,
     /// True where an entry point waits for the culprit, or is it.
     pub(crate) felt: bool,
 }
@@ -34,8 +41,8 @@ pub(crate) struct Fault {
 /// What faults need to know of a map, computed once.
 pub(crate) struct Topology<'a> {
     map: &'a Map,
-    /// Nodes by who they are waited for, 0 hops included.
-    waiting: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    /// By node, who waits for it over how many calls; itself over 0.
+    waiting: BTreeMap<NodeId, Vec<(u32, NodeId)>>,
     entry_points: BTreeSet<NodeId>,
     /// By node, the services that call it, itself left out.
     callers: BTreeMap<&'a NodeId, BTreeSet<&'a NodeId>>,
@@ -53,7 +60,11 @@ impl<'a> Topology<'a> {
             callees: BTreeMap::new(),
         };
         for pair in map::reach::reach(map, usize::MAX).0 {
-            topology.waiting.entry(pair.culprit).or_default().insert(pair.id);
+            topology
+                .waiting
+                .entry(pair.culprit)
+                .or_default()
+                .push((pair.hops, pair.id));
         }
         for key in map.edges.keys().filter(|key| key.client != key.server) {
             if topology.is_judged(key) {
@@ -77,12 +88,7 @@ impl<'a> Topology<'a> {
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let forms = self.waiting.keys().filter_map(|id| Some((id, self.form(id)?)));
         let mut faults: Vec<Fault> = forms.map(|(id, form)| self.fault(id, form)).collect();
-        faults.sort_by(|a, b| {
-            b.waiting
-                .len()
-                .cmp(&a.waiting.len())
-                .then_with(|| a.culprit.cmp(&b.culprit))
-        });
+        faults.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| a.culprit.cmp(&b.culprit)));
         let network = self.network_candidate().map(|id| self.fault(id, Form::Network));
         network.into_iter().chain(faults).collect()
     }
@@ -126,15 +132,24 @@ impl<'a> Topology<'a> {
     }
 
     fn fault(&self, culprit: &NodeId, form: Form) -> Fault {
-        let all = self.waiting.get(culprit).into_iter().flatten();
-        let services = all.filter(|id| self.is_service(id) && *id != culprit).cloned();
-        let waiting: BTreeSet<NodeId> = services.collect();
+        let all = self.waiting.get(culprit).map_or(&[][..], Vec::as_slice);
+        let mut services: Vec<&(u32, NodeId)> = all
+            .iter()
+            .filter(|(hops, id)| *hops > 0 && self.is_service(id))
+            .collect();
+        services.sort_by_key(|(hops, id)| (!self.is_entry_point(id), *hops, id));
+        services.truncate(MOST_WAITING);
+        let waiting: BTreeMap<NodeId, u32> = services
+            .into_iter()
+            .map(|(hops, id)| (id.clone(), *hops))
+            .collect();
         let itself = self.is_service(culprit) && self.is_entry_point(culprit);
-        let felt = itself || waiting.iter().any(|id| self.is_entry_point(id));
+        let felt = itself || waiting.keys().any(|id| self.is_entry_point(id));
         Fault {
             culprit: culprit.clone(),
             form,
             waiting,
+            weight: all.len(),
             felt,
         }
     }
@@ -171,7 +186,7 @@ impl Fault {
 
     /// True where the fault slows the service as its callers see it.
     pub(crate) fn slows_total(&self, id: &NodeId) -> bool {
-        *id == self.culprit || self.waiting.contains(id)
+        *id == self.culprit || self.waiting.contains_key(id)
     }
 
     /// The fault in a sentence's beginning.

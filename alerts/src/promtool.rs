@@ -2,8 +2,8 @@
 //!
 //! In: the map and settings. Out: a file for `promtool test rules`. Each fault has three phases: healthy, where
 //! nothing may fire; slow, where exactly the expected alerts fire; recovered, where nothing fires any more.
-//! Left out on purpose: what is far from the fault. A test holds the culprit, all who wait for it, and the edges of the
-//! culprit and of its neighbours, which are all that the rules look at.
+//! Left out on purpose: what is far from the fault. A test holds the culprit, the nearest who wait for it, and the edges of
+//! the culprit and of its neighbours. The rules charge by these alone.
 
 use std::collections::BTreeMap;
 
@@ -177,7 +177,7 @@ fn expected(fault: &Fault, map: &Map) -> Vec<Sample> {
     }
     let symptoms = fault
         .waiting
-        .iter()
+        .keys()
         .map(|id| alert(SYMPTOM, "info", "symptom", id.as_str()));
     std::iter::once(alert(PAGE, "page", "culprit", ""))
         .chain(symptoms)
@@ -187,7 +187,7 @@ fn expected(fault: &Fault, map: &Map) -> Vec<Sample> {
 /// The services of the test: the culprit and those who wait for it.
 fn services<'a>(fault: &'a Fault, topology: &'a Topology<'_>) -> impl Iterator<Item = &'a NodeId> {
     std::iter::once(&fault.culprit)
-        .chain(&fault.waiting)
+        .chain(fault.waiting.keys())
         .filter(|id| topology.is_service(id))
 }
 
@@ -199,7 +199,7 @@ fn info_series(fault: &Fault, topology: &Topology<'_>, phases: &Phases) -> Vec<I
             values: phases.one(),
         });
     };
-    for id in std::iter::once(&fault.culprit).chain(&fault.waiting) {
+    for (id, hops) in std::iter::once((&fault.culprit, &0)).chain(&fault.waiting) {
         let owner = topology.map().owner(id);
         say(
             OWNER_INFO,
@@ -209,17 +209,16 @@ fn info_series(fault: &Fault, topology: &Topology<'_>, phases: &Phases) -> Vec<I
             NODE_INFO,
             &[("id", id.as_str()), ("kind", topology.map().kind(id).as_str())],
         );
-        // The number of hops beyond 1 is of no consequence to any rule.
-        let hops = if *id == fault.culprit { "0" } else { "1" };
+        let culprit = fault.culprit.as_str();
         say(
             REACH_INFO,
             &[
                 ("id", id.as_str()),
-                ("culprit", fault.culprit.as_str()),
-                ("hops", hops),
+                ("culprit", culprit),
+                ("hops", &hops.to_string()),
             ],
         );
-        if *id != fault.culprit {
+        if *hops > 0 {
             say(
                 REACH_INFO,
                 &[("id", id.as_str()), ("culprit", id.as_str()), ("hops", "0")],

@@ -41,7 +41,7 @@ pub struct AlertSettings {
     /// the culprit is slow, only its few per cent of the requests are.
     pub entry_shift: f64,
     /// How many faults the generated rule test plants at most. Default 40. Those that most services wait for come
-    /// first; the test file says which were left out. Each costs some 0.1 s of `promtool test rules`.
+    /// first; the test file says which were left out. Each takes `promtool test rules` up to about a second.
     pub max_test_faults: usize,
     /// The label that tells clusters apart, from `external_labels` of Prometheus. Default `cluster`. Alerts without
     /// it are grouped together.

@@ -37,17 +37,13 @@ fn two_collectors_that_say_the_same_of_the_map_are_one_page() {
 
 #[test]
 fn two_collectors_that_disagree_about_the_owner_still_page_once() {
-    // The owner that sorts first is taken: which one matters less than that somebody is woken.
+    // Which of the two is woken matters less than that somebody is.
     slow_chain()
         .series(
             r#"tracemap_owner_info{id="basic",team="metro",tier="2",instance="new"}"#,
             "1x100",
         )
-        .series(
-            r#"tracemap_owner_info{id="gw",team="facade",tier="1",instance="new"}"#,
-            "1x100",
-        )
-        .count_pages("25m", 1)
+        .counts("25m", "LatencyDegraded", 1)
         .run();
 }
 
@@ -177,6 +173,26 @@ fn a_slow_entry_point_without_a_culprit_becomes_a_ticket_of_its_team() {
         .fires("19m", &[])
         .fires("25m", &["LatencyUnexplained id=gw team=front tier=1"])
         .fires("50m", &[])
+        .run();
+}
+
+#[test]
+fn an_unexplained_entry_point_with_two_owners_is_one_ticket() {
+    Scene::of("user->gw gw->basic")
+        .series(
+            r#"tracemap_owner_info{id="gw",team="facade",tier="1",instance="new"}"#,
+            "1x100",
+        )
+        .total_slow("gw", (3.0, 40.0))
+        .counts("25m", "LatencyUnexplained", 1)
+        .run();
+}
+
+#[test]
+fn a_slow_service_that_no_user_calls_and_nothing_explains_is_left_alone() {
+    Scene::of("user->gw gw->mid mid->basic")
+        .total_slow("mid", (3.0, 40.0))
+        .fires("29m", &[])
         .run();
 }
 

@@ -5,6 +5,8 @@
 //! Left out on purpose: time, tables, names of peers that are aliases, baselines. Nothing here waits or remembers.
 
 mod calls;
+mod ids;
+mod layers;
 mod messages;
 mod tree;
 
@@ -14,6 +16,7 @@ use map::{ConnectionType, NodeId, NodeKind};
 
 use crate::span::{Span, SpanId, TraceId};
 
+use layers::Layers;
 pub(crate) use messages::producer as producer_of;
 pub use tree::Tree;
 
@@ -26,8 +29,17 @@ pub struct Assembly {
     pub calls: Vec<Call>,
     /// Messages followed from producer to consumer.
     pub flows: Vec<FlowSeen>,
-    /// CLIENT spans whose far side neither reported nor is named.
+    /// CLIENT and sending spans whose far side neither reported nor is named.
     pub unnamed_peers: u64,
+}
+
+impl Assembly {
+    /// Bytes it occupies while its trace is kept, shared strings aside.
+    pub fn footprint(&self) -> usize {
+        self.visits.len() * size_of::<Visit>()
+            + self.calls.len() * size_of::<Call>()
+            + self.flows.len() * size_of::<FlowSeen>()
+    }
 }
 
 /// One request to a service, nested spans of the service included.
@@ -184,15 +196,16 @@ pub trait Surroundings {
     fn is_workload(&self, address: &str) -> bool;
 }
 
-/// What a trace says about the system.
-pub fn assemble(spans: &[Span], around: &dyn Surroundings) -> Assembly {
+/// What the trace `id` says about the system. Linear in the number of its spans.
+pub fn assemble(id: TraceId, spans: &[Span], around: &dyn Surroundings) -> Assembly {
     let tree = Tree::grow(spans);
+    let layers = Layers::of(&tree);
     let mut out = Assembly::default();
-    calls::between_services(&tree, &mut out);
-    calls::to_virtual_nodes(&tree, &mut out);
+    calls::between_services(&tree, &layers, &mut out);
+    calls::to_virtual_nodes(&tree, &layers, &mut out);
     calls::from_outside(&tree, around, &mut out);
-    messages::sent(&tree, &mut out);
-    messages::received(&tree, around, &mut out);
-    calls::visits(&tree, &mut out);
+    messages::sent(&tree, &layers, &mut out);
+    messages::received(&tree, &layers, &messages::Links { trace: id, around }, &mut out);
+    calls::visits(&tree, &layers, &mut out);
     out
 }

@@ -3,13 +3,15 @@
 //! In: what traces say, added and taken back. Out: the [`Map`], and which edges changed their name.
 //! Left out on purpose: counters for Prometheus. They never go back and have their own keeper (`series`).
 
+mod naming;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use map::{ConnectionType, EdgeKey, Evidence, FlowKey, Map, NodeId, NodeKind, Services};
+use map::{EdgeKey, Evidence, FlowKey, Map, NodeId, NodeKind, Services};
 use serde::{Deserialize, Serialize};
 
-use crate::assemble::{Basis, Call, End, FlowSeen, Visit};
+use crate::assemble::{Basis, Call, FlowSeen, Visit};
 use crate::span::TraceId;
 
 /// How many nodes and edges the map may hold; beyond that rare virtual nodes are folded together.
@@ -38,9 +40,12 @@ pub struct Builder {
     /// Services by their bare name.
     #[serde(skip)]
     bare_names: HashMap<Arc<str>, BTreeSet<NodeId>>,
-    /// Edges whose key no longer exists because a node was merged into another.
+    /// Edges whose key no longer exists because a node was merged into another or got another id.
     #[serde(skip)]
-    renamed: Vec<EdgeKey>,
+    renamed: Vec<Named>,
+    /// Edges that corrections took back.
+    #[serde(skip)]
+    emptied: Vec<Named>,
 }
 
 /// Whose address it is.
@@ -84,29 +89,43 @@ impl Builder {
     }
 
     /// Edges that ended because a peer turned out to be a service, since the last call.
-    pub fn take_renamed(&mut self) -> Vec<EdgeKey> {
+    pub fn take_renamed(&mut self) -> Vec<Named> {
         std::mem::take(&mut self.renamed)
     }
 
-    /// Notes a service that reports spans; a peer of that name becomes it.
-    pub fn note_service(&mut self, id: &NodeId, at: u64) {
-        let known = self.map.nodes.get(id).is_some_and(|node| node.kind == NodeKind::Service);
-        if !known {
+    /// Edges that corrections took back, since the last call.
+    pub fn take_emptied(&mut self) -> Vec<Named> {
+        std::mem::take(&mut self.emptied)
+    }
+
+    /// Notes a service that reports spans; a peer of that name becomes it. Returns the node that stands for it, which
+    /// beyond the budget is the overflow node.
+    pub fn note_service(&mut self, id: &NodeId, at: u64) -> NodeId {
+        let kind = self.map.nodes.get(id).map(|node| node.kind);
+        let node = if kind == Some(NodeKind::Service) { id.clone() } else { self.service(id) };
+        if node != *id {
+            let overflow = map::Node { kind: NodeKind::Overflow, ..map::Node::default() };
+            self.map.nodes.entry(node.clone()).or_insert(overflow).seen.note(at);
+            return node;
+        }
+        if kind != Some(NodeKind::Service) {
             self.note_bare_name(id);
-            let peer_kind = self.map.nodes.get(id).map(|node| node.kind);
-            self.map.nodes.entry(id.clone()).or_default().kind = NodeKind::Service;
-            if peer_kind.is_some() {
-                self.renamed.extend(self.map.merge_node(id, id));
+            match kind {
+                Some(NodeKind::External) => self.merge(id, id),
+                Some(other) if !is_reserved(id) => self.rename(id, &clashing(id, other)),
+                _ => {}
             }
+            self.map.nodes.entry(id.clone()).or_default().kind = NodeKind::Service;
             let bare = NodeId::new(id.name());
             let is_peer = self.map.nodes.get(&bare).is_some_and(|node| node.kind == NodeKind::External);
             if is_peer && self.unique_by_bare_name(id.name()).is_some() {
-                self.renamed.extend(self.map.merge_node(&bare, id));
+                self.merge(&bare, id);
             }
         }
         if let Some(node) = self.map.nodes.get_mut(id) {
             node.seen.note(at);
         }
+        node
     }
 
     /// Notes that `service` answers at `address`; a peer known only by that address becomes it.
@@ -126,17 +145,36 @@ impl Builder {
         self.addresses.insert(Arc::clone(address), Claim::One(service.clone()));
         let peer = NodeId::new(Arc::clone(address));
         if self.map.nodes.get(&peer).is_some_and(|node| node.kind == NodeKind::External) {
-            self.renamed.extend(self.map.merge_node(&peer, service));
+            self.merge(&peer, service);
         }
     }
 
-    /// Adds a visit to its node.
-    pub fn add_visit(&mut self, visit: &Visit) {
-        let Some(stats) = self.node_stats(visit) else { return };
-        stats.requests += visit.weight;
-        stats.failed += if visit.failed { visit.weight } else { 0.0 };
-        stats.total.observe(visit.total);
-        stats.own.observe(visit.own);
+    fn merge(&mut self, from: &NodeId, into: &NodeId) {
+        self.end_edges_of(from);
+        self.map.merge_node(from, into);
+    }
+
+    fn rename(&mut self, from: &NodeId, into: &NodeId) {
+        self.end_edges_of(from);
+        self.map.rename_node(from, into);
+    }
+
+    fn end_edges_of(&mut self, id: &NodeId) {
+        let touched = self.map.edges.keys().filter(|key| key.client == *id || key.server == *id);
+        let touched = touched.map(|key| Named { key: key.clone(), id: self.map.edge_id(key) });
+        self.renamed.extend(touched);
+    }
+
+    /// Adds a visit to its node; returns the node.
+    pub fn add_visit(&mut self, visit: &Visit) -> NodeId {
+        let node = self.service(&visit.service);
+        if let Some(stats) = self.node_stats(visit) {
+            stats.requests += visit.weight;
+            stats.failed += if visit.failed { visit.weight } else { 0.0 };
+            stats.total.observe(visit.total);
+            stats.own.observe(visit.own);
+        }
+        node
     }
 
     /// Takes a visit back that was added before.
@@ -186,90 +224,38 @@ impl Builder {
         let count = evidence(&mut edge.evidence, call.evidence);
         *count = count.saturating_sub(1);
         if edge.evidence_total() == 0 {
+            self.emptied.push(Named { key: key.clone(), id: self.map.edge_id(&key) });
             self.map.edges.remove(&key);
-            self.renamed.push(key.clone());
             self.drop_if_alone(&key.server);
             self.drop_if_alone(&key.client);
         }
     }
 
-    /// Adds a followed message.
-    pub fn add_flow(&mut self, seen: &FlowSeen) {
-        let flow = self.map.flows.entry(flow_key(seen)).or_default();
+    /// Adds a followed message; returns its flow.
+    pub fn add_flow(&mut self, seen: &FlowSeen) -> FlowKey {
+        let key = self.flow_key(seen);
+        let flow = self.map.flows.entry(key.clone()).or_default();
         flow.requests += seen.weight;
         flow.failed += if seen.failed { seen.weight } else { 0.0 };
         flow.queue.observe(seen.queue);
+        key
     }
 
     /// Takes a followed message back.
     pub fn remove_flow(&mut self, seen: &FlowSeen) {
-        let key = flow_key(seen);
+        let key = self.flow_key(seen);
         let Some(flow) = self.map.flows.get_mut(&key) else { return };
         flow.requests = (flow.requests - seen.weight).max(0.0);
         flow.failed = (flow.failed - if seen.failed { seen.weight } else { 0.0 }).max(0.0);
         flow.queue.remove(seen.queue);
-        if flow.requests <= 0.0 {
+        if flow.queue.is_empty() {
             self.map.flows.remove(&key);
         }
     }
 
     fn node_stats(&mut self, visit: &Visit) -> Option<&mut map::NodeStats> {
-        self.map.nodes.get_mut(&visit.service).map(|node| &mut node.stats)
-    }
-
-    fn key(&self, call: &Call) -> EdgeKey {
-        let (client, client_kind) = self.name(&call.client, None);
-        let (server, server_kind) = self.name(&call.server, Some(&client));
-        let connection = call.connection.unwrap_or(match (client_kind, server_kind) {
-            (NodeKind::User | NodeKind::Unknown, _) => ConnectionType::VirtualNode,
-            (_, kind) => kind.connection_type(),
-        });
-        let key = EdgeKey::new(client, server, connection);
-        if self.map.edges.len() < self.budget.edges || self.map.edges.contains_key(&key) {
-            return key;
-        }
-        EdgeKey::new(key.client, NodeId::from(OVERFLOW), ConnectionType::VirtualNode)
-    }
-
-    /// The node that an end of a call is, after aliases, clashes of names and the budget.
-    ///
-    /// A peer that is named like its own caller is another node: a keyspace or host that shares the service's name.
-    fn name(&self, end: &End, caller: Option<&NodeId>) -> (NodeId, NodeKind) {
-        if end.kind == NodeKind::Service || matches!(end.kind, NodeKind::User | NodeKind::Unknown) {
-            return (end.id.clone(), end.kind);
-        }
-        if end.kind == NodeKind::External {
-            let by_address = end.address.as_ref().and_then(|address| match self.addresses.get(address) {
-                Some(Claim::One(service)) => Some(service.clone()),
-                _ => None,
-            });
-            let by_name = || self.unique_by_bare_name(end.id.as_str());
-            let itself = || {
-                let node = self.map.nodes.get(&end.id)?;
-                (node.kind == NodeKind::Service).then(|| end.id.clone())
-            };
-            let named = || itself().or_else(by_name).filter(|service| Some(service) != caller);
-            if let Some(service) = by_address.or_else(named) {
-                return (service, NodeKind::Service);
-            }
-        }
-        let id = match self.map.nodes.get(&end.id) {
-            Some(node) if node.kind != end.kind => NodeId::new(format!("{} ({})", end.id, end.kind)),
-            _ => end.id.clone(),
-        };
-        if self.map.nodes.len() >= self.budget.nodes && !self.map.nodes.contains_key(&id) {
-            return (NodeId::from(OVERFLOW), NodeKind::Overflow);
-        }
-        (id, end.kind)
-    }
-
-    fn note_bare_name(&mut self, id: &NodeId) {
-        self.bare_names.entry(Arc::from(id.name())).or_default().insert(id.clone());
-    }
-
-    fn unique_by_bare_name(&self, name: &str) -> Option<NodeId> {
-        let services = self.bare_names.get(name).filter(|services| services.len() == 1)?;
-        services.first().cloned()
+        let id = self.service(&visit.service);
+        self.map.nodes.get_mut(&id).map(|node| &mut node.stats)
     }
 
     fn drop_if_alone(&mut self, id: &NodeId) {
@@ -280,16 +266,18 @@ impl Builder {
     }
 }
 
+/// The id of a node whose own id another node of another kind has.
+fn clashing(id: &NodeId, kind: NodeKind) -> NodeId {
+    NodeId::new(format!("{id} ({kind})"))
+}
+
+/// True for ids that no kind has a claim to.
+fn is_reserved(id: &NodeId) -> bool {
+    matches!(id.as_str(), NodeId::USER | NodeId::UNKNOWN | OVERFLOW)
+}
+
 /// The node into which everything beyond the budget is folded.
 pub const OVERFLOW: &str = "__overflow__";
-
-fn flow_key(seen: &FlowSeen) -> FlowKey {
-    FlowKey {
-        producer: seen.producer.clone(),
-        destination: seen.destination.clone(),
-        consumer: seen.consumer.clone(),
-    }
-}
 
 fn evidence(of: &mut Evidence, basis: Basis) -> &mut u64 {
     match basis {

@@ -4,19 +4,23 @@
 //! saved and restored.
 //! Left out on purpose: tasks and locks. Whoever owns an engine decides who may touch it when.
 
+mod counted;
+
 use std::collections::BTreeMap;
 
 use map::catalogue as names;
-use map::{Map, Services};
+use map::{ConnectionType, EdgeKey, Map, Services};
 use serde::{Deserialize, Serialize};
 
-use crate::assemble::{Assembly, Basis, Call};
+use crate::assemble::{Assembly, Basis};
 use crate::baseline::{BaselineSettings, Baselines};
-use crate::builder::{Builder, MapBudget};
+use crate::builder::{Builder, MapBudget, Named};
 use crate::exposition::{self, Exposition};
 use crate::series::SeriesStore;
 use crate::span::{Extracted, Rejection};
+use crate::span::Span;
 use crate::table::{Closing, Full, Outcome, Table, TableSettings};
+use counted::Counted;
 
 /// Everything that an engine needs to be told.
 #[derive(Clone, Debug)]
@@ -107,29 +111,37 @@ impl Engine {
             self.table.claim(address);
         }
         for (trace, span) in extracted.spans {
-            let facts = (span.service.clone(), span.start, span.extra.as_ref().and_then(|e| e.own_address.clone()));
             let copy = span.clone();
-            match self.table.insert(trace, span, now) {
-                Outcome::Duplicate => {
-                    self.counts.duplicate += 1;
-                    continue;
-                }
-                Outcome::Kept => self.counts.kept += 1,
-                Outcome::Late => self.counts.late += 1,
-            }
-            let (Some(service), start, address) = facts else {
-                self.counts.no_service += 1;
-                continue;
-            };
-            self.state.series.span(&copy);
-            self.state.series.node(service.as_str());
-            self.state.builder.note_service(&service, start);
-            if let Some(address) = address {
-                self.state.builder.note_address(&address, &service);
+            let outcome = self.table.insert(trace, span, now);
+            self.count(outcome, copy.service.is_some());
+            if outcome != Outcome::Duplicate {
+                self.note(copy);
             }
         }
         self.end_renamed();
         Ok(())
+    }
+
+    /// Every span is in exactly one counter.
+    fn count(&mut self, outcome: Outcome, has_service: bool) {
+        let counter = match outcome {
+            Outcome::Duplicate => &mut self.counts.duplicate,
+            _ if !has_service => &mut self.counts.no_service,
+            Outcome::Kept => &mut self.counts.kept,
+            Outcome::Late => &mut self.counts.late,
+        };
+        *counter += 1;
+    }
+
+    /// What a span says by itself, whatever its trace will say.
+    fn note(&mut self, mut span: Span) {
+        let Some(service) = span.service.take() else { return };
+        let node = self.state.builder.note_service(&service, span.start);
+        self.state.series.span(&node, &span);
+        self.state.series.node(node.as_str());
+        if let Some(address) = span.extra.as_deref().and_then(|extra| extra.own_address.as_ref()) {
+            self.state.builder.note_address(address, &node);
+        }
     }
 
     /// Closes the traces that fell quiet by `now`.
@@ -168,25 +180,19 @@ impl Engine {
         self.take_back(&closing.removed);
         self.counts.unnamed_peers += closing.added.unnamed_peers;
         let Assembly { visits, calls, flows, .. } = &closing.added;
-        for visit in visits {
-            self.state.builder.add_visit(visit);
-            if closing.removed.visits.iter().any(|old| old.span == visit.span) {
-                continue; // counted when the trace was closed first
+        let before = Counted::of(&closing.removed, &closing.added);
+        for (visit, counted) in visits.iter().zip(before.visits) {
+            let node = self.state.builder.add_visit(visit);
+            if counted {
+                continue;
             }
-            let settings = &self.settings.baseline;
-            let verdict = self.state.baselines.judge(
-                visit.service.as_str(),
-                &visit.operation,
-                visit.own,
-                visit.total,
-                now,
-                settings,
-            );
-            self.state.series.visit(visit, verdict);
+            let (own, total, settings) = (visit.own, visit.total, &self.settings.baseline);
+            let verdict = self.state.baselines.judge(node.as_str(), &visit.operation, own, total, now, settings);
+            self.state.series.visit(&node, visit, verdict);
         }
-        for call in calls {
+        for (call, counted) in calls.iter().zip(before.calls) {
             let named = self.state.builder.add_call(call, &closing.trace);
-            if closing.removed.calls.iter().any(|old| same_request(old, call)) {
+            if counted {
                 continue;
             }
             *self.counts.evidence.entry(call.evidence).or_default() += 1;
@@ -197,10 +203,10 @@ impl Engine {
             });
             self.state.series.call(&named, call, verdict);
         }
-        for flow in flows {
-            self.state.builder.add_flow(flow);
-            if !closing.removed.flows.iter().any(|old| old.span == flow.span) {
-                self.state.series.flow(flow);
+        for (flow, counted) in flows.iter().zip(before.flows) {
+            let key = self.state.builder.add_flow(flow);
+            if !counted {
+                self.state.series.flow(&key, flow);
             }
         }
         self.end_renamed();
@@ -220,15 +226,33 @@ impl Engine {
         removed.flows.iter().for_each(|flow| self.state.builder.remove_flow(flow));
     }
 
+    /// Ends the series of edges that are no longer in the map; one that only changed its connection keeps those that
+    /// do not tell it. What a correction took back stays counted as long as there is room.
     fn end_renamed(&mut self) {
-        for key in self.state.builder.take_renamed() {
-            let id = self.map().edge_id(&key);
-            if self.map().edges.contains_key(&key) {
+        let mut gone = self.state.builder.take_renamed();
+        let emptied = self.state.builder.take_emptied();
+        if self.state.series.graph.len() > self.settings.budget.edges {
+            gone.extend(emptied);
+        }
+        for named in gone {
+            if self.map().edges.contains_key(&named.key) {
                 continue;
             }
-            self.state.series.end_edge(&key, &id);
-            self.state.baselines.forget(&id);
+            self.state.series.end_edge(&named.key);
+            if !self.has_edge(&named) {
+                self.state.series.end_entity(&named.id);
+                self.state.baselines.forget(&named.id);
+            }
         }
+    }
+
+    /// True where an edge of the map has the id of an edge that went.
+    fn has_edge(&self, gone: &Named) -> bool {
+        let EdgeKey { client, server, .. } = &gone.key;
+        ConnectionType::ALL.into_iter().any(|connection| {
+            let key = EdgeKey::new(client.clone(), server.clone(), connection);
+            self.map().edges.contains_key(&key) && self.map().edge_id(&key) == gone.id
+        })
     }
 
     fn write_own_metrics(&self, out: &mut Exposition) {
@@ -236,7 +260,7 @@ impl Engine {
         out.family(names::COLLECTOR_SPANS);
         let rejected: u64 = counts.rejected.values().sum();
         let outcomes = [
-            ("mapped", counts.kept - counts.no_service.min(counts.kept)),
+            ("mapped", counts.kept),
             ("mapped_late", counts.late),
             ("duplicate", counts.duplicate),
             ("no_service_name", counts.no_service),
@@ -269,9 +293,4 @@ impl Engine {
             out.sample(names::COLLECTOR_CORRECTIONS, &[("kind", what)], count as f64);
         }
     }
-}
-
-/// True where both tell of one request: it was counted under the first and is now known better.
-fn same_request(old: &Call, new: &Call) -> bool {
-    old.span == new.span || (old.calling.is_some() && old.calling == new.calling)
 }

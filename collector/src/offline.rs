@@ -9,7 +9,7 @@ use otlp::view::Malformed;
 
 use crate::assemble::Assembly;
 use crate::builder::{Builder, MapBudget};
-use crate::span::{Interner, extract};
+use crate::span::{Interner, Span, extract};
 use crate::table::{Outcome, Table, TableSettings};
 
 /// Draws a map from requests in any order; ask for it with [`OfflineMap::finish`].
@@ -61,19 +61,23 @@ impl OfflineMap {
         self.summary.spans += (extracted.spans.len() + extracted.rejected.len()) as u64;
         extracted.workload_addresses.into_iter().for_each(|address| self.table.claim(address));
         for (trace, span) in extracted.spans {
-            match &span.service {
-                Some(service) => self.builder.note_service(service, span.start),
-                None => self.summary.without_service += 1,
-            }
-            let address = span.extra.as_deref().and_then(|extra| extra.own_address.as_ref());
-            if let Some((address, service)) = address.zip(span.service.as_ref()) {
-                self.builder.note_address(address, service);
-            }
+            self.note(&span);
             if self.table.insert(trace, span, 0) == Outcome::Duplicate {
                 self.summary.duplicates += 1;
             }
         }
         Ok(())
+    }
+
+    fn note(&mut self, span: &Span) {
+        let Some(service) = &span.service else {
+            self.summary.without_service += 1;
+            return;
+        };
+        let node = self.builder.note_service(service, span.start);
+        if let Some(address) = span.extra.as_deref().and_then(|extra| extra.own_address.as_ref()) {
+            self.builder.note_address(address, &node);
+        }
     }
 
     /// The map, once everything came.
@@ -83,9 +87,9 @@ impl OfflineMap {
         self.table.close_all(0, |closing| {
             let Assembly { visits, calls, flows, unnamed_peers } = closing.added;
             unnamed += unnamed_peers;
-            visits.iter().for_each(|visit| self.builder.add_visit(visit));
+            visits.iter().for_each(|visit| drop(self.builder.add_visit(visit)));
             calls.iter().for_each(|call| drop(self.builder.add_call(call, &closing.trace)));
-            flows.iter().for_each(|flow| self.builder.add_flow(flow));
+            flows.iter().for_each(|flow| drop(self.builder.add_flow(flow)));
         });
         self.summary.unnamed_peers = unnamed;
         (self.builder.map().clone(), self.summary)

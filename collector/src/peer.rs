@@ -218,6 +218,7 @@ pub fn message(kind: Kind, facts: &Facts<'_>, names: &mut Interner) -> Option<Me
         (Kind::Producer, _) => MessageRole::Send,
         (Kind::Client, Some("receive")) if is_messaging => MessageRole::Receive,
         (Kind::Client, Some("send" | "publish" | "create")) if is_messaging => MessageRole::Send,
+        (Kind::Client, Some("settle")) if is_messaging => MessageRole::Settle,
         _ => return None,
     };
     // A broker that is named but not its queue stands for the queue: one node too few beats a lost edge.

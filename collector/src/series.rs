@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use map::catalogue::LATENCY_BUCKETS;
-use map::{ConnectionType, EdgeKey};
+use map::{ConnectionType, EdgeKey, FlowKey, NodeId};
 use otlp::{Kind, StatusCode};
 use serde::{Deserialize, Serialize};
 
@@ -205,9 +205,8 @@ const MAX_SPAN_SERIES: usize = 20_000;
 const OVERFLOW_NAME: &str = "__overflow__";
 
 impl SeriesStore {
-    /// Counts a span in the span metrics; spans without a service are in none of them.
-    pub fn span(&mut self, span: &Span) {
-        let Some(service) = &span.service else { return };
+    /// Counts a span of a service in the span metrics.
+    pub fn span(&mut self, service: &NodeId, span: &Span) {
         let mut key = SpanKey {
             service: service.as_str().into(),
             name: Arc::clone(&span.name),
@@ -239,9 +238,9 @@ impl SeriesStore {
         self.entities.get_mut(&named.id).expect("inserted above")
     }
 
-    /// Counts a visit.
-    pub fn visit(&mut self, visit: &Visit, verdict: Option<Verdict>) {
-        let series = self.node(visit.service.as_str());
+    /// Counts a visit of a node.
+    pub fn visit(&mut self, node: &NodeId, visit: &Visit, verdict: Option<Verdict>) {
+        let series = self.node(node.as_str());
         series.request(visit.weight, visit.failed, Some(visit.own), Some(visit.total), verdict);
     }
 
@@ -256,16 +255,20 @@ impl SeriesStore {
     }
 
     /// Counts a followed message as an edge from producer to consumer.
-    pub fn flow(&mut self, seen: &FlowSeen) {
-        let key = EdgeKey::new(seen.producer.clone(), seen.consumer.clone(), ConnectionType::MessagingSystem);
+    pub fn flow(&mut self, flow: &FlowKey, seen: &FlowSeen) {
+        let key = EdgeKey::new(flow.producer.clone(), flow.consumer.clone(), ConnectionType::MessagingSystem);
         let series = self.graph.entry(key).or_default();
         series.request(seen.weight, seen.failed, Some(seen.client_seconds), Some(seen.server_seconds));
         series.queue.get_or_insert_default().observe(seen.queue, seen.weight);
     }
 
-    /// Ends the series of an edge that no longer exists; a scraper sees them go stale.
-    pub fn end_edge(&mut self, key: &EdgeKey, id: &str) {
+    /// Ends the service-graph series of an edge that no longer exists; a scraper sees them go stale.
+    pub fn end_edge(&mut self, key: &EdgeKey) {
         self.graph.remove(key);
+    }
+
+    /// Ends our own series of an edge whose id no longer exists.
+    pub fn end_entity(&mut self, id: &str) {
         self.entities.remove(id);
     }
 }

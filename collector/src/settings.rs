@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use alerts::AlertSettings;
-use config::{ByteSize, HumanDuration};
+use config::{ByteSize, Finding, HumanDuration};
 use dashboards::DashboardSettings;
 use map::Services;
 use schemars::JsonSchema;
@@ -204,6 +204,24 @@ impl CollectorSettings {
             services,
         }
     }
+}
+
+/// What the types of `generate` and `services` allow and good sense does not.
+pub fn check(generate: &GenerateSettings, services: &Services) -> Vec<Finding> {
+    let mut found = generate.alerts.check("generate.alerts");
+    for (name, settings) in services {
+        for (i, objective) in settings.objectives.iter().enumerate() {
+            let target = objective.target;
+            if !(target > 0.0 && target < 1.0) {
+                found.push(Finding {
+                    path: format!("services.{name}.objectives[{i}].target"),
+                    message: format!("`target` is {target}, but a target is a share between 0 and 1"),
+                    hint: Some("write 0.99 for 99 %".to_owned()),
+                });
+            }
+        }
+    }
+    found
 }
 
 /// How often closed traces are looked for.

@@ -86,7 +86,12 @@ pub enum MessageRole {
     Receive,
     /// Handles a message.
     Process,
+    /// Tells the broker what became of a message; neither side of it.
+    Settle,
 }
+
+/// A link, and the table's note that its producer is still awaited.
+const LINK_BYTES: usize = 24 + 80;
 
 impl Span {
     /// Duration in seconds.
@@ -111,7 +116,17 @@ impl Span {
 
     /// True for the consuming side of a broker.
     pub fn consumes(&self) -> bool {
-        self.message().is_some_and(|m| m.role != MessageRole::Send)
+        self.message().is_some_and(|m| matches!(m.role, MessageRole::Receive | MessageRole::Process))
+    }
+
+    /// True where it hands a message to a broker.
+    pub fn sends(&self) -> bool {
+        self.message().is_some_and(|m| m.role == MessageRole::Send)
+    }
+
+    /// True where a link of a consumer to it names the producer: it has a service and is no consumer itself.
+    pub fn can_produce(&self) -> bool {
+        self.service.is_some() && !self.consumes()
     }
 
     /// Its links.
@@ -121,7 +136,7 @@ impl Span {
 
     /// Bytes it occupies in the trace table, shared strings aside.
     pub fn footprint(&self) -> usize {
-        let extra = self.extra.as_deref().map_or(0, |e| size_of::<Extra>() + e.links.len() * 24);
+        let extra = self.extra.as_deref().map_or(0, |e| size_of::<Extra>() + e.links.len() * LINK_BYTES);
         size_of::<Self>() + extra
     }
 }
@@ -228,9 +243,15 @@ impl Identity {
                 _ => {}
             }
         }
-        let service = (!name.is_empty()).then(|| NodeId::qualified(environment, namespace, name));
+        let service = (!name.is_empty()).then(|| service_id(environment, namespace, name));
         Self { service, addresses }
     }
+}
+
+/// A service named `user` is told apart from [`NodeId::USER`], or whatever it calls would be an entry point.
+fn service_id(environment: &str, namespace: &str, name: &str) -> NodeId {
+    let id = NodeId::qualified(environment, namespace, name);
+    if id.as_str() == NodeId::USER { NodeId::from("user (service)") } else { id }
 }
 
 fn read_span(

@@ -5,15 +5,18 @@
 //! Left out on purpose: clocks (time is an argument), and the map. Memory is bounded by a budget in bytes: closed
 //! traces go first, then new spans are refused.
 
+mod difference;
+mod trace;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use otlp::Kind;
-
 use crate::assemble::{Assembly, Producer, Surroundings, assemble, producer_of};
 use crate::span::{Span, SpanId, TraceId};
+use difference::difference;
+use trace::Trace;
 
 /// How long traces are waited for and kept.
 #[derive(Clone, Copy, Debug)]
@@ -76,50 +79,17 @@ pub struct Table {
     due: BinaryHeap<Reverse<(u64, TraceId)>>,
     /// Closed traces in the order of closing.
     kept: VecDeque<(u64, TraceId)>,
+    /// Producers that links of closed traces name and that did not come yet, with those traces.
+    awaited: HashMap<(TraceId, SpanId), Vec<TraceId>>,
+    /// Traces that had to make room before their late spans were looked at.
+    hurried: Vec<Closing>,
     workloads: HashSet<Arc<str>>,
     bytes: usize,
     open: usize,
 }
 
-#[derive(Debug)]
-struct Trace {
-    spans: Vec<Span>,
-    first: u64,
-    last: u64,
-    closed: Option<Assembly>,
-    /// Spans came since it was closed.
-    stirred: bool,
-    /// Ids and kinds of the spans, once there are many; empty before.
-    index: HashSet<(SpanId, Kind)>,
-}
-
-/// From this many spans on a trace has an index of its ids.
-const INDEXED_FROM: usize = 32;
-
-impl Trace {
-    fn new(now: u64) -> Self {
-        let index = HashSet::new();
-        Self { spans: Vec::new(), first: now, last: now, closed: None, stirred: false, index }
-    }
-
-    fn holds(&self, span: &Span) -> bool {
-        if self.spans.len() >= INDEXED_FROM && !self.index.contains(&(span.id, span.kind)) {
-            return false;
-        }
-        let same = |held: &Span| held.id == span.id && held.kind == span.kind && held.service == span.service;
-        self.spans.iter().any(same)
-    }
-
-    fn push(&mut self, span: Span) {
-        self.spans.push(span);
-        if self.spans.len() == INDEXED_FROM {
-            self.index = self.spans.iter().map(|s| (s.id, s.kind)).collect();
-        } else if let Some(span) = self.spans.last().filter(|_| self.spans.len() > INDEXED_FROM) {
-            self.index.insert((span.id, span.kind));
-        }
-    }
-}
-
+/// Beyond this many addresses of workloads the table starts afresh; those in use are claimed again by their next spans.
+const MAX_WORKLOADS: usize = 100_000;
 /// What a trace occupies besides its spans.
 const TRACE_OVERHEAD: usize = 160;
 
@@ -131,6 +101,9 @@ impl Table {
 
     /// Notes that a workload claims `address`, so that a caller from there is no user.
     pub fn claim(&mut self, address: Arc<str>) {
+        if self.workloads.len() >= MAX_WORKLOADS && !self.workloads.contains(&address) {
+            self.workloads.clear();
+        }
         self.workloads.insert(address);
     }
 
@@ -138,16 +111,17 @@ impl Table {
     pub fn has_room(&mut self) -> Result<(), Full> {
         while self.bytes > self.settings.max_bytes {
             let Some((_, oldest)) = self.kept.pop_front() else { return Err(Full) };
-            self.forget(oldest);
+            let last = self.let_go(oldest);
+            self.hurried.extend(last);
         }
         Ok(())
     }
 
     /// Takes a span that came at `now`, nanoseconds on any clock that does not go back.
     pub fn insert(&mut self, id: TraceId, span: Span, now: u64) -> Outcome {
-        let wait = self.settings.wait.as_nanos() as u64;
+        let due = now.saturating_add(nanos(self.settings.wait));
         let trace = self.traces.entry(id).or_insert_with(|| {
-            self.due.push(Reverse((now + wait, id)));
+            self.due.push(Reverse((due, id)));
             self.open += 1;
             self.bytes += TRACE_OVERHEAD;
             Trace::new(now)
@@ -155,21 +129,20 @@ impl Table {
         if trace.holds(&span) {
             return Outcome::Duplicate;
         }
-        self.bytes += span.footprint();
-        trace.push(span);
+        let waiting = if span.can_produce() { self.awaited.remove(&(id, span.id)) } else { None };
+        self.bytes += trace.push(span);
         trace.last = now;
-        if trace.closed.is_none() {
-            return Outcome::Kept;
+        let late = trace.is_closed();
+        if late {
+            self.stir(id, now);
         }
-        if !std::mem::replace(&mut trace.stirred, true) {
-            trace.first = now;
-            self.due.push(Reverse((now + wait, id)));
-        }
-        Outcome::Late
+        waiting.into_iter().flatten().for_each(|consumer| self.stir(consumer, now));
+        if late { Outcome::Late } else { Outcome::Kept }
     }
 
     /// Closes every trace that fell quiet by `now`, oldest first, and forgets what was kept long enough.
     pub fn close_due(&mut self, now: u64, mut emit: impl FnMut(Closing)) {
+        self.hurried.drain(..).for_each(&mut emit);
         while let Some(&Reverse((at, id))) = self.due.peek() {
             if at > now {
                 break;
@@ -181,19 +154,20 @@ impl Table {
                 emit(closing);
             }
         }
-        let keep = self.settings.keep.as_nanos() as u64;
+        let keep = nanos(self.settings.keep);
         while self.kept.front().is_some_and(|&(closed, _)| closed.saturating_add(keep) <= now) {
             let Some((_, id)) = self.kept.pop_front() else { break };
-            self.forget(id);
+            self.let_go(id).into_iter().for_each(&mut emit);
         }
     }
 
     /// Closes everything that is open, in the order of the traces' first spans.
     pub fn close_all(&mut self, now: u64, mut emit: impl FnMut(Closing)) {
+        self.hurried.drain(..).for_each(&mut emit);
         let mut open: Vec<(u64, TraceId)> = self
             .traces
             .iter()
-            .filter(|(_, trace)| trace.closed.is_none() || trace.stirred)
+            .filter(|(_, trace)| trace.is_unsettled())
             .map(|(id, trace)| (trace.first, *id))
             .collect();
         open.sort_unstable();
@@ -215,44 +189,77 @@ impl Table {
         self.bytes
     }
 
+    /// A closed trace is to be looked at again once it falls quiet.
+    fn stir(&mut self, id: TraceId, now: u64) {
+        if self.traces.get_mut(&id).is_some_and(|trace| trace.stir(now)) {
+            self.due.push(Reverse((now.saturating_add(nanos(self.settings.wait)), id)));
+        }
+    }
+
     /// When an open trace is due later than `now`, because spans of it came meanwhile.
     fn put_off(&self, id: &TraceId, now: u64) -> Option<u64> {
         let trace = self.traces.get(id)?;
-        let quiet = trace.last + self.settings.wait.as_nanos() as u64;
-        let bound = trace.first + self.settings.max_open.as_nanos() as u64;
+        let quiet = trace.last.saturating_add(nanos(self.settings.wait));
+        let bound = trace.first.saturating_add(nanos(self.settings.max_open));
         let due = quiet.min(bound);
-        (due > now).then_some(due)
+        (due > now && due < u64::MAX).then_some(due)
     }
 
     fn close(&mut self, id: TraceId, now: u64) -> Option<Closing> {
         let mut trace = self.traces.remove(&id)?;
-        let assembly = assemble(&trace.spans, self);
-        let before = trace.closed.replace(assembly.clone());
-        trace.stirred = false;
+        if !trace.is_unsettled() {
+            self.traces.insert(id, trace);
+            return None;
+        }
+        let assembly = assemble(id, &trace.spans, self);
+        self.bytes += assembly.footprint();
+        let before = trace.settle(assembly.clone());
+        self.await_producers(id, &trace);
         self.traces.insert(id, trace);
         let Some(before) = before else {
             self.open -= 1;
             self.kept.push_back((now, id));
             return Some(Closing { trace: id, late: false, added: assembly, removed: Assembly::default() });
         };
+        self.bytes = self.bytes.saturating_sub(before.footprint());
         let (removed, added) = difference(before, assembly);
         Some(Closing { trace: id, late: true, added, removed })
     }
 
-    fn forget(&mut self, id: TraceId) {
-        let Some(trace) = self.traces.remove(&id) else { return };
-        let spans: usize = trace.spans.iter().map(Span::footprint).sum();
-        self.bytes = self.bytes.saturating_sub(spans + TRACE_OVERHEAD);
-        if trace.closed.is_none() {
-            self.open -= 1;
+    /// Notes which producers shall bring the trace back when they come, as long as it is kept.
+    fn await_producers(&mut self, id: TraceId, trace: &Trace) {
+        for link in trace.consumed_links().filter(|link| link.0 != id) {
+            if self.producer(link.0, link.1).is_none() {
+                let waiting = self.awaited.entry(link).or_default();
+                if !waiting.contains(&id) {
+                    waiting.push(id);
+                }
+            }
         }
+    }
+
+    /// Forgets a closed trace; what its last spans changed is not lost with it.
+    fn let_go(&mut self, id: TraceId) -> Option<Closing> {
+        let unsettled = self.traces.get(&id).is_some_and(Trace::is_unsettled);
+        let last = if unsettled { self.close(id, 0) } else { None };
+        let trace = self.traces.remove(&id)?;
+        for link in trace.consumed_links() {
+            let waiting = self.awaited.get_mut(&link);
+            if waiting.is_some_and(|waiting| {
+                waiting.retain(|other| *other != id);
+                waiting.is_empty()
+            }) {
+                self.awaited.remove(&link);
+            }
+        }
+        self.bytes = self.bytes.saturating_sub(trace.footprint() + TRACE_OVERHEAD);
+        last
     }
 }
 
 impl Surroundings for Table {
     fn producer(&self, trace: TraceId, span: SpanId) -> Option<Producer> {
-        let found = self.traces.get(&trace)?.spans.iter().find(|s| s.id == span && s.service.is_some())?;
-        Some(producer_of(found))
+        self.traces.get(&trace)?.producer(span).map(producer_of)
     }
 
     fn is_workload(&self, address: &str) -> bool {
@@ -260,32 +267,6 @@ impl Surroundings for Table {
     }
 }
 
-/// What only the first holds, and what only the second holds.
-fn difference(before: Assembly, after: Assembly) -> (Assembly, Assembly) {
-    let (visits_gone, visits) = split(before.visits, after.visits, |v| v.span);
-    let (calls_gone, calls) = split(before.calls, after.calls, |c| c.span);
-    let (flows_gone, flows) = split(before.flows, after.flows, |f| f.span);
-    let unnamed_peers = after.unnamed_peers.saturating_sub(before.unnamed_peers);
-    (
-        Assembly { visits: visits_gone, calls: calls_gone, flows: flows_gone, unnamed_peers: 0 },
-        Assembly { visits, calls, flows, unnamed_peers },
-    )
-}
-
-fn split<T: PartialEq>(before: Vec<T>, after: Vec<T>, key: impl Fn(&T) -> SpanId) -> (Vec<T>, Vec<T>) {
-    let mut held: HashMap<SpanId, Vec<T>> = HashMap::new();
-    for item in before {
-        held.entry(key(&item)).or_default().push(item);
-    }
-    let mut added = Vec::new();
-    for item in after {
-        let same = held.get_mut(&key(&item));
-        match same.and_then(|same| same.iter().position(|old| *old == item).map(|at| same.swap_remove(at))) {
-            Some(_) => {}
-            None => added.push(item),
-        }
-    }
-    let mut removed: Vec<T> = held.into_values().flatten().collect();
-    removed.sort_by_key(|item| key(item));
-    (removed, added)
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -35,7 +35,15 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-async fn index(State(shared): Ctx) -> Response {
+/// Query of the page.
+#[derive(Deserialize)]
+struct PageQuery {
+    /// The node that a link from a dashboard or an alert is about.
+    #[serde(default)]
+    node: Option<String>,
+}
+
+async fn index(State(shared): Ctx, Query(query): Query<PageQuery>) -> Response {
     let (map, learned) = {
         let engine = shared.engine();
         let map = engine.map().clone();
@@ -47,12 +55,12 @@ async fn index(State(shared): Ctx) -> Response {
         (map, learned)
     };
     let files: Vec<String> = shared.published.borrow().files.keys().cloned().collect();
-    typed("text/html; charset=utf-8", page::render(&map, &learned, &files))
+    typed("text/html; charset=utf-8", page::render(&map, &learned, &files, query.node.as_deref()))
 }
 
 async fn svg(State(shared): Ctx) -> Response {
     let map = shared.engine().map().clone();
-    typed("image/svg+xml", picture::draw(&map))
+    typed("image/svg+xml", picture::draw(&map, None))
 }
 
 /// Query of `/api/v1/map`.
@@ -85,7 +93,6 @@ async fn generated(State(shared): Ctx, Path(path): Path<String>) -> Response {
     };
     let kind = match path.rsplit_once('.') {
         Some((_, "json")) => "application/json",
-        Some((_, "yaml")) => "text/plain; charset=utf-8",
         _ => "text/plain; charset=utf-8",
     };
     typed(kind, content.clone())

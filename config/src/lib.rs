@@ -12,6 +12,7 @@ mod check;
 mod duration;
 mod env;
 mod fault;
+mod foreign;
 mod path;
 mod problem;
 mod read;
@@ -28,6 +29,7 @@ use serde::de::DeserializeOwned;
 
 pub use duration::{DurationError, HumanDuration};
 pub use env::{PREFIX, process_env};
+pub use foreign::Foreign;
 pub use problem::{ConfigErrors, Finding, Problem};
 pub use size::{ByteSize, SizeError};
 

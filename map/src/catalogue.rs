@@ -111,6 +111,23 @@ catalogue! {
     /// Generated files by state: `written`, `unchanged`, `foreign` (left alone).
     COLLECTOR_FILES = "tracemap_collector_generated_files", Gauge, ["state"];
 
+    /// Requests that passed an agent, by direction and outcome.
+    AGENT_REQUESTS = "tracemap_agent_requests_total", Counter, ["direction", "outcome"];
+    /// Spans of an agent, its own and relayed ones, by what finally became of them.
+    AGENT_SPANS = "tracemap_agent_spans_total", Counter, ["outcome"];
+    /// Spans of an agent that did not reach the collector, by reason.
+    AGENT_SPANS_DROPPED = "tracemap_agent_spans_dropped_total", Counter, ["reason"];
+    /// Requests by the format that their trace context came in.
+    AGENT_CONTEXT = "tracemap_agent_context_total", Counter, ["direction", "source"];
+    /// Context and ids that were not believed, by reason.
+    AGENT_CONTEXT_SKIPPED = "tracemap_agent_context_skipped_total", Counter, ["reason"];
+    /// Outbound requests by the evidence that found their parent.
+    AGENT_CORRELATION = "tracemap_agent_correlation_total", Counter, ["method"];
+    /// OTLP requests of SDKs that an agent relayed, by transport and outcome.
+    AGENT_RELAY = "tracemap_agent_relay_requests_total", Counter, ["transport", "outcome"];
+    /// Bytes of encoded spans that wait for the collector.
+    AGENT_BUFFERED_BYTES = "tracemap_agent_buffered_bytes", Gauge, [];
+
     /// Judged requests in the window, by entity.
     RECORDED_JUDGED = "tracemap:judged:increase", Recorded, ["id", "kind", "client", "server"];
     /// Slow share of own time in the window; absent where nothing was judged.
@@ -150,15 +167,17 @@ pub fn find(metric: &str) -> Option<&'static Series> {
     ALL.iter().find(|series| {
         series.name == metric
             || series.kind == Type::Histogram
-                && metric.strip_prefix(series.name).is_some_and(|s| matches!(s, "_bucket" | "_sum" | "_count"))
+                && metric
+                    .strip_prefix(series.name)
+                    .is_some_and(|s| matches!(s, "_bucket" | "_sum" | "_count"))
     })
 }
 
 /// Upper bounds of the classic buckets of every latency histogram, in seconds: from 2 ms (half a millisecond for the
 /// fast callee) to half a minute, twice per octave where requests live.
 pub const LATENCY_BUCKETS: &[f64] = &[
-    0.0005, 0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016, 0.024, 0.032, 0.048, 0.064, 0.1, 0.128, 0.2,
-    0.256, 0.4, 0.512, 0.8, 1.024, 1.5, 2.048, 4.096, 8.192, 16.384, 32.768,
+    0.0005, 0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016, 0.024, 0.032, 0.048, 0.064, 0.1, 0.128,
+    0.2, 0.256, 0.4, 0.512, 0.8, 1.024, 1.5, 2.048, 4.096, 8.192, 16.384, 32.768,
 ];
 
 #[cfg(test)]
@@ -174,14 +193,22 @@ mod tests {
         for series in ALL {
             let total = series.name.ends_with("_total");
             assert_eq!(total, series.kind == Type::Counter, "{}", series.name);
-            assert_eq!(series.name.contains(':'), series.kind == Type::Recorded, "{}", series.name);
+            assert_eq!(
+                series.name.contains(':'),
+                series.kind == Type::Recorded,
+                "{}",
+                series.name
+            );
             assert!(!series.help.is_empty(), "{}", series.name);
         }
     }
 
     #[test]
     fn a_histogram_is_found_by_its_parts_and_a_stranger_is_not() {
-        assert_eq!(find("traces_spanmetrics_latency_bucket").unwrap().name, SPAN_LATENCY);
+        assert_eq!(
+            find("traces_spanmetrics_latency_bucket").unwrap().name,
+            SPAN_LATENCY
+        );
         assert_eq!(find("tracemap_own_slow_total").unwrap().name, OWN_SLOW);
         assert!(find("tracemap_own_slow_total_bucket").is_none());
         assert!(find("up").is_none());

@@ -22,7 +22,8 @@ pub fn evidence_nats(judged: f64, slow: f64, expected: f64) -> f64 {
     }
     let share = clamp(slow / judged);
     let expected = clamp(expected / judged);
-    let divergence = share * (share / expected).ln() + (1.0 - share) * ((1.0 - share) / (1.0 - expected)).ln();
+    let divergence =
+        share * (share / expected).ln() + (1.0 - share) * ((1.0 - share) / (1.0 - expected)).ln();
     judged * divergence * (share - expected).signum()
 }
 
@@ -44,8 +45,15 @@ mod tests {
     fn check(judged: f64, slow: f64, nats: f64, degraded: bool) {
         let expected = judged * 0.05;
         let found = evidence_nats(judged, slow, expected);
-        assert!((found - nats).abs() < 0.5, "{slow} slow of {judged}: {found} nats, not {nats}");
-        assert_eq!(is_degraded(judged, slow, expected), degraded, "{slow} slow of {judged}");
+        assert!(
+            (found - nats).abs() < 0.5,
+            "{slow} slow of {judged}: {found} nats, not {nats}"
+        );
+        assert_eq!(
+            is_degraded(judged, slow, expected),
+            degraded,
+            "{slow} slow of {judged}"
+        );
     }
 
     #[test]

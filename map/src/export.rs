@@ -15,7 +15,11 @@ use crate::model::{FlatEdge, Map};
 pub fn to_csv(map: &Map, destinations: bool) -> String {
     let mut csv = String::from("caller,callee,connection_type,requests,failed\n");
     for row in rows(map, destinations) {
-        let FlatEdge { key, requests, failed } = row;
+        let FlatEdge {
+            key,
+            requests,
+            failed,
+        } = row;
         let _ = writeln!(
             csv,
             "{},{},{},{},{}",
@@ -32,7 +36,11 @@ pub fn to_csv(map: &Map, destinations: bool) -> String {
 /// A graph for `dot`, with request counts on the edges.
 pub fn to_dot(map: &Map, destinations: bool) -> String {
     let mut dot = String::from("digraph tracemap {\n  rankdir=LR;\n  node [shape=box];\n");
-    for (id, node) in map.nodes.iter().filter(|(_, n)| destinations || n.kind != NodeKind::Destination) {
+    for (id, node) in map
+        .nodes
+        .iter()
+        .filter(|(_, n)| destinations || n.kind != NodeKind::Destination)
+    {
         let shape = match node.kind {
             NodeKind::Service => "box",
             NodeKind::Database | NodeKind::Cache => "cylinder",
@@ -47,8 +55,15 @@ pub fn to_dot(map: &Map, destinations: bool) -> String {
             ConnectionType::MessagingSystem => " style=dashed",
             _ => "",
         };
-        let (client, server) = (dot_quoted(row.key.client.as_str()), dot_quoted(row.key.server.as_str()));
-        let _ = writeln!(dot, "  {client} -> {server} [label=\"{}\"{style}];", count(row.requests));
+        let (client, server) = (
+            dot_quoted(row.key.client.as_str()),
+            dot_quoted(row.key.server.as_str()),
+        );
+        let _ = writeln!(
+            dot,
+            "  {client} -> {server} [label=\"{}\"{style}];",
+            count(row.requests)
+        );
     }
     dot.push_str("}\n");
     dot
@@ -95,12 +110,18 @@ pub fn to_json(map: &Map) -> Value {
 /// The map as aligned lines, one per edge, for a terminal.
 pub fn to_text(map: &Map) -> String {
     let mut table = vec![
-        ["caller", "callee", "type", "requests", "errors", "p50", "p95", "p99", "own p95"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "caller", "callee", "type", "requests", "errors", "p50", "p95", "p99", "own p95",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     for (key, edge) in &map.edges {
-        let latency = if edge.stats.client.is_empty() { &edge.stats.server } else { &edge.stats.client };
+        let latency = if edge.stats.client.is_empty() {
+            &edge.stats.server
+        } else {
+            &edge.stats.client
+        };
         let mut row = vec![
             key.client.to_string(),
             key.server.to_string(),
@@ -130,17 +151,26 @@ pub fn duration(seconds: Option<f64>) -> String {
 
 /// A weighted count as people write it: whole where it is whole, else with one decimal.
 pub fn count(value: f64) -> String {
-    if (value - value.round()).abs() < 1e-6 { format!("{value:.0}") } else { format!("{value:.1}") }
+    if (value - value.round()).abs() < 1e-6 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.1}")
+    }
 }
 
 fn aligned(table: &[Vec<String>]) -> String {
     let columns = table.first().map_or(0, Vec::len);
-    let widths: Vec<usize> =
-        (0..columns).map(|c| table.iter().map(|row| row[c].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..columns)
+        .map(|c| table.iter().map(|row| row[c].chars().count()).max().unwrap_or(0))
+        .collect();
     let mut text = String::new();
     for row in table {
         let cells = row.iter().zip(&widths).enumerate().map(|(c, (cell, &width))| {
-            if c < 3 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            if c < 3 {
+                format!("{cell:<width$}")
+            } else {
+                format!("{cell:>width$}")
+            }
         });
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
@@ -172,7 +202,11 @@ fn latency(histogram: &Histogram) -> Value {
 
 /// A whole number without a decimal point where it is whole.
 fn number(value: f64) -> Value {
-    if value.fract() == 0.0 && value.abs() < 9e15 { json!(value as i64) } else { json!(value) }
+    if value.fract() == 0.0 && value.abs() < 9e15 {
+        json!(value as i64)
+    } else {
+        json!(value)
+    }
 }
 
 fn quoted(cell: &str) -> String {
@@ -211,7 +245,14 @@ mod tests {
             destination: Some("orders".into()),
             consumer: "worker".into(),
         };
-        map.flows.insert(key, Flow { requests: 2.0, failed: 1.0, ..Flow::default() });
+        map.flows.insert(
+            key,
+            Flow {
+                requests: 2.0,
+                failed: 1.0,
+                ..Flow::default()
+            },
+        );
         assert_eq!(
             to_csv(&map, false),
             "caller,callee,connection_type,requests,failed\nshop,\"a,b\",,2,0\nshop,worker,messaging_system,2,1\n"

@@ -74,7 +74,11 @@ pub struct FlowEntry {
 
 /// The topology and what people state, as YAML. Same map, same bytes.
 pub fn map_to_yaml(map: &Map) -> String {
-    let nodes = map.nodes.iter().map(|(id, node)| (id.to_string(), NodeEntry { kind: node.kind })).collect();
+    let nodes = map
+        .nodes
+        .iter()
+        .map(|(id, node)| (id.to_string(), NodeEntry { kind: node.kind }))
+        .collect();
     let flows = map.flows.keys().map(|key| FlowEntry {
         producer: key.producer.to_string(),
         destination: key.destination.as_ref().map(ToString::to_string),
@@ -94,13 +98,24 @@ pub fn map_to_yaml(map: &Map) -> String {
 pub fn map_from_yaml(text: &str) -> Result<Map, MapFileError> {
     check_version(text)?;
     let file: MapFile = from_yaml(text)?;
-    let mut map = Map { services: file.services, ..Map::default() };
+    let mut map = Map {
+        services: file.services,
+        ..Map::default()
+    };
     for (id, entry) in file.nodes {
-        map.nodes.insert(NodeId::new(id), Node { kind: entry.kind, ..Node::default() });
+        map.nodes.insert(
+            NodeId::new(id),
+            Node {
+                kind: entry.kind,
+                ..Node::default()
+            },
+        );
     }
     for key in file.edges {
         for id in [&key.client, &key.server] {
-            map.nodes.entry(id.clone()).or_insert_with(|| implied_node(id, &key));
+            map.nodes
+                .entry(id.clone())
+                .or_insert_with(|| implied_node(id, &key));
         }
         map.edges.insert(key, Edge::default());
     }
@@ -124,7 +139,10 @@ fn implied_node(id: &NodeId, edge: &EdgeKey) -> Node {
         (_, ConnectionType::VirtualNode) if *id == edge.server => NodeKind::External,
         _ => NodeKind::Service,
     };
-    Node { kind, ..Node::default() }
+    Node {
+        kind,
+        ..Node::default()
+    }
 }
 
 /// The whole content of `map.stats.yaml`.
@@ -168,7 +186,13 @@ struct FlowStatsEntry {
 /// The statistics as YAML, to lie beside [`map_to_yaml`]. Same map, same bytes.
 pub fn stats_to_yaml(map: &Map) -> String {
     let node = |(id, node): (&NodeId, &Node)| {
-        (id.clone(), NodeStatsEntry { seen: node.seen, stats: node.stats.clone() })
+        (
+            id.clone(),
+            NodeStatsEntry {
+                seen: node.seen,
+                stats: node.stats.clone(),
+            },
+        )
     };
     let edge = |(key, edge): (&EdgeKey, &Edge)| EdgeStatsEntry {
         edge: key.clone(),
@@ -177,7 +201,10 @@ pub fn stats_to_yaml(map: &Map) -> String {
         examples: edge.examples.clone(),
         stats: edge.stats.clone(),
     };
-    let flow = |(key, flow): (&FlowKey, &Flow)| FlowStatsEntry { flow: key.clone(), stats: flow.clone() };
+    let flow = |(key, flow): (&FlowKey, &Flow)| FlowStatsEntry {
+        flow: key.clone(),
+        stats: flow.clone(),
+    };
     to_yaml(&StatsFile {
         version: VERSION,
         nodes: map.nodes.iter().map(node).collect(),
@@ -250,8 +277,15 @@ mod tests {
         assert_eq!(map.kind(&"postgres".into()), NodeKind::Database);
         assert_eq!(map.kind(&"user".into()), NodeKind::User);
         assert_eq!(map.kind(&"web".into()), NodeKind::Service);
-        assert_eq!(map.entry_points().iter().map(NodeId::as_str).collect::<Vec<_>>(), ["web"]);
-        assert_eq!(map.owner(&"postgres".into()).team, "shop", "a database belongs to its caller's team");
+        assert_eq!(
+            map.entry_points().iter().map(NodeId::as_str).collect::<Vec<_>>(),
+            ["web"]
+        );
+        assert_eq!(
+            map.owner(&"postgres".into()).team,
+            "shop",
+            "a database belongs to its caller's team"
+        );
         assert_eq!(map.owner(&"web".into()).team, Owner::NOBODY);
     }
 
@@ -275,7 +309,9 @@ mod tests {
 
     #[test]
     fn a_map_of_a_future_version_is_refused_by_its_version_and_not_by_its_keys() {
-        let error = map_from_yaml("version: 7\nhyperedges: []\n").unwrap_err().to_string();
+        let error = map_from_yaml("version: 7\nhyperedges: []\n")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("version 7") && error.contains("newer"), "{error}");
     }
 

@@ -32,7 +32,13 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { scale: MAX_SCALE, offset: 0, counts: Vec::new(), zero: 0, sum: 0.0 }
+        Self {
+            scale: MAX_SCALE,
+            offset: 0,
+            counts: Vec::new(),
+            zero: 0,
+            sum: 0.0,
+        }
     }
 }
 
@@ -55,7 +61,10 @@ impl Histogram {
             return;
         }
         let slot = i64::from(index(seconds, self.scale)) - i64::from(self.offset);
-        let Some(count) = usize::try_from(slot).ok().and_then(|slot| self.counts.get_mut(slot)) else {
+        let Some(count) = usize::try_from(slot)
+            .ok()
+            .and_then(|slot| self.counts.get_mut(slot))
+        else {
             return;
         };
         if *count > 0 {
@@ -75,7 +84,11 @@ impl Histogram {
         self.downscale_to(other.scale);
         other.downscale_to(self.scale);
         loop {
-            let low = if self.counts.is_empty() { other.offset } else { self.offset.min(other.offset) };
+            let low = if self.counts.is_empty() {
+                other.offset
+            } else {
+                self.offset.min(other.offset)
+            };
             let high = self.end().max(other.end());
             if usize::try_from(high - low).is_ok_and(|width| width <= MAX_BUCKETS) {
                 break;
@@ -170,7 +183,10 @@ impl Histogram {
                 seconds = bound(f64::from(self.offset + i as i32 + 1), self.scale);
             }
         }
-        Some(Edge { seconds, share_above: (count - below) as f64 / count as f64 })
+        Some(Edge {
+            seconds,
+            share_above: (count - below) as f64 / count as f64,
+        })
     }
 
     /// The buckets that hold observations, ascending: upper bound in seconds and count. Zeros come first, as bound 0.
@@ -188,9 +204,18 @@ impl Histogram {
     fn slot_for(&mut self, seconds: f64) -> usize {
         loop {
             let i = index(seconds, self.scale);
-            let low = if self.counts.is_empty() { i } else { self.offset.min(i) };
-            let high = if self.counts.is_empty() { i + 1 } else { self.end().max(i + 1) };
-            if usize::try_from(high - low).is_ok_and(|width| width <= MAX_BUCKETS) || self.scale == MIN_SCALE {
+            let low = if self.counts.is_empty() {
+                i
+            } else {
+                self.offset.min(i)
+            };
+            let high = if self.counts.is_empty() {
+                i + 1
+            } else {
+                self.end().max(i + 1)
+            };
+            if usize::try_from(high - low).is_ok_and(|width| width <= MAX_BUCKETS) || self.scale == MIN_SCALE
+            {
                 return self.reserve(i);
             }
             self.downscale_to(self.scale - 1);
@@ -271,7 +296,10 @@ mod tests {
         let histogram = of(&values);
         for (q, truth) in [(0.5, 0.5), (0.95, 0.95), (0.99, 0.99)] {
             let found = histogram.quantile(q).unwrap();
-            assert!((found / truth - 1.0).abs() < 0.045, "q{q}: {found} instead of {truth}");
+            assert!(
+                (found / truth - 1.0).abs() < 0.045,
+                "q{q}: {found} instead of {truth}"
+            );
         }
     }
 

@@ -167,6 +167,14 @@ pub enum ConnectionType {
 }
 
 impl ConnectionType {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Direct,
+        Self::MessagingSystem,
+        Self::Database,
+        Self::VirtualNode,
+    ];
+
     /// The label's value.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -182,14 +190,11 @@ impl FromStr for ConnectionType {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Direct, Self::MessagingSystem, Self::Database, Self::VirtualNode]
-            .into_iter()
-            .find(|c| c.as_str() == text)
-            .ok_or_else(|| {
-                format!(
-                    "unknown connection type `{text}`: write ``, `messaging_system`, `database` or `virtual_node`"
-                )
-            })
+        Self::ALL.into_iter().find(|c| c.as_str() == text).ok_or_else(|| {
+            format!(
+                "unknown connection type `{text}`: write ``, `messaging_system`, `database` or `virtual_node`"
+            )
+        })
     }
 }
 
@@ -212,7 +217,11 @@ fn is_direct(connection: &ConnectionType) -> bool {
 impl EdgeKey {
     /// A key from its three parts.
     pub fn new(client: NodeId, server: NodeId, connection_type: ConnectionType) -> Self {
-        Self { client, server, connection_type }
+        Self {
+            client,
+            server,
+            connection_type,
+        }
     }
 
     /// The `id` label of the edge's series: `client->server`.

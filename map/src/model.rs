@@ -71,7 +71,14 @@ pub struct Edge {
 impl Edge {
     /// Requests that any evidence speaks for, unweighted.
     pub fn evidence_total(&self) -> u64 {
-        let Evidence { paired, hinted, linked, client_only, server_only, bridged } = self.evidence;
+        let Evidence {
+            paired,
+            hinted,
+            linked,
+            client_only,
+            server_only,
+            bridged,
+        } = self.evidence;
         paired + hinted + linked + client_only + server_only + bridged
     }
 
@@ -92,7 +99,10 @@ impl Edge {
         evidence.bridged += other.evidence.bridged;
         self.seen.note(other.seen.first);
         self.seen.note(other.seen.last);
-        other.examples.into_iter().for_each(|example| self.note_example(example));
+        other
+            .examples
+            .into_iter()
+            .for_each(|example| self.note_example(example));
     }
 
     /// Keeps a trace id as an example; the three newest stay.
@@ -196,10 +206,16 @@ impl Map {
     ///
     /// For a peer that turns out to be a service of ours: its edges become edges to that service.
     pub fn merge_node(&mut self, from: &NodeId, into: &NodeId) -> Vec<EdgeKey> {
-        let moved: Vec<EdgeKey> =
-            self.edges.keys().filter(|key| key.client == *from || key.server == *from).cloned().collect();
+        let moved: Vec<EdgeKey> = self
+            .edges
+            .keys()
+            .filter(|key| key.client == *from || key.server == *from)
+            .cloned()
+            .collect();
         for old in &moved {
-            let Some(edge) = self.edges.remove(old) else { continue };
+            let Some(edge) = self.edges.remove(old) else {
+                continue;
+            };
             let end = |id: &NodeId| if id == from { into.clone() } else { id.clone() };
             let connection = match old.connection_type {
                 ConnectionType::VirtualNode => ConnectionType::Direct,
@@ -212,6 +228,36 @@ impl Map {
             self.nodes.remove(from);
         }
         moved
+    }
+
+    /// Gives a node another id; its edges and flows move with it and stay what they are.
+    pub fn rename_node(&mut self, from: &NodeId, into: &NodeId) {
+        let end = |id: &NodeId| if id == from { into.clone() } else { id.clone() };
+        let touched: Vec<EdgeKey> = self
+            .edges
+            .keys()
+            .filter(|key| key.client == *from || key.server == *from)
+            .cloned()
+            .collect();
+        for old in touched {
+            let Some(edge) = self.edges.remove(&old) else {
+                continue;
+            };
+            let key = EdgeKey::new(end(&old.client), end(&old.server), old.connection_type);
+            self.edges.entry(key).or_default().merge(edge);
+        }
+        let flows = std::mem::take(&mut self.flows).into_iter().map(|(key, flow)| {
+            let key = FlowKey {
+                producer: end(&key.producer),
+                destination: key.destination.as_ref().map(end),
+                consumer: end(&key.consumer),
+            };
+            (key, flow)
+        });
+        self.flows = flows.collect();
+        if let Some(node) = self.nodes.remove(from) {
+            self.nodes.insert(into.clone(), node);
+        }
     }
 
     /// The kind of a node; [`NodeKind::Service`] where the map does not hold it.
@@ -231,28 +277,44 @@ impl Map {
         if let Some(owner) = self.stated_owner(id) {
             return owner;
         }
-        let callers = self.edges.keys().filter(|key| key.server == *id && key.client != *id);
+        let callers = self
+            .edges
+            .keys()
+            .filter(|key| key.server == *id && key.client != *id);
         let inherited = if self.kind(id).is_virtual() {
             callers.filter_map(|key| self.stated_owner(&key.client)).next()
         } else {
             None
         };
-        inherited.unwrap_or(Owner { team: Owner::NOBODY.to_owned(), tier: String::new() })
+        inherited.unwrap_or(Owner {
+            team: Owner::NOBODY.to_owned(),
+            tier: String::new(),
+        })
     }
 
     fn stated_owner(&self, id: &NodeId) -> Option<Owner> {
         let settings = settings_of(&self.services, id)?;
         let team = settings.team.clone()?;
-        Some(Owner { team, tier: settings.tier.map(|t| t.to_string()).unwrap_or_default() })
+        Some(Owner {
+            team,
+            tier: settings.tier.map(|t| t.to_string()).unwrap_or_default(),
+        })
     }
 
     /// Nodes at which work enters the system: what `user` calls, and what `services:` declares.
     pub fn entry_points(&self) -> BTreeSet<NodeId> {
-        let called = self.edges.keys().filter(|key| key.client.as_str() == NodeId::USER);
-        let declared = self.nodes.keys().filter(|id| {
-            settings_of(&self.services, id).is_some_and(|settings| settings.entry_point)
-        });
-        called.map(|key| key.server.clone()).chain(declared.cloned()).collect()
+        let called = self
+            .edges
+            .keys()
+            .filter(|key| key.client.as_str() == NodeId::USER);
+        let declared = self
+            .nodes
+            .keys()
+            .filter(|id| settings_of(&self.services, id).is_some_and(|settings| settings.entry_point));
+        called
+            .map(|key| key.server.clone())
+            .chain(declared.cloned())
+            .collect()
     }
 
     /// The map without broker destinations: producers lead to their consumers directly. Sorted.
@@ -262,10 +324,14 @@ impl Map {
     pub fn flat_edges(&self) -> Vec<FlatEdge> {
         let is_destination = |id: &NodeId| self.kind(id) == NodeKind::Destination;
         let sends = |id: &NodeId, to: &NodeId| {
-            self.flows.keys().any(|f| f.producer == *id && f.destination.as_ref() == Some(to))
+            self.flows
+                .keys()
+                .any(|f| f.producer == *id && f.destination.as_ref() == Some(to))
         };
         let receives = |id: &NodeId, from: &NodeId| {
-            self.flows.keys().any(|f| f.consumer == *id && f.destination.as_ref() == Some(from))
+            self.flows
+                .keys()
+                .any(|f| f.consumer == *id && f.destination.as_ref() == Some(from))
         };
         let mut flat: BTreeMap<EdgeKey, (f64, f64)> = BTreeMap::new();
         let mut add = |key: EdgeKey, requests: f64, failed: f64| {
@@ -281,11 +347,20 @@ impl Map {
             }
         }
         for (key, flow) in self.flows.iter().filter(|(key, _)| key.destination.is_some()) {
-            let key =
-                EdgeKey::new(key.producer.clone(), key.consumer.clone(), ConnectionType::MessagingSystem);
+            let key = EdgeKey::new(
+                key.producer.clone(),
+                key.consumer.clone(),
+                ConnectionType::MessagingSystem,
+            );
             add(key, flow.requests, flow.failed);
         }
-        flat.into_iter().map(|(key, (requests, failed))| FlatEdge { key, requests, failed }).collect()
+        flat.into_iter()
+            .map(|(key, (requests, failed))| FlatEdge {
+                key,
+                requests,
+                failed,
+            })
+            .collect()
     }
 
     /// Callees of a node with their edges, by id.

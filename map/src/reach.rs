@@ -51,7 +51,11 @@ fn from_one(from: &NodeId, waits_for: &BTreeMap<&NodeId, BTreeSet<&NodeId>>) -> 
             }
         }
     }
-    let pair = |(culprit, hops): (&NodeId, u32)| Reach { hops, id: from.clone(), culprit: culprit.clone() };
+    let pair = |(culprit, hops): (&NodeId, u32)| Reach {
+        hops,
+        id: from.clone(),
+        culprit: culprit.clone(),
+    };
     hops.into_iter().map(pair).collect()
 }
 
@@ -64,12 +68,18 @@ mod tests {
         let map = map_from_yaml(yaml).unwrap();
         let (pairs, left_out) = reach(&map, 1000);
         assert_eq!(left_out, 0);
-        pairs.iter().filter(|p| p.hops > 0).map(|p| format!("{}~{}~{}", p.id, p.culprit, p.hops)).collect()
+        pairs
+            .iter()
+            .filter(|p| p.hops > 0)
+            .map(|p| format!("{}~{}~{}", p.id, p.culprit, p.hops))
+            .collect()
     }
 
     #[test]
     fn a_chain_waits_for_everything_behind_it() {
-        let found = pairs("version: 1\nedges:\n- {client: user, server: a}\n- {client: a, server: b}\n- {client: b, server: c}\n");
+        let found = pairs(
+            "version: 1\nedges:\n- {client: user, server: a}\n- {client: a, server: b}\n- {client: b, server: c}\n",
+        );
         assert_eq!(found, ["a~b~1", "b~c~1", "a~c~2"]);
     }
 
@@ -91,8 +101,8 @@ mod tests {
 
     #[test]
     fn the_budget_keeps_the_nearest_and_counts_the_rest() {
-        let map =
-            map_from_yaml("version: 1\nedges:\n- {client: a, server: b}\n- {client: b, server: c}\n").unwrap();
+        let map = map_from_yaml("version: 1\nedges:\n- {client: a, server: b}\n- {client: b, server: c}\n")
+            .unwrap();
         let (kept, left_out) = reach(&map, 5);
         assert_eq!((kept.len(), left_out), (5, 1));
         assert!(kept.iter().all(|p| p.hops < 2));

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use self::proxy::{Log, Seen};
 use self::receiver::{Received, Receiver};
+use super::command::DemoError;
 use super::http::Client;
 use super::services::{PAYMENT, WEB};
 use super::*;

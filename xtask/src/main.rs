@@ -1,1 +1,73 @@
-fn main() {}
+//! `cargo xtask`: what people who work on tracemap do by hand and want done the same way each time.
+//!
+//! In: arguments. Out: reports under `docs/proofs`, and the answers of tools that are not part of the tests.
+//! Left out on purpose: building and testing, which are cargo's; and the JSON Schema and golden files, which their own
+//! tests rewrite with `UPDATE_EXPECT=1`.
+
+mod deny;
+mod edges;
+mod recorded_maps;
+mod report;
+mod sets;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// What people who work on tracemap do by hand.
+#[derive(Parser)]
+#[command(name = "cargo xtask", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Measures a claim and writes what came out
+    #[command(subcommand)]
+    Proof(Proof),
+    /// Checks licences, bans and sources with cargo-deny
+    Deny(deny::Args),
+}
+
+#[derive(Subcommand)]
+enum Proof {
+    /// Compares the maps of recorded traces with the edges that are known of them
+    RecordedMaps(recorded_maps::Args),
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Proof(Proof::RecordedMaps(args)) => recorded_maps::run(&args),
+        Task::Deny(args) => deny::run(&args),
+    };
+    result.unwrap_or_else(|failure| {
+        eprintln!("cargo xtask: {failure}");
+        ExitCode::from(2)
+    })
+}
+
+/// The root of the workspace.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or_else(|| Path::new("."))
+}
+
+/// Runs a program to its end; its standard output, or what it said where it failed.
+fn output(command: &mut Command) -> Result<Vec<u8>, Failure> {
+    let program = PathBuf::from(command.get_program()).display().to_string();
+    let output = command
+        .output()
+        .map_err(|error| format!("cannot run `{program}`: {error}"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("`{program}` ended with {}: {}", output.status, said.trim()).into())
+}

@@ -88,6 +88,10 @@ async fn echo(status: &'static str) -> SocketAddr {
             .authority()
             .map(ToString::to_string)
             .unwrap_or_default();
+        let peer = request
+            .extensions()
+            .get::<axum::extract::ConnectInfo<SocketAddr>>()
+            .map(|peer| peer.0.to_string());
         let traceparent = request.headers().get("traceparent").cloned();
         let (frames, body) = mpsc::unbounded_channel();
         let mut came = request.into_body();
@@ -106,7 +110,10 @@ async fn echo(status: &'static str) -> SocketAddr {
             .insert("x-authority", authority.parse().expect("a value"));
         response
             .headers_mut()
-            .extend(traceparent.map(|value| ("x-traceparent".parse().expect("a name"), value)));
+            .insert("x-peer", peer.unwrap_or_default().parse().expect("a value"));
+        if let Some(traceparent) = traceparent {
+            response.headers_mut().insert("x-traceparent", traceparent);
+        }
         response
     };
     service(axum::Router::new().fallback(answer)).await
@@ -204,19 +211,22 @@ async fn many_streams_at_once_share_one_connection_to_the_service() {
             let request = grpc("http://cart/shop.Cart/Get").body(body).expect("a request");
             let inbound = agent.inbound_addrs[0];
             tokio::spawn(async move {
-                call(inbound, request)
-                    .await
-                    .into_body()
-                    .collect()
-                    .await
-                    .expect("a body")
+                let response = call(inbound, request).await;
+                let peer = response.headers().get("x-peer").cloned();
+                (
+                    peer,
+                    response.into_body().collect().await.expect("a body").to_bytes(),
+                )
             })
         })
         .collect();
+    let mut peers = std::collections::BTreeSet::new();
     for (n, call) in calls.into_iter().enumerate() {
-        let collected = soon("the call", call).await.expect("a task");
-        assert_eq!(collected.to_bytes(), Bytes::from(n.to_string()));
+        let (peer, body) = soon("the call", call).await.expect("a task");
+        assert_eq!(body, Bytes::from(n.to_string()));
+        peers.insert(peer.map(|peer| peer.as_bytes().to_vec()));
     }
+    assert_eq!(peers.len(), 1, "one connection, so one peer");
     until_metric(
         &agent,
         "tracemap_agent_requests_total{direction=\"inbound\",outcome=\"success\"}",

@@ -1,5 +1,6 @@
 //! What a call becomes on its way out of the service, and which request it belongs to.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ async fn calling_service(
             let mut head = format!("GET http://{target}/stock/7?secret=1 HTTP/1.1\nhost: wrong\n");
             for name in passes {
                 if let Some(value) = request.headers().get(*name) {
-                    head += &format!("{name}: {}\n", value.to_str().expect("text"));
+                    let _ = writeln!(head, "{name}: {}", value.to_str().expect("text"));
                 }
             }
             ask(proxy, head.trim_end()).await

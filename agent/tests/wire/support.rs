@@ -1,6 +1,7 @@
 //! Real peers for the agent: a collector that remembers spans, services, and clients that speak HTTP byte by byte.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,10 +20,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 /// Longer than anything here takes; reached only where something is wrong.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits for `future`, or fails the test saying what never came.
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .unwrap_or_else(|_| panic!("{what} never came"))
@@ -30,38 +31,40 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// A span as the collector got it.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    pub resource: BTreeMap<String, String>,
-    pub scope: String,
-    pub attributes: BTreeMap<String, String>,
-    pub span: Span,
+pub(crate) struct Seen {
+    pub(crate) resource: BTreeMap<String, String>,
+    pub(crate) scope: String,
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) span: Span,
 }
 
 impl Seen {
-    pub fn get(&self, key: &str) -> Option<&str> {
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.attributes.get(key).map(String::as_str)
     }
 
-    pub fn trace_id(&self) -> String {
+    pub(crate) fn trace_id(&self) -> String {
         hex(&self.span.trace_id)
     }
 
-    pub fn span_id(&self) -> String {
+    pub(crate) fn span_id(&self) -> String {
         hex(&self.span.span_id)
     }
 
-    pub fn parent(&self) -> String {
+    pub(crate) fn parent(&self) -> String {
         hex(&self.span.parent_span_id)
     }
 
     /// 0 unset, 1 ok, 2 error.
-    pub fn status(&self) -> i32 {
+    pub(crate) fn status(&self) -> i32 {
         self.span.status.as_ref().map_or(0, |status| status.code)
     }
 }
 
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn attributes(list: &[KeyValue]) -> BTreeMap<String, String> {
@@ -79,8 +82,8 @@ fn attributes(list: &[KeyValue]) -> BTreeMap<String, String> {
 
 /// A collector behind the real intake.
 #[derive(Clone)]
-pub struct Collector {
-    pub address: SocketAddr,
+pub(crate) struct Collector {
+    pub(crate) address: SocketAddr,
     seen: Arc<watch::Sender<Vec<Seen>>>,
 }
 
@@ -110,11 +113,11 @@ fn spans_of(request: ExportTraceServiceRequest) -> Vec<Seen> {
 }
 
 impl Collector {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_at(([127, 0, 0, 1], 0).into()).await
     }
 
-    pub async fn start_at(address: SocketAddr) -> Self {
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.expect("a listener");
         let address = listener.local_addr().expect("its address");
         let collector = Self {
@@ -129,12 +132,12 @@ impl Collector {
         collector
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The first span that is so.
-    pub async fn span(&self, is_it: impl Fn(&Seen) -> bool) -> Seen {
+    pub(crate) async fn span(&self, is_it: impl Fn(&Seen) -> bool) -> Seen {
         let mut watched = self.seen.subscribe();
         let found = soon("the span", watched.wait_for(|seen| seen.iter().any(&is_it))).await;
         found
@@ -145,38 +148,38 @@ impl Collector {
             .expect("just seen")
     }
 
-    pub async fn server_span(&self) -> Seen {
+    pub(crate) async fn server_span(&self) -> Seen {
         self.span(|seen| seen.span.kind == 2).await
     }
 
-    pub async fn client_span(&self) -> Seen {
+    pub(crate) async fn client_span(&self) -> Seen {
         self.span(|seen| seen.span.kind == 3).await
     }
 
-    pub fn all(&self) -> Vec<Seen> {
+    pub(crate) fn all(&self) -> Vec<Seen> {
         self.seen.borrow().clone()
     }
 }
 
 /// An agent's configuration, read as from a file; `{…}` of it are ports chosen by the system.
-pub fn config(yaml: &str) -> AgentConfig {
+pub(crate) fn config(yaml: &str) -> AgentConfig {
     ::config::load("test.yaml", yaml, []).expect("a configuration")
 }
 
-pub async fn start(yaml: &str) -> Running {
+pub(crate) async fn start(yaml: &str) -> Running {
     Agent::start_in(config(yaml), Detected::default())
         .await
         .expect("an agent")
 }
 
 /// An agent for the service `cart` at `upstream`, with an inbound and an outbound listener.
-pub async fn sidecar(upstream: SocketAddr, endpoint: Option<String>) -> Running {
+pub(crate) async fn sidecar(upstream: SocketAddr, endpoint: Option<String>) -> Running {
     let export = endpoint.map_or(String::new(), |endpoint| {
-        format!("export: {{ endpoint: '{endpoint}', delay: 0s }}")
+        format!("export: {{ endpoint: '{endpoint}', delay: 0s }},")
     });
     start(&format!(
         "{{ service: cart, namespace: shop, environment: test, resource: {{ service.version: '7' }},
-           routes: ['/orders/{{id}}'], admin: {{ listen: '127.0.0.1:0' }}, {export},
+           routes: ['/orders/{{id}}'], admin: {{ listen: '127.0.0.1:0' }}, {export}
            inbound: [{{ listen: '127.0.0.1:0', upstream: 'http://{upstream}' }}],
            outbound: {{ listen: '127.0.0.1:0' }} }}"
     ))
@@ -184,19 +187,20 @@ pub async fn sidecar(upstream: SocketAddr, endpoint: Option<String>) -> Running 
 }
 
 /// A service made with axum, HTTP/1.1 and HTTP/2 without TLS.
-pub async fn service(router: axum::Router) -> SocketAddr {
+pub(crate) async fn service(router: axum::Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let address = listener.local_addr().expect("its address");
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
 }
 
 /// A service that answers with its request: the head's lines, without the body.
-pub async fn mirror() -> SocketAddr {
+pub(crate) async fn mirror() -> SocketAddr {
     let answer = |request: axum::extract::Request| async move {
         let mut text = format!("{} {}\n", request.method(), request.uri());
         for (name, value) in request.headers() {
-            text += &format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()));
+            let _ = writeln!(text, "{name}: {}", String::from_utf8_lossy(value.as_bytes()));
         }
         text
     };
@@ -204,12 +208,9 @@ pub async fn mirror() -> SocketAddr {
 }
 
 /// A service of which each connection is `each`'s to speak on.
-pub async fn raw_service<F: Future<Output = ()> + Send>(
+pub(crate) async fn raw_service<F: Future<Output = ()> + Send + 'static>(
     each: impl Fn(TcpStream) -> F + Send + 'static,
-) -> SocketAddr
-where
-    F: 'static,
-{
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let address = listener.local_addr().expect("its address");
     tokio::spawn(async move {
@@ -221,7 +222,7 @@ where
 }
 
 /// An address at which nobody listens.
-pub async fn nobody() -> SocketAddr {
+pub(crate) async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a listener")
@@ -230,7 +231,7 @@ pub async fn nobody() -> SocketAddr {
 }
 
 /// Reads until `end` has come; what was read.
-pub async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+pub(crate) async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut text = Vec::new();
     let read = async {
         while !text
@@ -252,7 +253,7 @@ pub async fn read_until(stream: &mut TcpStream, end: &str) -> String {
 }
 
 /// A connection on which `bytes` were sent.
-pub async fn open(address: SocketAddr, bytes: &str) -> TcpStream {
+pub(crate) async fn open(address: SocketAddr, bytes: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream
         .write_all(bytes.as_bytes())
@@ -262,7 +263,7 @@ pub async fn open(address: SocketAddr, bytes: &str) -> TcpStream {
 }
 
 /// Sends one request that says `Connection: close`; the whole response.
-pub async fn ask(address: SocketAddr, head: &str) -> String {
+pub(crate) async fn ask(address: SocketAddr, head: &str) -> String {
     let mut stream = open(address, &format!("{}connection: close\r\n\r\n", lines(head))).await;
     let mut answer = String::new();
     soon("the end of the answer", stream.read_to_string(&mut answer))
@@ -272,14 +273,13 @@ pub async fn ask(address: SocketAddr, head: &str) -> String {
 }
 
 /// Lines as HTTP ends them.
-pub fn lines(text: &str) -> String {
+pub(crate) fn lines(text: &str) -> String {
     text.lines()
-        .map(|line| format!("{}\r\n", line.trim_start()))
-        .collect()
+        .fold(String::new(), |out, line| out + line.trim_start() + "\r\n")
 }
 
 /// The value of a header in a mirrored or raw message.
-pub fn header<'a>(message: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(message: &'a str, name: &str) -> Option<&'a str> {
     message.lines().find_map(|line| {
         let (key, value) = line.split_once(": ")?;
         key.eq_ignore_ascii_case(name).then_some(value.trim_end())
@@ -287,7 +287,7 @@ pub fn header<'a>(message: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The value of a series on `/metrics`; 0 where it is not there.
-pub async fn metric(agent: &Running, series: &str) -> f64 {
+pub(crate) async fn metric(agent: &Running, series: &str) -> f64 {
     let text = ask(agent.admin_addr, "GET /metrics HTTP/1.1\nhost: agent").await;
     let line = text
         .lines()
@@ -296,7 +296,7 @@ pub async fn metric(agent: &Running, series: &str) -> f64 {
 }
 
 /// Waits until a series has a value.
-pub async fn until_metric(agent: &Running, series: &str, value: f64) {
+pub(crate) async fn until_metric(agent: &Running, series: &str, value: f64) {
     let reached = async {
         while (metric(agent, series).await - value).abs() > f64::EPSILON {
             tokio::task::yield_now().await;

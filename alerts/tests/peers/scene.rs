@@ -183,9 +183,9 @@ impl Scene {
         self
     }
 
-    /// How many alerts page at a time.
-    pub(crate) fn count_pages(mut self, at: &str, count: u32) -> Self {
-        let expr = "count(ALERTS{alertstate=\"firing\",severity=\"page\"})";
+    /// How many alerts of a name fire at a time, whatever their labels.
+    pub(crate) fn counts(mut self, at: &str, alert: &str, count: u32) -> Self {
+        let expr = format!("count(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}})");
         self.checks.push(format!(
             "  - {{expr: '{expr}', eval_time: {at}, exp_samples: [{{value: {count}}}]}}"
         ));

@@ -6,24 +6,25 @@
 use map::NodeId;
 use otlp::Kind;
 
+use super::layers::{Layers, calls, polls};
 use super::tree::{Index, Tree};
 use super::{Assembly, Basis, Call, End, Surroundings, Visit};
-use crate::span::{MessageRole, Span};
+use crate::span::Span;
 
 /// Parent and child of different services, whatever their kinds.
-pub(super) fn between_services(tree: &Tree<'_>, out: &mut Assembly) {
+pub(super) fn between_services(tree: &Tree<'_>, layers: &Layers, out: &mut Assembly) {
     for callee in tree.indices() {
-        let Some(caller) = remote_parent(tree, callee) else { continue };
+        let Some(caller) = tree.remote_parent(callee) else { continue };
         if tree.spans[callee].consumes() {
             continue; // a consumer is joined by its message
         }
-        out.calls.push(paired(tree, caller, callee));
+        out.calls.push(paired(tree, layers, caller, callee));
     }
 }
 
-fn paired(tree: &Tree<'_>, caller: Index, callee: Index) -> Call {
+fn paired(tree: &Tree<'_>, layers: &Layers, caller: Index, callee: Index) -> Call {
     let server = &tree.spans[callee];
-    let calling = calling_span(tree, caller);
+    let calling = calling_span(tree, layers, caller);
     let client_seconds = calling.map(|c| tree.spans[c].seconds());
     let failed = server.failed() || calling.is_some_and(|c| tree.spans[c].failed());
     Call {
@@ -45,18 +46,13 @@ fn paired(tree: &Tree<'_>, caller: Index, callee: Index) -> Call {
 }
 
 /// CLIENT spans under which nothing of another service came: the far side reports no spans.
-pub(super) fn to_virtual_nodes(tree: &Tree<'_>, out: &mut Assembly) {
+pub(super) fn to_virtual_nodes(tree: &Tree<'_>, layers: &Layers, out: &mut Assembly) {
     for i in tree.indices() {
-        let span = &tree.spans[i];
-        if span.kind != Kind::Client || span.message().is_some() || has_calling_ancestor(tree, i) {
+        let (span, below) = (&tree.spans[i], &layers.below[i]);
+        if span.kind != Kind::Client || span.message().is_some() || layers.above[i].calls || below.remote {
             continue;
         }
-        let group = subtree(tree, i);
-        if group.iter().any(|&j| tree.children[j].iter().any(|&k| !tree.same_service(j, k))) {
-            continue;
-        }
-        let named = group.iter().find_map(|&j| tree.spans[j].peer());
-        let Some(peer) = named else {
+        let Some(peer) = below.peer.and_then(|(_, named)| tree.spans[named].peer()) else {
             out.unnamed_peers += 1;
             continue;
         };
@@ -114,21 +110,20 @@ pub(super) fn from_outside(tree: &Tree<'_>, around: &dyn Surroundings, out: &mut
     }
 }
 
-/// One visit per entry span that serves something. A visit that begins with a call of its own serves nobody, and an
-/// orphaned INTERNAL span is a piece of a visit whose entry did not come.
-pub(super) fn visits(tree: &Tree<'_>, out: &mut Assembly) {
+/// One visit per entry span that serves something. A visit that begins with a call of its own or with polling serves
+/// nobody, and an orphaned INTERNAL span is a piece of a visit whose entry did not come.
+pub(super) fn visits(tree: &Tree<'_>, layers: &Layers, out: &mut Assembly) {
     let mut busy: Vec<Vec<(u64, u64)>> = vec![Vec::new(); tree.spans.len()];
     for i in tree.indices() {
-        let calls = outgoing(tree, i);
+        let calls = outgoing(tree, i, layers.visit[i] != i);
         if !calls.is_empty() {
-            busy[tree.entry[i]].extend(calls);
+            busy[layers.visit[i]].extend(calls);
         }
     }
-    for i in tree.indices().filter(|&i| tree.entry[i] == i) {
+    for i in tree.indices().filter(|&i| layers.visit[i] == i) {
         let span = &tree.spans[i];
-        let calls_first = matches!(span.kind, Kind::Client | Kind::Producer);
         let piece = tree.orphan[i] && span.kind == Kind::Internal;
-        if calls_first || piece {
+        if calls(span) || polls(span) || piece {
             continue;
         }
         let waited = union_within(&mut busy[i], span.start, span.end);
@@ -150,9 +145,8 @@ pub(super) fn visits(tree: &Tree<'_>, out: &mut Assembly) {
 /// A CLIENT or PRODUCER span waits from its start to its end, and so does any inner span with a child in another
 /// service. A serving span that has such a child itself (a proxy that reports no CLIENT span) waits only as long
 /// as the child takes, or its visit would have no own time at all.
-fn outgoing(tree: &Tree<'_>, i: Index) -> Vec<(u64, u64)> {
+fn outgoing(tree: &Tree<'_>, i: Index, inner: bool) -> Vec<(u64, u64)> {
     let span = &tree.spans[i];
-    let inner = tree.entry[i] != i;
     if inner && matches!(span.kind, Kind::Client | Kind::Producer) {
         return vec![(span.start, span.end)];
     }
@@ -178,53 +172,14 @@ fn union_within(intervals: &mut [(u64, u64)], from: u64, to: u64) -> u64 {
     covered
 }
 
-/// The parent of another service.
-pub(super) fn remote_parent(tree: &Tree<'_>, i: Index) -> Option<Index> {
-    tree.parent[i].filter(|&parent| !tree.same_service(parent, i))
-}
-
 /// The outermost CLIENT or PRODUCER span around `caller` in its visit, else `caller` itself if it is no serving span.
-fn calling_span(tree: &Tree<'_>, caller: Index) -> Option<Index> {
-    let (mut outermost, mut at) = (None, Some(caller));
-    while let Some(i) = at {
-        if matches!(tree.spans[i].kind, Kind::Client | Kind::Producer) {
-            outermost = Some(i);
-        }
-        at = tree.parent_in_visit(i);
-    }
+fn calling_span(tree: &Tree<'_>, layers: &Layers, caller: Index) -> Option<Index> {
     let serves = matches!(tree.spans[caller].kind, Kind::Server | Kind::Consumer);
     let is_entry = tree.entry[caller] == caller;
-    outermost.or_else(|| (!serves && !is_entry).then_some(caller))
-}
-
-fn has_calling_ancestor(tree: &Tree<'_>, i: Index) -> bool {
-    let mut at = tree.parent_in_visit(i);
-    while let Some(j) = at {
-        if tree.spans[j].kind == Kind::Client {
-            return true;
-        }
-        at = tree.parent_in_visit(j);
-    }
-    false
-}
-
-/// `i` and everything below it in its visit, nearest first.
-pub(super) fn subtree(tree: &Tree<'_>, i: Index) -> Vec<Index> {
-    let mut all = vec![i];
-    let mut next = 0;
-    while let Some(&at) = all.get(next) {
-        all.extend(tree.children[at].iter().filter(|&&child| tree.entry[child] == tree.entry[at]));
-        next += 1;
-    }
-    all
+    layers.outermost_call[caller].or_else(|| (!serves && !is_entry).then_some(caller))
 }
 
 /// The service of a span in `tree.indices()`.
 pub(super) fn service(span: &Span) -> NodeId {
     span.service.clone().unwrap_or_else(NodeId::unknown)
-}
-
-/// True for spans that hand a message to a broker.
-pub(super) fn sends(span: &Span) -> bool {
-    span.message().is_some_and(|m| m.role == MessageRole::Send)
 }

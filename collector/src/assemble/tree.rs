@@ -2,12 +2,11 @@
 //!
 //! In: spans in any order, with shared ids, missing parents and even cycles. Out: [`Tree`], in which every span has
 //! at most one parent, every parent chain ends, and every span knows its visit's entry.
-//! Left out on purpose: meaning. Which spans are calls is said in `calls`.
-
-use std::collections::HashMap;
+//! Left out on purpose: meaning. Which spans are calls is said in `calls`, what surrounds them in `layers`.
 
 use otlp::Kind;
 
+use super::ids::Ids;
 use crate::span::{Span, SpanId};
 
 /// Index of a span in its trace.
@@ -29,12 +28,15 @@ pub struct Tree<'a> {
     pub children: Vec<Vec<Index>>,
     /// True where no span of the trace says its kind, as in some recorded tables.
     pub kindless: bool,
+    /// Spans that have a service, each after its parent.
+    pub(super) top_down: Vec<Index>,
+    /// Spans by their ids.
+    pub(super) ids: Ids<'a>,
 }
 
 impl<'a> Tree<'a> {
-    /// Resolves a trace. Linear in the number of spans.
+    /// Resolves a trace. Linear in the number of spans, whatever its depth and width.
     pub fn grow(spans: &'a [Span]) -> Self {
-        let ids = Ids::new(spans);
         let n = spans.len();
         let mut tree = Self {
             spans,
@@ -44,9 +46,12 @@ impl<'a> Tree<'a> {
             entry: (0..n).collect(),
             children: vec![Vec::new(); n],
             kindless: spans.iter().all(|s| s.kind == Kind::Unspecified),
+            top_down: Vec::with_capacity(n),
+            ids: Ids::new(spans),
         };
+        let mut climbs = vec![Climb::New; n];
         for i in (0..n).filter(|&i| spans[i].service.is_some()) {
-            tree.resolve(i, &ids);
+            tree.resolve(i, &mut climbs);
         }
         tree.cut_cycles();
         for i in 0..n {
@@ -73,59 +78,82 @@ impl<'a> Tree<'a> {
         (self.entry[i] != i).then(|| self.parent[i]).flatten()
     }
 
-    fn resolve(&mut self, i: Index, ids: &Ids<'_>) {
-        if let Some(half) = ids.other_half(i) {
+    /// The parent of another service.
+    pub fn remote_parent(&self, i: Index) -> Option<Index> {
+        self.parent[i].filter(|&parent| !self.same_service(parent, i))
+    }
+
+    fn resolve(&mut self, i: Index, climbs: &mut [Climb]) {
+        if let Some(half) = self.ids.other_half(i) {
             self.parent[i] = Some(half);
             return;
         }
-        let (mut child, mut steps) = (i, 0);
-        while let Some(wanted) = self.spans[child].parent {
-            let Some(parent) = ids.parent(i, child, wanted) else {
-                self.orphan[i] = true;
-                return;
-            };
-            if self.spans[parent].service.is_some() {
-                self.parent[i] = Some(parent);
-                self.bridged[i] = child != i;
-                return;
+        let Some(wanted) = self.spans[i].parent else { return };
+        let named = self.ids.parent(i, wanted);
+        let found = match named {
+            Some(silent) if self.spans[silent].service.is_none() => {
+                self.bridged[i] = true;
+                self.climb(silent, climbs).and_then(|wanted| self.ids.parent(i, wanted))
             }
-            steps += 1;
-            if steps > self.spans.len() {
-                return; // a cycle of spans without a service
+            other => other,
+        };
+        // A chain that ends in a root without a service has a caller, but nobody knows who.
+        self.parent[i] = found.filter(|&parent| self.spans[parent].service.is_some());
+        self.orphan[i] = self.parent[i].is_none();
+    }
+
+    /// The id of the nearest ancestor of `from` that has a service; each step is taken once per trace.
+    fn climb(&self, from: Index, climbs: &mut [Climb]) -> Option<SpanId> {
+        let (mut at, mut path) = (from, Vec::new());
+        let found = loop {
+            match climbs[at] {
+                Climb::Done(found) => break found,
+                Climb::OnPath => break None,
+                Climb::New => {}
             }
-            child = parent;
-        }
-        // The chain ended in a root without a service: somebody called, but nobody knows who.
-        self.orphan[i] = child != i;
+            climbs[at] = Climb::OnPath;
+            path.push(at);
+            let Some(wanted) = self.spans[at].parent else { break None };
+            match self.ids.parent(at, wanted) {
+                Some(parent) if self.spans[parent].service.is_some() => break Some(wanted),
+                Some(parent) => at = parent,
+                None => break None,
+            }
+        };
+        path.into_iter().for_each(|i| climbs[i] = Climb::Done(found));
+        found
     }
 
     /// Cuts each parent chain that comes back to itself, at the span that began first.
     fn cut_cycles(&mut self) {
-        let mut state = vec![Visit::New; self.spans.len()];
+        let mut state = vec![Walk::New; self.spans.len()];
         for from in 0..self.spans.len() {
             let (mut at, mut path) = (from, Vec::new());
-            while state[at] == Visit::New {
-                state[at] = Visit::OnPath;
+            while state[at] == Walk::New {
+                state[at] = Walk::OnPath;
                 path.push(at);
                 match self.parent[at] {
                     Some(parent) => at = parent,
                     None => break,
                 }
             }
-            if state[at] == Visit::OnPath && self.parent[at].is_some() {
+            if state[at] == Walk::OnPath && self.parent[at].is_some() {
                 let ring = path.iter().skip_while(|&&i| i != at);
-                if let Some(&first) = ring.min_by_key(|&&i| (self.spans[i].start, i)) {
+                let age = |&&i: &&Index| (self.spans[i].start, self.spans[i].id, &self.spans[i].service);
+                if let Some(&first) = ring.min_by_key(age) {
                     self.parent[first] = None;
                     self.orphan[first] = true;
                 }
             }
-            path.into_iter().for_each(|i| state[i] = Visit::Done);
+            path.into_iter().for_each(|i| state[i] = Walk::Done);
         }
     }
 
     fn find_entries(&mut self) {
-        let mut stack: Vec<Index> = (0..self.spans.len()).filter(|&i| self.parent[i].is_none()).collect();
+        let roots = |&i: &Index| self.parent[i].is_none() && self.spans[i].service.is_some();
+        let mut stack: Vec<Index> = (0..self.spans.len()).filter(roots).collect();
         while let Some(i) = stack.pop() {
+            self.top_down.push(i);
             for &child in &self.children[i] {
                 self.entry[child] = if self.same_service(i, child) { self.entry[i] } else { child };
                 stack.push(child);
@@ -134,77 +162,18 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// What is known of the way up from a span without a service.
+#[derive(Clone, Copy)]
+enum Climb {
+    New,
+    OnPath,
+    /// Ended at a span with a service, by its id, or nowhere.
+    Done(Option<SpanId>),
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Visit {
+enum Walk {
     New,
     OnPath,
     Done,
-}
-
-/// Spans by id; halves that share an id stay together.
-struct Ids<'a> {
-    spans: &'a [Span],
-    by_id: HashMap<SpanId, Shared>,
-}
-
-enum Shared {
-    One(Index),
-    Many(Vec<Index>),
-}
-
-impl Shared {
-    fn as_slice(&self) -> &[Index] {
-        match self {
-            Self::One(i) => std::slice::from_ref(i),
-            Self::Many(all) => all,
-        }
-    }
-}
-
-impl<'a> Ids<'a> {
-    fn new(spans: &'a [Span]) -> Self {
-        let mut by_id: HashMap<SpanId, Shared> = HashMap::with_capacity(spans.len());
-        for (i, span) in spans.iter().enumerate() {
-            by_id
-                .entry(span.id)
-                .and_modify(|held| match held {
-                    Shared::One(first) => *held = Shared::Many(vec![*first, i]),
-                    Shared::Many(all) => all.push(i),
-                })
-                .or_insert(Shared::One(i));
-        }
-        Self { spans, by_id }
-    }
-
-    fn with_id(&self, id: SpanId) -> &[Index] {
-        self.by_id.get(&id).map_or(&[], Shared::as_slice)
-    }
-
-    /// The calling half of a B3 call whose two halves share one id: a CLIENT or PRODUCER span of another service.
-    fn other_half(&self, i: Index) -> Option<Index> {
-        let span = &self.spans[i];
-        if !matches!(span.kind, Kind::Server | Kind::Consumer) {
-            return None;
-        }
-        let is_half = |&&j: &&Index| {
-            let other = &self.spans[j];
-            j != i
-                && matches!(other.kind, Kind::Client | Kind::Producer)
-                && other.service.is_some()
-                && other.service != span.service
-        };
-        self.with_id(span.id).iter().find(is_half).copied()
-    }
-
-    /// The span that `wanted` names for `child`, on behalf of `origin`: the half of the same service before others,
-    /// a serving half before a calling one.
-    fn parent(&self, origin: Index, child: Index, wanted: SpanId) -> Option<Index> {
-        let rank = |&&j: &&Index| {
-            let other = &self.spans[j];
-            let same = other.service == self.spans[origin].service;
-            let serves = matches!(other.kind, Kind::Server | Kind::Consumer);
-            (same, serves, std::cmp::Reverse(j))
-        };
-        self.with_id(wanted).iter().filter(|&&j| j != child && j != origin).max_by_key(rank).copied()
-    }
 }

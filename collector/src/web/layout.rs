@@ -8,15 +8,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use map::{Map, NodeId};
 
-/// A node's column and row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A node's column and row. A row may be a half: columns are centred.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Place {
     pub(super) layer: usize,
-    pub(super) row: usize,
+    pub(super) row: f64,
 }
 
-/// Places by node.
-pub(super) fn place(map: &Map) -> BTreeMap<NodeId, Place> {
+/// Where everything stands.
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    /// Nodes.
+    pub(super) nodes: BTreeMap<NodeId, Place>,
+    /// For an edge over several layers, where it passes between the nodes of each layer, from caller to callee.
+    pub(super) bends: BTreeMap<(NodeId, NodeId), Vec<Place>>,
+}
+
+/// Lays out the map.
+pub(super) fn place(map: &Map) -> Layout {
     let ids: Vec<&NodeId> = map.nodes.keys().collect();
     let index: BTreeMap<&NodeId, usize> = ids.iter().enumerate().map(|(i, id)| (*id, i)).collect();
     let mut edges: BTreeSet<(usize, usize)> = BTreeSet::new();
@@ -26,9 +35,42 @@ pub(super) fn place(map: &Map) -> BTreeMap<NodeId, Place> {
         }
     }
     let forward = without_cycles(ids.len(), &edges);
-    let layers = layered(ids.len(), &forward);
-    let rows = ordered(ids.len(), &layers, &forward);
-    ids.iter().enumerate().map(|(i, id)| ((*id).clone(), Place { layer: layers[i], row: rows[i] })).collect()
+    let mut layers = layered(ids.len(), &forward);
+    let (short, chains) = split_long(&forward, &mut layers);
+    let rows = ordered(layers.len(), &layers, &short);
+    let at = |i: usize| Place { layer: layers[i], row: rows[i] };
+    Layout {
+        nodes: ids.iter().enumerate().map(|(i, id)| ((*id).clone(), at(i))).collect(),
+        bends: chains
+            .into_iter()
+            .map(|((from, to), chain)| {
+                let ends = (ids[from].clone(), ids[to].clone());
+                (ends, chain.into_iter().map(at).collect())
+            })
+            .collect(),
+    }
+}
+
+type Chains = BTreeMap<(usize, usize), Vec<usize>>;
+
+/// Edges over several layers become chains over stand-ins, one in each layer between; the stand-ins join `layers`.
+fn split_long(edges: &[(usize, usize)], layers: &mut Vec<usize>) -> (Vec<(usize, usize)>, Chains) {
+    let (mut short, mut chains) = (Vec::new(), Chains::new());
+    for &(from, to) in edges {
+        let (mut at, mut chain) = (from, Vec::new());
+        for layer in layers[from] + 1..layers[to] {
+            layers.push(layer);
+            let stand_in = layers.len() - 1;
+            short.push((at, stand_in));
+            chain.push(stand_in);
+            at = stand_in;
+        }
+        short.push((at, to));
+        if !chain.is_empty() {
+            chains.insert((from, to), chain);
+        }
+    }
+    (short, chains)
 }
 
 /// The edges without those that lead back to a node on the path to them.
@@ -85,8 +127,8 @@ fn layered(n: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     layer
 }
 
-/// A row for each node in its layer, near its neighbours.
-fn ordered(n: usize, layers: &[usize], edges: &[(usize, usize)]) -> Vec<usize> {
+/// A row for each node in its layer, near its neighbours; columns are centred on the longest.
+fn ordered(n: usize, layers: &[usize], edges: &[(usize, usize)]) -> Vec<f64> {
     let depth = layers.iter().max().map_or(0, |max| max + 1);
     let mut columns: Vec<Vec<usize>> = vec![Vec::new(); depth];
     (0..n).for_each(|i| columns[layers[i]].push(i));
@@ -114,7 +156,13 @@ fn ordered(n: usize, layers: &[usize], edges: &[(usize, usize)]) -> Vec<usize> {
         }
         number(&columns, &mut row);
     }
-    row
+    let longest = columns.iter().map(Vec::len).max().unwrap_or(0);
+    let mut centred = vec![0.0; n];
+    for column in &columns {
+        let offset = (longest - column.len()) as f64 / 2.0;
+        column.iter().enumerate().for_each(|(at, &i)| centred[i] = at as f64 + offset);
+    }
+    centred
 }
 
 #[cfg(test)]
@@ -123,7 +171,7 @@ mod tests {
 
     fn places(yaml: &str) -> BTreeMap<String, usize> {
         let map = map::file::map_from_yaml(yaml).unwrap();
-        place(&map).into_iter().map(|(id, place)| (id.to_string(), place.layer)).collect()
+        place(&map).nodes.into_iter().map(|(id, place)| (id.to_string(), place.layer)).collect()
     }
 
     #[test]
@@ -139,7 +187,17 @@ mod tests {
     fn a_cycle_is_placed_and_nobody_shares_a_place() {
         let yaml = "version: 1\nedges:\n- {client: a, server: b}\n- {client: b, server: c}\n- {client: c, server: a}\n- {client: b, server: d}\n";
         let map = map::file::map_from_yaml(yaml).unwrap();
-        let taken: BTreeSet<_> = place(&map).values().map(|p| (p.layer, p.row)).collect();
+        let taken: BTreeSet<_> = place(&map).nodes.values().map(|p| (p.layer, p.row.to_bits())).collect();
         assert_eq!(taken.len(), 4);
+    }
+
+    #[test]
+    fn an_edge_over_several_layers_passes_between_the_nodes() {
+        let yaml = "version: 1\nedges:\n- {client: a, server: b}\n- {client: b, server: c}\n- {client: a, server: c}\n";
+        let layout = place(&map::file::map_from_yaml(yaml).unwrap());
+        let bends = &layout.bends[&("a".into(), "c".into())];
+        assert_eq!(bends.len(), 1);
+        assert_eq!(bends[0].layer, layout.nodes["b"].layer);
+        assert!((bends[0].row - layout.nodes["b"].row).abs() >= 1.0, "{layout:?}");
     }
 }

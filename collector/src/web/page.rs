@@ -21,11 +21,11 @@ const STYLE: &str = "body{font:14px/1.45 system-ui,sans-serif;margin:1.5rem;colo
     h1{font-size:1.3rem;margin:0}h2{font-size:1rem;margin:1.6rem 0 .4rem}p{margin:.3rem 0}.muted{color:#5b6b7b}\
     table{border-collapse:collapse}th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #e3e8ed;\
     white-space:nowrap}th{color:#5b6b7b;font-weight:600}td:first-child,th:first-child,.l{text-align:left}\
-    .bad{color:#c0392b;font-weight:600}.map{overflow-x:auto;border:1px solid #e3e8ed;border-radius:6px;margin:.8rem 0}\
+    .marked{background:#fff6d8}.bad{color:#c0392b;font-weight:600}.map{overflow-x:auto;border:1px solid #e3e8ed;border-radius:6px;margin:.8rem 0}\
     ul{margin:.2rem 0;padding-left:1.2rem;columns:3 22rem}pre{overflow-x:auto}a{color:#1a5fb4}";
 
-/// The whole page.
-pub(super) fn render(map: &Map, learned: &Learned, files: &[String]) -> String {
+/// The whole page; the node `marked` stands out in it.
+pub(super) fn render(map: &Map, learned: &Learned, files: &[String], marked: Option<&str>) -> String {
     let mut html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>tracemap</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><meta http-equiv=\"refresh\" content=\"5\">\
@@ -48,16 +48,16 @@ pub(super) fn render(map: &Map, learned: &Learned, files: &[String]) -> String {
          <div class=\"map\">{}</div>",
         map.nodes.len(),
         map.edges.len(),
-        picture::draw(map)
+        picture::draw(map, marked)
     );
-    edges(&mut html, map, learned);
-    nodes(&mut html, map, learned);
+    edges(&mut html, map, learned, marked);
+    nodes(&mut html, map, learned, marked);
     generated(&mut html, files);
     let _ = write!(html, "<h2>As text</h2><pre>{}</pre></body></html>", escaped(&export::to_text(map)));
     html
 }
 
-fn edges(html: &mut String, map: &Map, learned: &Learned) {
+fn edges(html: &mut String, map: &Map, learned: &Learned, marked: Option<&str>) {
     html.push_str(
         "<h2>Edges</h2><table><tr><th>caller → callee</th><th class=\"l\">type</th><th>requests</th><th>errors</th>\
          <th>p50</th><th>p95</th><th>p99</th><th>own p95</th><th>normal own</th><th>queue p95</th></tr>",
@@ -65,9 +65,10 @@ fn edges(html: &mut String, map: &Map, learned: &Learned) {
     for (key, edge) in &map.edges {
         let latency = if edge.stats.client.is_empty() { &edge.stats.server } else { &edge.stats.client };
         let normal = learned.edges.get(&map.edge_id(key)).copied();
+        let mark = mark(marked, [key.client.as_str(), key.server.as_str()]);
         let _ = write!(
             html,
-            "<tr><td>{} → {}</td><td class=\"l\">{}</td>{}{}",
+            "<tr{mark}><td>{} → {}</td><td class=\"l\">{}</td>{}{}",
             escaped(key.client.as_str()),
             escaped(key.server.as_str()),
             key.connection_type.as_str(),
@@ -80,7 +81,7 @@ fn edges(html: &mut String, map: &Map, learned: &Learned) {
     html.push_str("</table>");
 }
 
-fn nodes(html: &mut String, map: &Map, learned: &Learned) {
+fn nodes(html: &mut String, map: &Map, learned: &Learned, marked: Option<&str>) {
     html.push_str(
         "<h2>Services</h2><table><tr><th>service</th><th class=\"l\">team</th><th>requests</th><th>errors</th>\
          <th>p50</th><th>p95</th><th>p99</th><th>own p95</th><th>normal own</th></tr>",
@@ -88,9 +89,10 @@ fn nodes(html: &mut String, map: &Map, learned: &Learned) {
     let entry_points = map.entry_points();
     for (id, node) in map.nodes.iter().filter(|(_, node)| node.kind == NodeKind::Service) {
         let entry = if entry_points.contains(id) { " (entry point)" } else { "" };
+        let mark = mark(marked, [id.as_str()]);
         let _ = write!(
             html,
-            "<tr><td>{}{entry}</td><td class=\"l\">{}</td>{}{}{}</tr>",
+            "<tr{mark}><td>{}{entry}</td><td class=\"l\">{}</td>{}{}{}</tr>",
             escaped(id.as_str()),
             escaped(&map.owner(id).team),
             counts(node.stats.requests, node.stats.failed),
@@ -102,6 +104,10 @@ fn nodes(html: &mut String, map: &Map, learned: &Learned) {
         "</table><p class=\"muted\">Own time is a request less its outgoing calls, for an edge the time between both ends. \
          Above “normal own” a request counts as slow; <code>-</code> there means not learned yet.</p>",
     );
+}
+
+fn mark<'a>(marked: Option<&str>, ids: impl IntoIterator<Item = &'a str>) -> &'static str {
+    if marked.is_some_and(|marked| ids.into_iter().any(|id| id == marked)) { " class=\"marked\"" } else { "" }
 }
 
 fn generated(html: &mut String, files: &[String]) {
@@ -169,14 +175,22 @@ mod tests {
         let yaml = "version: 1\nedges:\n- {client: user, server: '<script>alert(1)</script>\"'}\n";
         let map = map::file::map_from_yaml(yaml).unwrap();
         let learned = Learned { nodes: BTreeMap::new(), edges: BTreeMap::new() };
-        let html = render(&map, &learned, &["dashboards/service-<b>.json".to_owned()]);
-        assert!(!html.contains("<script>") && !html.contains("<b>"), "{html}");
+        let html = render(&map, &learned, &["dashboards/service-<b>.json".to_owned()], Some("<i>"));
+        assert!(!html.contains("<script>") && !html.contains("<b>") && !html.contains("<i>"), "{html}");
         assert!(html.contains("&lt;script&gt;"));
+    }
+
+    #[test]
+    fn the_node_of_a_link_stands_out() {
+        let map = map::file::map_from_yaml("version: 1\nedges:\n- {client: web, server: cart}\n").unwrap();
+        let learned = Learned { nodes: BTreeMap::new(), edges: BTreeMap::new() };
+        let marked = |node| render(&map, &learned, &[], node).matches("<tr class=\"marked\">").count();
+        assert_eq!((marked(None), marked(Some("cart")), marked(Some("stranger"))), (0, 2, 0));
     }
 
     #[test]
     fn an_empty_map_says_what_to_do() {
         let learned = Learned { nodes: BTreeMap::new(), edges: BTreeMap::new() };
-        assert!(render(&Map::default(), &learned, &[]).contains("4317"));
+        assert!(render(&Map::default(), &learned, &[], None).contains("4317"));
     }
 }

@@ -1,0 +1,82 @@
+//! `tracemap-collector`: the collector alone.
+//!
+//! In: one YAML file, of which all sections but `agent` are read. Out: a collector until SIGINT or SIGTERM; logs on
+//! standard error.
+//! Left out on purpose: the agent and the tools, see the command `tracemap`.
+
+use std::error::Error;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use collector::rim::{Collector, stop_signal};
+use collector::settings::{CollectorSettings, GenerateSettings};
+use config::{ConfigErrors, Foreign, Loader};
+use map::Services;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+
+/// Turns spans into a dependency map, metrics, dashboards and alert rules.
+#[derive(Debug, Parser)]
+#[command(name = "tracemap-collector", version)]
+struct Arguments {
+    /// The configuration file. Default: the environment alone (`TRACEMAP_COLLECTOR_…`).
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+/// The configuration file as far as this program reads it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    /// Read by the agent.
+    #[serde(rename = "agent")]
+    _agent: Foreign,
+    /// The collector.
+    collector: CollectorSettings,
+    /// What is written from the map.
+    generate: GenerateSettings,
+    /// What people state about their services.
+    services: Services,
+}
+
+/// What variables of the agent's section begin with.
+const FOREIGN: &str = "TRACEMAP_AGENT_";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    let outcome = load(arguments.config.as_deref()).map_err(Into::into).and_then(start);
+    outcome.map_or_else(|error| failed(&*error), |()| ExitCode::SUCCESS)
+}
+
+fn load(path: Option<&Path>) -> Result<File, ConfigErrors> {
+    let text = path.map(config::read_text).transpose()?.unwrap_or_default();
+    let source = path.map_or_else(|| "environment".to_owned(), |path| path.display().to_string());
+    let variables = config::process_env().into_iter().filter(|(name, _)| !name.starts_with(FOREIGN));
+    Loader::new(&source).load_checked(&text, variables, |file: &File| {
+        collector::settings::check(&file.generate, &file.services)
+    })
+}
+
+fn start(file: File) -> Result<(), Box<dyn Error>> {
+    let File { collector, generate, services, .. } = file;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        Collector::bind(&collector, &generate, services).await?.run(stop_signal()).await;
+        Ok(())
+    })
+}
+
+fn failed(error: &dyn Error) -> ExitCode {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    eprintln!("tracemap-collector: {}", causes.map(ToString::to_string).collect::<Vec<_>>().join(": "));
+    ExitCode::from(2)
+}

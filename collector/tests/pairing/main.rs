@@ -1,0 +1,14 @@
+//! The collector's pure core: what traces say, and what becomes of the map and the counters.
+//!
+//! In: traces written as text (`dsl`). Out: visits, calls, flows, maps and counters as text that a reader checks by eye.
+//! Left out on purpose: sockets and the wire format's faults; those are tested in `otlp`.
+
+mod brokers;
+mod calls;
+mod dsl;
+mod late;
+mod naming;
+mod odd;
+mod properties;
+mod scene;
+mod visits;

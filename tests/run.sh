@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# The test command: everything that must hold before a change goes in. Works from any directory, on a fresh Debian 12.
+#
+# In: this tree. Out: exit code 0, or the first step that failed with what it said.
+# Left out on purpose: cargo-deny (see CONTRIBUTING.md), and installing Rust: rust-toolchain.toml says which.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() { printf '\n==> %s\n' "$*"; }
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Debian starts a service as soon as it is installed, and would take the ports of the tests' own peers. A policy that
+# forbids it is put in place for the time of the installation, unless the machine has one already.
+install_peers() {
+  local policy=/usr/sbin/policy-rc.d ours=""
+  if [ ! -e "$policy" ]; then
+    ours=yes
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 0755 "$policy"
+  fi
+  local status=0
+  { as_root apt-get update -q \
+    && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; } || status=$?
+  if [ -n "$ours" ]; then as_root rm -f "$policy"; fi
+  return "$status"
+}
+
+missing=()
+command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
+command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null || missing+=(prometheus-alertmanager)
+# The compression libraries are built from C.
+command -v cc >/dev/null || missing+=(build-essential)
+if [ "${#missing[@]}" -gt 0 ]; then
+  step "installing ${missing[*]}"
+  install_peers "${missing[@]}"
+fi
+step "peers: $(promtool --version 2>&1 | head -n 1); $(amtool --version 2>&1 | head -n 1)"
+
+step "cargo fmt"
+cargo fmt --all --check
+
+# One profile, that of `cargo run --release`, so that the tree is built once and clippy finds its build scripts done.
+step "cargo test"
+cargo test --release --workspace --locked
+
+step "cargo clippy"
+cargo clippy --release --workspace --all-targets --locked -- -D warnings
+
+step "all passed"

@@ -1,0 +1,310 @@
+//! The whole system on loopback: demo shop behind agents, collector, Prometheus, Alertmanager and a receiver.
+//!
+//! One slow leaf must start exactly one group of notifications; it names the leaf, the leaf's callers are in it as
+//! information, and it resolves when the leaf is healed. So must a database that reports nothing itself, seen only from
+//! its callers. Every query that was generated finds its series meanwhile.
+//! Windows are short here so that the test takes minutes; the rules' default windows are proved with promtool.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use promql_parser::parser::{self, Expr, VectorSelector};
+use serde_json::Value;
+use support::{Notification, Process, Prometheus, Webhook, free_port, get, post_json, until};
+
+/// Longest wait for any one state.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+struct System {
+    tracemap: Process,
+    prometheus: Prometheus,
+    webhook: Webhook,
+    out: PathBuf,
+    control: String,
+    web: String,
+    otlp: String,
+    _peers: (Process, Process),
+}
+
+impl System {
+    async fn start(dir: &Path) -> Self {
+        let webhook = Webhook::start().await;
+        let [grpc, http, page, control, prometheus, alertmanager] = std::array::from_fn(|_| free_port());
+        let config = dir.join("tracemap.yaml");
+        std::fs::write(&config, settings(&webhook.url, grpc, http, page)).unwrap();
+        let (out, control) = (dir.join("out"), format!("127.0.0.1:{control}"));
+        let text = |path: &Path| path.display().to_string();
+        let args = [
+            vec!["up".into(), "--demo".into(), "--demo-rate".into(), "40".into()],
+            vec!["--config".into(), text(&config), "--out".into(), text(&out)],
+            vec!["--data-dir".into(), text(&dir.join("data")), "--demo-control".into(), control.clone()],
+        ];
+        let mut tracemap = Process::start("tracemap", env!("CARGO_BIN_EXE_tracemap"), &args.concat(), dir);
+        let rules = out.join("alerts/rules/tracemap-latency.yaml");
+        until("the generated rules", PATIENCE, async || {
+            tracemap.assert_running();
+            rules.exists().then_some(())
+        })
+        .await;
+
+        let scrape = dir.join("prometheus.yml");
+        std::fs::write(&scrape, prometheus_config(&out, page, prometheus, alertmanager)).unwrap();
+        let prometheus_args = [
+            format!("--config.file={}", text(&scrape)),
+            format!("--storage.tsdb.path={}", text(&dir.join("tsdb"))),
+            format!("--web.listen-address=127.0.0.1:{prometheus}"),
+        ];
+        let alertmanager_args = [
+            format!("--config.file={}", text(&out.join("alerts/alertmanager.yaml"))),
+            format!("--storage.path={}", text(&dir.join("am"))),
+            format!("--web.listen-address=127.0.0.1:{alertmanager}"),
+            "--cluster.listen-address=".to_owned(),
+        ];
+        let peers = (
+            Process::start("prometheus", "prometheus", &prometheus_args, dir),
+            Process::start("alertmanager", "prometheus-alertmanager", &alertmanager_args, dir),
+        );
+        for peer in [prometheus, alertmanager] {
+            let ready = format!("http://127.0.0.1:{peer}/-/ready");
+            until("Prometheus and Alertmanager", PATIENCE, async || (get(&ready).await?.0 == 200).then_some(())).await;
+        }
+        let prometheus = Prometheus { url: format!("http://127.0.0.1:{prometheus}") };
+        let web = format!("http://127.0.0.1:{page}");
+        let otlp = format!("http://127.0.0.1:{http}/v1/traces");
+        Self { tracemap, prometheus, webhook, out, control, web, otlp, _peers: peers }
+    }
+
+    /// `tracemap demo …` against the running shop.
+    fn demo(&self, action: &[&str]) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tracemap"));
+        let output = command.args(["demo", "--control", &self.control]).args(action).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Waits until the rules were evaluated `times` more.
+    async fn evaluations(&self, times: f64) {
+        let counted = "prometheus_rule_group_iterations_total - prometheus_rule_group_iterations_missed_total";
+        let seen = async || self.prometheus.value(&format!("sum({counted})")).await;
+        let from = until("the first evaluation", PATIENCE, seen).await;
+        until("further evaluations", PATIENCE, async || {
+            let now = self.prometheus.value(&format!("sum({counted})")).await?;
+            (now >= from + times).then_some(())
+        })
+        .await;
+    }
+
+    /// The groups that were notified as pages.
+    fn groups(&self) -> BTreeSet<String> {
+        self.pages().iter().map(|n| n.body["groupKey"].to_string()).collect()
+    }
+
+    /// Every panel's query answers with data; returns every selector of all generated queries, rules included.
+    async fn queries_answer_while_a_fault_is_on(&self) -> BTreeSet<String> {
+        let files = read_all(&self.out.join("dashboards"));
+        let queries = dashboards::queries(&files).into_iter();
+        let place = |q: &dashboards::Query| format!("{} / {} / {}", q.file, q.panel, q.ref_id);
+        let mut exprs: Vec<(String, String)> =
+            queries.map(|q| (place(&q), q.expr.replace("$__rate_interval", "30s"))).collect();
+        assert!(exprs.len() > 50, "{} queries", exprs.len());
+        for (place, expr) in &exprs {
+            let answered = !self.prometheus.query(expr).await.is_empty();
+            assert!(answered, "{place} is empty while a fault is on: {expr}");
+        }
+        for (name, text) in read_all(&self.out.join("alerts/rules")) {
+            let rules: Value = serde_yaml::from_str(&text).unwrap();
+            let groups = rules["groups"].as_array().unwrap();
+            let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap());
+            exprs.extend(rules.map(|rule| (name.clone(), rule["expr"].as_str().unwrap().to_owned())));
+        }
+        let mut selectors = BTreeSet::new();
+        for (place, expr) in &exprs {
+            let parsed = parser::parse(expr).unwrap_or_else(|e| panic!("{place}: {e}: {expr}"));
+            selectors_of(&parsed, &mut selectors);
+        }
+        selectors
+    }
+
+    fn pages(&self) -> Vec<Notification> {
+        self.webhook.notifications().into_iter().filter(|n| n.receiver == "page").collect()
+    }
+}
+
+/// Short windows, and a margin above what other work on a shared machine does to every service: the faults are larger.
+fn settings(webhook: &str, grpc: u16, http: u16, page: u16) -> String {
+    format!(
+        "agent:\n  admin: {{listen: '127.0.0.1:0'}}\n\
+         collector:\n  otlp: {{grpc: '127.0.0.1:{grpc}', http: '127.0.0.1:{http}'}}\n  web: {{listen: '127.0.0.1:{page}'}}\n  \
+         pairing: {{wait: 1s}}\n  baseline: {{learn: 15s, min_requests: 60, margin: 100ms}}\n\
+         generate:\n  min_interval: 1s\n  alerts:\n    window: 30s\n    evaluation_interval: 1s\n    page_for: 3s\n    \
+         keep_firing_for: 5s\n    notify: {{group_wait: 1s, group_interval: 1s, repeat_interval: 1h}}\n    \
+         receivers: {{page: '{webhook}/page', ticket: '{webhook}/ticket', info: '{webhook}/info'}}\n\
+         services:\n  payment: {{team: payments, tier: 1}}\n  catalogue: {{team: shop}}\n"
+    )
+}
+
+fn prometheus_config(out: &Path, page: u16, prometheus: u16, alertmanager: u16) -> String {
+    format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+         rule_files: ['{}/alerts/rules/*.yaml']\n\
+         alerting: {{alertmanagers: [{{static_configs: [{{targets: ['127.0.0.1:{alertmanager}']}}]}}]}}\n\
+         scrape_configs:\n- {{job_name: tracemap, static_configs: [{{targets: ['127.0.0.1:{page}']}}]}}\n\
+         - {{job_name: prometheus, static_configs: [{{targets: ['127.0.0.1:{prometheus}']}}]}}\n",
+        out.display()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_slow_leaf_starts_one_group_that_names_it_and_resolves_when_it_is_healed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut system = System::start(dir.path()).await;
+    let prometheus = &system.prometheus;
+
+    // Everything on the way to the leaf has its baseline.
+    for id in ["web", "checkout", "payment", "web->checkout", "checkout->payment"] {
+        until(&format!("judged requests of `{id}`"), PATIENCE, async || {
+            let judged = format!("tracemap_judged_total{{id=\"{id}\"}} > 100");
+            (!prometheus.query(&judged).await.is_empty()).then_some(())
+        })
+        .await;
+    }
+    // Healthy: a while of evaluations, and nothing fires or is sent.
+    system.evaluations(20.0).await;
+    let fired = prometheus.query("count_over_time(ALERTS{alertstate=\"firing\"}[10m])").await;
+    assert!(fired.is_empty(), "fired while healthy: {fired:#?}");
+    assert!(system.webhook.notifications().is_empty(), "{:#?}", system.webhook.notifications());
+
+    system.demo(&["slow", "payment", "400ms"]);
+    let first = until("a page", PATIENCE, async || system.pages().into_iter().next()).await;
+    assert_eq!(first.body["status"], "firing", "{first:#?}");
+    let group = until("the callers' symptoms in the group", PATIENCE, async || {
+        let latest = system.pages().into_iter().next_back()?;
+        let symptoms = names_of(&latest, "LatencyDegradedByDependency", "id");
+        symptoms.is_superset(&BTreeSet::from(["web".to_owned(), "checkout".to_owned()])).then_some(latest)
+    })
+    .await;
+    assert_eq!(names_of(&group, "LatencyDegraded", "culprit"), BTreeSet::from(["payment".to_owned()]));
+    for alert in group.body["alerts"].as_array().unwrap() {
+        assert_eq!(alert["labels"]["culprit"], "payment", "{alert:#}");
+        assert_eq!(alert["labels"]["team"], "payments", "a symptom goes where its culprit's page goes: {alert:#}");
+    }
+    a_span_without_a_usable_id_is_refused_and_counted(&system.otlp, prometheus).await;
+    let selectors = system.queries_answer_while_a_fault_is_on().await;
+    generated_files_pass_their_own_checks(&system.out);
+    links_lead_somewhere(&group, &system.web).await;
+
+    system.demo(&["heal"]);
+    let resolved = until("the resolved notice", PATIENCE, async || {
+        system.pages().into_iter().find(|n| n.body["status"] == "resolved")
+    })
+    .await;
+    assert_eq!(system.groups(), BTreeSet::from([resolved.body["groupKey"].to_string()]), "exactly one group");
+
+    system.demo(&["slow", "database", "300ms"]);
+    let database = until("a page for the database", PATIENCE, async || {
+        let latest = system.pages().into_iter().next_back()?;
+        let culprits = names_of(&latest, "LatencyDegraded", "culprit");
+        culprits.iter().any(|id| id.contains("shop@127.0.0.1")).then_some(latest)
+    })
+    .await;
+    assert_eq!(database.body["commonLabels"]["team"], "shop", "a database belongs to the team of its caller: {database:#?}");
+    // A fault between two spans and a fault inside one are now both behind us: nothing generated may be left empty.
+    let matched = until("series of every selector", PATIENCE, async || {
+        let mut missing = Vec::new();
+        for selector in &selectors {
+            if prometheus.series(selector).await == 0 {
+                missing.push(selector.clone());
+            }
+        }
+        eprintln!("selectors without series: {missing:?}");
+        missing.is_empty().then_some(selectors.len())
+    })
+    .await;
+    assert!(matched > 30, "{selectors:#?}");
+    assert_eq!(system.groups().len(), 2, "one group for each fault: {:#?}", system.groups());
+    let others: Vec<_> = system.webhook.notifications().into_iter().filter(|n| n.receiver != "page").collect();
+    assert!(others.is_empty(), "nobody else hears of it: {others:#?}");
+
+    system.tracemap.assert_running();
+    let log = system.tracemap.output();
+    assert!(!log.contains("panicked"), "{log}");
+    assert_eq!(system.tracemap.terminate(), Some(0), "{log}");
+    assert!(dir.path().join("data/state.json").exists(), "the state is saved at the end");
+}
+
+fn names_of(notification: &Notification, alert: &str, label: &str) -> BTreeSet<String> {
+    let alerts = notification.body["alerts"].as_array().cloned().unwrap_or_default();
+    let of_name = alerts.iter().filter(|a| a["labels"]["alertname"] == alert && a["status"] == "firing");
+    of_name.filter_map(|a| a["labels"][label].as_str().map(str::to_owned)).collect()
+}
+
+/// One bad span in a good request: the sender is told, and the panel of drops has something to show.
+async fn a_span_without_a_usable_id_is_refused_and_counted(otlp: &str, prometheus: &Prometheus) {
+    const SPAN: &str = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"0102","spanId":"0102030405060708"}]}]}]}"#;
+    let (status, answer) = post_json(otlp, SPAN).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains("invalid_trace_id") && answer.contains("rejectedSpans"), "{answer}");
+    until("the refused span in Prometheus", PATIENCE, async || {
+        let dropped = "rate(tracemap_collector_spans_dropped_total[30s]) > 0";
+        (!prometheus.query(dropped).await.is_empty()).then_some(())
+    })
+    .await;
+}
+
+fn selectors_of(expr: &Expr, into: &mut BTreeSet<String>) {
+    let mut note = |selector: &VectorSelector| {
+        let bare = VectorSelector { offset: None, at: None, ..selector.clone() };
+        into.insert(bare.to_string());
+    };
+    match expr {
+        Expr::VectorSelector(selector) => note(selector),
+        Expr::MatrixSelector(matrix) => note(&matrix.vs),
+        Expr::Aggregate(aggregate) => {
+            selectors_of(&aggregate.expr, into);
+            if let Some(param) = &aggregate.param {
+                selectors_of(param, into);
+            }
+        }
+        Expr::Unary(unary) => selectors_of(&unary.expr, into),
+        Expr::Binary(binary) => {
+            selectors_of(&binary.lhs, into);
+            selectors_of(&binary.rhs, into);
+        }
+        Expr::Paren(paren) => selectors_of(&paren.expr, into),
+        Expr::Subquery(subquery) => selectors_of(&subquery.expr, into),
+        Expr::Call(call) => call.args.args.iter().for_each(|arg| selectors_of(arg, into)),
+        Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}
+    }
+}
+
+/// The rule tests that were generated from this very map, and Alertmanager's own check.
+fn generated_files_pass_their_own_checks(out: &Path) {
+    let run = |program: &str, args: &[&str], path: &str| {
+        let output = Command::new(program).args(args).arg(out.join(path)).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program} {args:?} {path}: {told}");
+    };
+    run("promtool", &["check", "rules"], "alerts/rules/tracemap-latency.yaml");
+    run("promtool", &["test", "rules"], "alerts/tests/tracemap-latency.test.yaml");
+    run("amtool", &["check-config"], "alerts/alertmanager.yaml");
+}
+
+async fn links_lead_somewhere(notification: &Notification, web: &str) {
+    let alert = &notification.body["alerts"][0];
+    for annotation in ["map_url", "runbook_url"] {
+        let url = alert["annotations"][annotation].as_str().unwrap_or_default();
+        assert!(url.starts_with(web), "{annotation} is `{url}`");
+        let (status, body) = get(url).await.unwrap();
+        assert_eq!(status, 200, "{url}: {body}");
+    }
+}
+
+fn read_all(dir: &Path) -> std::collections::BTreeMap<String, String> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(&path).unwrap()))
+        .collect()
+}
