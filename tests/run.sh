@@ -14,20 +14,22 @@ as_root() {
 
 # Debian starts a service as soon as it is installed, and would take the ports of the tests' own peers. A policy that
 # forbids it is put in place for the time of the installation, unless the machine has one already.
-install_peers() {
-  local policy=/usr/sbin/policy-rc.d ours=""
+policy=/usr/sbin/policy-rc.d
+
+install_packages() {
   if [ ! -e "$policy" ]; then
-    ours=yes
+    trap 'as_root rm -f "$policy"' EXIT
     printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
     as_root chmod 0755 "$policy"
   fi
-  local status=0
-  { as_root apt-get update -q \
-    && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; } || status=$?
-  if [ -n "$ours" ]; then as_root rm -f "$policy"; fi
-  return "$status"
+  as_root apt-get update -q
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
 }
 
+if ! command -v cargo >/dev/null; then
+  echo "cargo is not on the PATH: install Rust with rustup, rust-toolchain.toml names the version" >&2
+  exit 2
+fi
 missing=()
 command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
 command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null || missing+=(prometheus-alertmanager)
@@ -35,7 +37,8 @@ command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null ||
 command -v cc >/dev/null || missing+=(build-essential)
 if [ "${#missing[@]}" -gt 0 ]; then
   step "installing ${missing[*]}"
-  install_peers "${missing[@]}"
+  # In a shell of its own, so that the policy is gone whether this succeeds or not.
+  (install_packages "${missing[@]}")
 fi
 step "peers: $(promtool --version 2>&1 | head -n 1); $(amtool --version 2>&1 | head -n 1)"
 

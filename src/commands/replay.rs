@@ -4,15 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use config::HumanDuration;
 use otlp::export::{Compression, ExportSettings, Exporter};
 use otlp::view::for_each_span_unchecked;
 use tokio::time::Instant;
 
 use crate::Failure;
 use crate::progress::FileProgress;
-
-/// How long the last spans may take once everything was read.
-const DRAIN: Duration = Duration::from_secs(60);
 
 /// Arguments of `tracemap replay`.
 #[derive(clap::Args)]
@@ -26,6 +24,9 @@ pub(crate) struct Args {
     /// How many times faster than recorded, or `max`
     #[arg(long, default_value = "max")]
     speed: Speed,
+    /// How long the collector may take over the last spans once everything was read
+    #[arg(long, default_value = "1m")]
+    wait: HumanDuration,
 }
 
 /// Pace of a replay.
@@ -67,9 +68,10 @@ async fn replay(args: &Args) -> Result<ExitCode, Failure> {
     for path in &args.files {
         sent += replay_file(path, args.speed, &exporter).await?;
     }
-    exporter.shutdown(DRAIN).await.map_err(|left| {
-        format!("{left}: is a collector listening at `{}`? it was tried for {} s", args.to, DRAIN.as_secs())
-    })?;
+    exporter
+        .shutdown(args.wait.get())
+        .await
+        .map_err(|left| format!("{left}: is a collector listening at `{}`? it was tried for {}", args.to, args.wait))?;
     task.await?;
     let stats = exporter.stats();
     let dropped = stats.dropped_total();

@@ -8,6 +8,8 @@ use agent::config::{InboundConfig, OutboundConfig, WorkloadConfig};
 use agent::listen::ListenAddr;
 use agent::{Agent, AgentConfig, Running};
 use collector::rim::{Collector, stop_signal};
+use collector::settings::LearnSettings;
+use config::HumanDuration;
 use tokio::sync::oneshot;
 
 use crate::Failure;
@@ -16,6 +18,9 @@ use crate::settings::{Settings, Uses};
 
 /// Where map, counters and baselines lie unless told otherwise.
 const DATA_DIR: &str = "./tracemap-data";
+
+/// How long the demo's operations are watched before they are judged, unless another time is configured.
+const DEMO_LEARN: HumanDuration = HumanDuration::from_secs(60);
 
 /// Arguments of `tracemap up`.
 #[derive(clap::Args)]
@@ -49,6 +54,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     settings.collector.data_dir.get_or_insert_with(|| DATA_DIR.into());
     if let Some(out) = &args.out {
         settings.generate.out = Some(out.clone());
+    }
+    if args.demo && settings.collector.baseline.learn == LearnSettings::default().learn {
+        // Whoever tries the demo wants to see a page within minutes.
+        settings.collector.baseline.learn = DEMO_LEARN;
     }
     super::on_runtime(up(args, settings))?;
     Ok(ExitCode::SUCCESS)

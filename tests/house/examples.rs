@@ -17,7 +17,9 @@ fn read_by_tracemap(config: &Path, map: &str) -> Output {
         .map(|(name, _)| name)
         .filter(|name| name.to_string_lossy().starts_with("TRACEMAP_"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_tracemap"));
-    ours.for_each(|name| drop(command.env_remove(name)));
+    for name in ours {
+        command.env_remove(name);
+    }
     let out = dir.path().join("generated");
     command
         .args(["generate", "--map"])

@@ -5,7 +5,6 @@
 //! its callers. Every query that was generated finds its series meanwhile.
 //! Windows are short here so that the test takes minutes; the rules' default windows are proved with promtool.
 
-mod support;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use std::time::Duration;
 
 use promql_parser::parser::{self, Expr, VectorSelector};
 use serde_json::Value;
-use support::{Notification, Process, Prometheus, Webhook, free_port, get, post_json, until};
+use crate::support::{Notification, Process, Prometheus, Webhook, free_port, get, post_json, until};
 
 /// Longest wait for any one state.
 const PATIENCE: Duration = Duration::from_secs(180);

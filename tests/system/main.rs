@@ -1,0 +1,5 @@
+//! Whole processes on loopback, with real peers. In one binary, because they share their support.
+
+mod one_fault_one_page;
+mod replay;
+mod support;
