@@ -14,7 +14,9 @@ impl FileProgress {
         let total = file.progress().total;
         let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
         let template = "{prefix}  {bytes} of {total_bytes}  {wide_bar}  {msg}";
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         bar.set_prefix(name.to_owned());
         if !std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());

@@ -42,7 +42,9 @@ impl Settings {
     pub(crate) fn read(path: Option<&Path>, uses: Uses) -> Result<Self, ConfigErrors> {
         let text = path.map(config::read_text).transpose()?.unwrap_or_default();
         let source = path.map_or_else(|| "environment".to_owned(), |path| path.display().to_string());
-        Loader::new(&source).load_checked(&text, config::process_env(), |settings: &Self| settings.check(uses))
+        Loader::new(&source).load_checked(&text, config::process_env(), |settings: &Self| {
+            settings.check(uses)
+        })
     }
 
     fn check(&self, uses: Uses) -> Vec<Finding> {
@@ -63,21 +65,44 @@ mod tests {
     use super::*;
 
     fn problems(text: &str) -> String {
-        let loaded = Loader::new("tracemap.yaml").load_checked(text, [], |s: &Settings| s.check(Uses::Everything));
+        let loaded =
+            Loader::new("tracemap.yaml").load_checked(text, [], |s: &Settings| s.check(Uses::Everything));
         loaded.expect_err("the text has problems").to_string()
     }
 
     #[test]
     fn an_unknown_key_is_told_with_its_line_and_the_nearest_known_one() {
         let told = problems("collector:\n  web:\n    lisen: 127.0.0.1:1\ngenerate:\n  owt: x\n");
-        assert!(told.contains("tracemap.yaml:3") && told.contains("`lisen`") && told.contains("`listen`"), "{told}");
-        assert!(told.contains("tracemap.yaml:5") && told.contains("`out`"), "{told}");
+        assert!(
+            told.contains("tracemap.yaml:3") && told.contains("`lisen`") && told.contains("`listen`"),
+            "{told}"
+        );
+        assert!(
+            told.contains("tracemap.yaml:5") && told.contains("`out`"),
+            "{told}"
+        );
     }
 
     #[test]
     fn a_target_that_is_no_share_is_told_with_its_place() {
         let told = problems("services:\n  cart: {objectives: [{latency: 300ms, target: 99, window: 30d}]}\n");
-        assert!(told.contains("tracemap.yaml:2: `target` is 99") && told.contains("0.99"), "{told}");
+        assert!(
+            told.contains("tracemap.yaml:2: `target` is 99") && told.contains("0.99"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn the_examples_in_deploy_pass_every_check_of_their_part() {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/examples");
+        for (name, uses) in [
+            ("agent-sidecar.yaml", Uses::Agent),
+            ("collector.yaml", Uses::Collector),
+        ] {
+            let text = config::read_text(&examples.join(name)).unwrap();
+            let loaded = Loader::new(name).load_checked(&text, [], |s: &Settings| s.check(uses));
+            assert!(loaded.is_ok(), "{name}: {}", loaded.unwrap_err());
+        }
     }
 
     #[test]

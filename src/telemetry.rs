@@ -36,16 +36,24 @@ pub(crate) fn start() -> Result<Telemetry, Failure> {
     let spans = provider.as_ref().map(|provider| {
         // Our own crates only: the transport's spans would describe the export of the spans.
         let ours = EnvFilter::new("off,tracemap=info,collector=info,agent=info");
-        tracing_opentelemetry::layer().with_tracer(provider.tracer("tracemap")).with_filter(ours)
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("tracemap"))
+            .with_filter(ours)
     });
     tracing_subscriber::registry().with(logs).with(spans).try_init()?;
     Ok(Telemetry(provider))
 }
 
 fn provider(endpoint: &str) -> Result<SdkTracerProvider, Failure> {
-    let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .build()?;
     let resource = Resource::builder().with_service_name("tracemap").build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(resource)
+        .build())
 }
 
 impl Telemetry {

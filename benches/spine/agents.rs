@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use agent::telemetry::names as agent_names;
 use map::catalogue as names;
 use serde::Serialize;
 
@@ -237,7 +236,7 @@ impl Agent {
     /// Waits until every span of the turn is with the collector; CPU until then is the turn's.
     fn end_turn(&mut self, before: f64, requests: u64, counts: bool) -> Result<(), Failure> {
         self.requests += requests;
-        let sent = |page: &str| http::sum(page, agent_names::SPANS, r#"outcome="sent""#);
+        let sent = |page: &str| http::sum(page, names::AGENT_SPANS, r#"outcome="sent""#);
         let has_all = |page: &str| sent(page) >= self.requests as f64;
         let page = until(
             "the agent did not send every span",
@@ -246,7 +245,7 @@ impl Agent {
             ASK_EVERY,
             has_all,
         )?;
-        let dropped = http::sum(&page, agent_names::SPANS_DROPPED, "");
+        let dropped = http::sum(&page, names::AGENT_SPANS_DROPPED, "");
         if dropped > 0.0 {
             return Err(format!("no figure: the agent `{}` dropped {dropped} spans", self.name).into());
         }

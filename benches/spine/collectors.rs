@@ -3,10 +3,8 @@
 //! In: how many spans and rounds. Out: [`Figures`], or a failure where a span was not accounted for.
 //! Left out on purpose: the most that each can take. With one machine for both sides that would measure the sender too.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use map::catalogue as names;
@@ -17,13 +15,11 @@ use crate::peers::Role;
 use crate::process::{Contestant, free_addresses, until};
 use crate::sender::{Sender, Sent};
 use crate::stat::Spread;
-use crate::{Failure, http};
+use crate::{Failure, http, otelcol};
 
 /// How often a contestant is asked whether it is done. Being asked costs it CPU, which counts.
 const ASK_EVERY: Duration = Duration::from_millis(500);
-const READY_EVERY: Duration = Duration::from_millis(20);
-/// What the OpenTelemetry Collector counts received spans by.
-const OTELCOL_ACCEPTED: &str = "otelcol_receiver_accepted_spans_total";
+pub(crate) const READY_EVERY: Duration = Duration::from_millis(20);
 
 /// How much is measured.
 pub(crate) struct Plan {
@@ -150,19 +146,12 @@ impl Entry {
     }
 
     fn otelcol(path: &Path, scratch: &Path) -> Result<Self, Failure> {
-        let [grpc, prometheus, own] = free_addresses()?;
-        let config = scratch.join("otelcol.yaml");
-        let has_graph = has_service_graph(path)?;
-        std::fs::write(&config, otelcol_config(has_graph, grpc, prometheus, own))?;
-        let mut command = Command::new(path);
-        command.arg("--config").arg(&config);
-        let process = Contestant::start(&mut command, &scratch.join("otelcol.log"))?;
-        until("otelcol was not ready", own, "/metrics", READY_EVERY, |_| true)?;
-        let name = if has_graph {
-            "otelcol, servicegraph + spanmetrics"
-        } else {
-            "otelcol, spanmetrics alone"
-        };
+        let otelcol::Started {
+            name,
+            process,
+            grpc,
+            own,
+        } = otelcol::start(path, scratch)?;
         Ok(Self::new(name, process, grpc, Account::Otelcol(own)))
     }
 
@@ -196,7 +185,7 @@ impl Entry {
                 )?;
             }
             Account::Otelcol(own) => {
-                let has_all = |page: &str| http::sum(page, OTELCOL_ACCEPTED, "") >= self.spans as f64;
+                let has_all = |page: &str| http::sum(page, otelcol::ACCEPTED, "") >= self.spans as f64;
                 until(
                     "otelcol did not count every span",
                     own,
@@ -268,38 +257,4 @@ pub(crate) fn start_collector(scratch: &Path) -> Result<(Contestant, SocketAddr,
         true
     })?;
     Ok((process, grpc, web))
-}
-
-fn has_service_graph(otelcol: &Path) -> Result<bool, Failure> {
-    let output = Command::new(otelcol).arg("components").output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).contains("servicegraph"))
-}
-
-/// Its defaults, with addresses, and metrics as often as a Prometheus would fetch them.
-fn otelcol_config(has_graph: bool, grpc: SocketAddr, prometheus: SocketAddr, own: SocketAddr) -> String {
-    let (connectors, used) = match has_graph {
-        true => (
-            "  servicegraph: { metrics_flush_interval: 15s }\n",
-            "spanmetrics, servicegraph",
-        ),
-        false => ("", "spanmetrics"),
-    };
-    let mut text = String::new();
-    let _ = write!(
-        text,
-        "receivers: {{ otlp: {{ protocols: {{ grpc: {{ endpoint: '{grpc}' }} }} }} }}
-connectors:
-  spanmetrics: {{ metrics_flush_interval: 15s }}
-{connectors}exporters: {{ prometheus: {{ endpoint: '{prometheus}' }} }}
-service:
-  pipelines:
-    traces: {{ receivers: [otlp], exporters: [{used}] }}
-    metrics: {{ receivers: [{used}], exporters: [prometheus] }}
-  telemetry:
-    metrics: {{ readers: [{{ pull: {{ exporter: {{ prometheus: {{ host: {}, port: {} }} }} }} }}] }}
-",
-        own.ip(),
-        own.port()
-    );
-    text
 }

@@ -23,10 +23,12 @@ mod http;
 mod load;
 mod machine;
 mod openloop;
+mod otelcol;
 mod peers;
 mod process;
 mod report;
 mod sender;
+mod shape;
 mod stat;
 
 use std::error::Error;

@@ -65,6 +65,14 @@ pub(crate) fn wake_up_on_time() {
     let _ = std::fs::write("/proc/self/timerslack_ns", "1");
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the schedule is the measurement, and the thread is this client's alone"
+)]
+fn sleep_until(due: Instant) {
+    thread::sleep(due.saturating_duration_since(Instant::now()));
+}
+
 /// Runs one turn. `first_trace` numbers its traces, one for each request.
 pub(crate) fn run(way: Way, schedule: Schedule, first_trace: u64) -> Result<Turn, Failure> {
     let all_connected = Barrier::new(schedule.connections);
@@ -117,7 +125,7 @@ impl Client {
         let mut turn = Turn::default();
         for number in 0..schedule.each() {
             let due = start + schedule.due(index, number);
-            thread::sleep(due.saturating_duration_since(Instant::now()));
+            sleep_until(due);
             turn.lateness.push(due.elapsed().as_nanos() as u64);
             self.request(trace + number)?;
             turn.latency.push(due.elapsed().as_nanos() as u64);

@@ -15,7 +15,7 @@ use crate::{Failure, http, peers};
 /// Clock ticks a second in `/proc/<pid>/stat`; Linux shows 100 on every machine that we build for.
 const TICKS: f64 = 100.0;
 /// Longer than any start or end takes; reached only where something is wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running process; dropped, it is killed.
 #[derive(Debug)]
@@ -111,6 +111,10 @@ pub(crate) fn free_addresses<const N: usize>() -> Result<[SocketAddr; N], Failur
 }
 
 /// Looks at a page until `is_so` of its body; fails, saying `what` never was, long after it should have been.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the state is another process's, and its page can only be asked again"
+)]
 pub(crate) fn until(
     what: &str,
     address: SocketAddr,

@@ -23,9 +23,9 @@ impl Spread {
         let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
         let (low, high) = (at(sorted.len().saturating_sub(1) / 2), at(sorted.len() / 2));
         Self {
-            median: f64::midpoint(low, high),
-            min: at(0),
-            max: at(sorted.len().saturating_sub(1)),
+            median: rounded(f64::midpoint(low, high)),
+            min: rounded(at(0)),
+            max: rounded(at(sorted.len().saturating_sub(1))),
         }
     }
 }
@@ -34,11 +34,18 @@ impl Spread {
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(2);
-        f.pad(&format!(
+        let text = format!(
             "{:.digits$} ({:.digits$}..{:.digits$})",
             self.median, self.min, self.max
-        ))
+        );
+        // Not `pad`, which would cut the text to the precision.
+        write!(f, "{text:>width$}", width = f.width().unwrap_or_default())
     }
+}
+
+/// To four decimals: more would be noise, and noise is long to read.
+fn rounded(value: f64) -> f64 {
+    (value * 1e4).round() / 1e4
 }
 
 /// The value below which `share` of the sorted `values` lie (nearest rank); 0 of none.

@@ -110,11 +110,19 @@ pub struct End {
 impl End {
     /// A service that reports its own spans.
     pub fn service(id: NodeId) -> Self {
-        Self { id, kind: NodeKind::Service, address: None }
+        Self {
+            id,
+            kind: NodeKind::Service,
+            address: None,
+        }
     }
 
     fn destination(name: &Arc<str>) -> Self {
-        Self { id: NodeId::new(Arc::clone(name)), kind: NodeKind::Destination, address: None }
+        Self {
+            id: NodeId::new(Arc::clone(name)),
+            kind: NodeKind::Destination,
+            address: None,
+        }
     }
 }
 
@@ -135,8 +143,13 @@ pub enum Basis {
 
 impl Basis {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Paired, Self::Linked, Self::ClientOnly, Self::ServerOnly, Self::Bridged];
+    pub const ALL: [Self; 5] = [
+        Self::Paired,
+        Self::Linked,
+        Self::ClientOnly,
+        Self::ServerOnly,
+        Self::Bridged,
+    ];
 
     /// The value of the label `evidence`.
     pub fn as_str(self) -> &'static str {

@@ -108,7 +108,11 @@ impl Baselines {
         }
         let operations = self.entities.get_mut(entity)?;
         let full = operations.len() >= MAX_OPERATIONS && !operations.contains_key(operation);
-        let name = if full { Arc::from(OTHER_OPERATIONS) } else { Arc::clone(operation) };
+        let name = if full {
+            Arc::from(OTHER_OPERATIONS)
+        } else {
+            Arc::clone(operation)
+        };
         let operation = operations.entry(name).or_insert_with(|| Operation::new(now));
         operation.renew_if_due(now, settings);
         let verdict = operation.verdict(own, total);
@@ -121,7 +125,10 @@ impl Baselines {
     pub fn learned(&self, entity: &str) -> Option<Learned> {
         let operations = self.entities.get(entity)?.values();
         let known = operations.filter_map(|op| {
-            let learned = Learned { own: op.own.edge?.seconds, total: op.total.edge?.seconds };
+            let learned = Learned {
+                own: op.own.edge?.seconds,
+                total: op.total.edge?.seconds,
+            };
             Some((op.own.learned.count(), learned))
         });
         known.max_by_key(|(count, _)| *count).map(|(_, learned)| learned)
@@ -135,7 +142,11 @@ impl Baselines {
 
 impl Operation {
     fn new(now: u64) -> Self {
-        Self { own: Measure::default(), total: Measure::default(), since: now }
+        Self {
+            own: Measure::default(),
+            total: Measure::default(),
+            since: now,
+        }
     }
 
     fn verdict(&self, own: f64, total: f64) -> Option<Verdict> {
@@ -190,7 +201,11 @@ fn edge_of(learned: &Histogram, settings: &BaselineSettings) -> Option<Edge> {
 ///
 /// The bucket that holds the edge counts as above: expecting a little too much is the careful side.
 fn above(histogram: &Histogram, seconds: f64) -> u64 {
-    histogram.buckets().filter(|&(upper, _)| upper > seconds).map(|(_, n)| n).sum()
+    histogram
+        .buckets()
+        .filter(|&(upper, _)| upper > seconds)
+        .map(|(_, n)| n)
+        .sum()
 }
 
 #[cfg(test)]
@@ -198,9 +213,9 @@ mod tests {
     use super::*;
 
     const SETTINGS: BaselineSettings = BaselineSettings {
-        learn: Duration::from_secs(60),
+        learn: Duration::from_mins(1),
         min_requests: 200,
-        refresh: Duration::from_secs(600),
+        refresh: Duration::from_mins(10),
         margin: Duration::from_millis(5),
         factor: 1.2,
     };
@@ -208,17 +223,25 @@ mod tests {
     /// Feeds `n` requests of `seconds`, ten a second from `from` seconds on; returns the verdicts.
     fn feed(b: &mut Baselines, n: u64, seconds: f64, from: u64) -> Vec<Option<Verdict>> {
         let at = |i: u64| from * 1_000_000_000 + i * 100_000_000;
-        (0..n).map(|i| b.judge("payment", &"POST /pay".into(), seconds, seconds, at(i), &SETTINGS)).collect()
+        (0..n)
+            .map(|i| b.judge("payment", &"POST /pay".into(), seconds, seconds, at(i), &SETTINGS))
+            .collect()
     }
 
     #[test]
     fn an_operation_is_unjudged_until_it_was_watched_long_enough_and_often_enough() {
         let mut b = Baselines::default();
-        assert!(feed(&mut b, 600, 0.02, 0).iter().all(Option::is_none), "599 requests in less than a minute");
+        assert!(
+            feed(&mut b, 600, 0.02, 0).iter().all(Option::is_none),
+            "599 requests in less than a minute"
+        );
         assert!(feed(&mut b, 1, 0.02, 61)[0].is_some());
         let mut rare = Baselines::default();
         feed(&mut rare, 100, 0.02, 0);
-        assert!(feed(&mut rare, 99, 0.02, 100_000).iter().all(Option::is_none), "199 requests are too few");
+        assert!(
+            feed(&mut rare, 99, 0.02, 100_000).iter().all(Option::is_none),
+            "199 requests are too few"
+        );
     }
 
     #[test]
@@ -227,7 +250,10 @@ mod tests {
         feed(&mut b, 700, 0.02, 0);
         let normal = feed(&mut b, 1, 0.024, 71)[0].unwrap();
         assert!(!normal.own_slow, "4 ms more are within the margin");
-        assert!(normal.own_expected > 0.0 && normal.own_expected < 0.01, "{normal:?}");
+        assert!(
+            normal.own_expected > 0.0 && normal.own_expected < 0.01,
+            "{normal:?}"
+        );
         assert!(feed(&mut b, 1, 0.42, 72)[0].unwrap().own_slow);
     }
 
@@ -238,7 +264,10 @@ mod tests {
         let before = b.learned("payment").unwrap();
         feed(&mut b, 7000, 0.42, 100);
         assert_eq!(b.learned("payment").unwrap(), before);
-        assert!(feed(&mut b, 1, 0.42, 801)[0].unwrap().own_slow, "still slow after the interval");
+        assert!(
+            feed(&mut b, 1, 0.42, 801)[0].unwrap().own_slow,
+            "still slow after the interval"
+        );
     }
 
     #[test]

@@ -25,7 +25,10 @@ pub struct MapBudget {
 
 impl Default for MapBudget {
     fn default() -> Self {
-        Self { nodes: 5_000, edges: 50_000 }
+        Self {
+            nodes: 5_000,
+            edges: 50_000,
+        }
     }
 }
 
@@ -78,9 +81,15 @@ impl Builder {
     pub fn configure(&mut self, services: Services, budget: MapBudget) {
         self.map.services = services;
         self.budget = budget;
-        let own = self.map.nodes.iter().filter(|(_, node)| node.kind == NodeKind::Service);
+        let own = self
+            .map
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.kind == NodeKind::Service);
         let own: Vec<NodeId> = own.map(|(id, _)| id.clone()).collect();
-        own.iter().for_each(|id| self.note_bare_name(id));
+        for id in own {
+            self.note_bare_name(&id);
+        }
     }
 
     /// The map as it stands.
@@ -102,10 +111,22 @@ impl Builder {
     /// beyond the budget is the overflow node.
     pub fn note_service(&mut self, id: &NodeId, at: u64) -> NodeId {
         let kind = self.map.nodes.get(id).map(|node| node.kind);
-        let node = if kind == Some(NodeKind::Service) { id.clone() } else { self.service(id) };
+        let node = if kind == Some(NodeKind::Service) {
+            id.clone()
+        } else {
+            self.service(id)
+        };
         if node != *id {
-            let overflow = map::Node { kind: NodeKind::Overflow, ..map::Node::default() };
-            self.map.nodes.entry(node.clone()).or_insert(overflow).seen.note(at);
+            let overflow = map::Node {
+                kind: NodeKind::Overflow,
+                ..map::Node::default()
+            };
+            self.map
+                .nodes
+                .entry(node.clone())
+                .or_insert(overflow)
+                .seen
+                .note(at);
             return node;
         }
         if kind != Some(NodeKind::Service) {
@@ -117,7 +138,11 @@ impl Builder {
             }
             self.map.nodes.entry(id.clone()).or_default().kind = NodeKind::Service;
             let bare = NodeId::new(id.name());
-            let is_peer = self.map.nodes.get(&bare).is_some_and(|node| node.kind == NodeKind::External);
+            let is_peer = self
+                .map
+                .nodes
+                .get(&bare)
+                .is_some_and(|node| node.kind == NodeKind::External);
             if is_peer && self.unique_by_bare_name(id.name()).is_some() {
                 self.merge(&bare, id);
             }
@@ -142,9 +167,15 @@ impl Builder {
         if self.addresses.len() >= self.budget.nodes.max(1) * 4 {
             return;
         }
-        self.addresses.insert(Arc::clone(address), Claim::One(service.clone()));
+        self.addresses
+            .insert(Arc::clone(address), Claim::One(service.clone()));
         let peer = NodeId::new(Arc::clone(address));
-        if self.map.nodes.get(&peer).is_some_and(|node| node.kind == NodeKind::External) {
+        if self
+            .map
+            .nodes
+            .get(&peer)
+            .is_some_and(|node| node.kind == NodeKind::External)
+        {
             self.merge(&peer, service);
         }
     }
@@ -160,8 +191,15 @@ impl Builder {
     }
 
     fn end_edges_of(&mut self, id: &NodeId) {
-        let touched = self.map.edges.keys().filter(|key| key.client == *id || key.server == *id);
-        let touched = touched.map(|key| Named { key: key.clone(), id: self.map.edge_id(key) });
+        let touched = self
+            .map
+            .edges
+            .keys()
+            .filter(|key| key.client == *id || key.server == *id);
+        let touched = touched.map(|key| Named {
+            key: key.clone(),
+            id: self.map.edge_id(key),
+        });
         self.renamed.extend(touched);
     }
 
@@ -179,7 +217,9 @@ impl Builder {
 
     /// Takes a visit back that was added before.
     pub fn remove_visit(&mut self, visit: &Visit) {
-        let Some(stats) = self.node_stats(visit) else { return };
+        let Some(stats) = self.node_stats(visit) else {
+            return;
+        };
         stats.requests = (stats.requests - visit.weight).max(0.0);
         stats.failed = (stats.failed - if visit.failed { visit.weight } else { 0.0 }).max(0.0);
         stats.total.remove(visit.total);
@@ -190,8 +230,15 @@ impl Builder {
     pub fn add_call(&mut self, call: &Call, trace: &TraceId) -> Named {
         let key = self.key(call);
         for (id, kind) in [(&key.client, call.client.kind), (&key.server, call.server.kind)] {
-            let kind = if id.as_str() == OVERFLOW { NodeKind::Overflow } else { kind };
-            let node = self.map.nodes.entry(id.clone()).or_insert_with(|| map::Node { kind, ..map::Node::default() });
+            let kind = if id.as_str() == OVERFLOW {
+                NodeKind::Overflow
+            } else {
+                kind
+            };
+            let node = self.map.nodes.entry(id.clone()).or_insert_with(|| map::Node {
+                kind,
+                ..map::Node::default()
+            });
             node.seen.note(call.start);
         }
         let edge = self.map.edges.entry(key.clone()).or_default();
@@ -204,7 +251,7 @@ impl Builder {
         call.queue.inspect(|s| edge.stats.queue.observe(*s));
         *evidence(&mut edge.evidence, call.evidence) += 1;
         // A new example every so often: enough to find a recent trace, without making text of every id.
-        if edge.stats.requests < 4.0 || edge.evidence_total() % 64 == 0 {
+        if edge.stats.requests < 4.0 || edge.evidence_total().is_multiple_of(64) {
             edge.note_example(hex(trace));
         }
         let id = self.map.edge_id(&key);
@@ -214,7 +261,9 @@ impl Builder {
     /// Takes a call back that was added before; an edge without requests goes.
     pub fn remove_call(&mut self, call: &Call) {
         let key = self.key(call);
-        let Some(edge) = self.map.edges.get_mut(&key) else { return };
+        let Some(edge) = self.map.edges.get_mut(&key) else {
+            return;
+        };
         edge.stats.requests = (edge.stats.requests - call.weight).max(0.0);
         edge.stats.failed = (edge.stats.failed - if call.failed { call.weight } else { 0.0 }).max(0.0);
         call.client_seconds.inspect(|s| edge.stats.client.remove(*s));
@@ -224,7 +273,10 @@ impl Builder {
         let count = evidence(&mut edge.evidence, call.evidence);
         *count = count.saturating_sub(1);
         if edge.evidence_total() == 0 {
-            self.emptied.push(Named { key: key.clone(), id: self.map.edge_id(&key) });
+            self.emptied.push(Named {
+                key: key.clone(),
+                id: self.map.edge_id(&key),
+            });
             self.map.edges.remove(&key);
             self.drop_if_alone(&key.server);
             self.drop_if_alone(&key.client);
@@ -244,7 +296,9 @@ impl Builder {
     /// Takes a followed message back.
     pub fn remove_flow(&mut self, seen: &FlowSeen) {
         let key = self.flow_key(seen);
-        let Some(flow) = self.map.flows.get_mut(&key) else { return };
+        let Some(flow) = self.map.flows.get_mut(&key) else {
+            return;
+        };
         flow.requests = (flow.requests - seen.weight).max(0.0);
         flow.failed = (flow.failed - if seen.failed { seen.weight } else { 0.0 }).max(0.0);
         flow.queue.remove(seen.queue);
@@ -260,7 +314,13 @@ impl Builder {
 
     fn drop_if_alone(&mut self, id: &NodeId) {
         let is_virtual = self.map.kind(id).is_virtual();
-        if is_virtual && !self.map.edges.keys().any(|key| key.client == *id || key.server == *id) {
+        if is_virtual
+            && !self
+                .map
+                .edges
+                .keys()
+                .any(|key| key.client == *id || key.server == *id)
+        {
             self.map.nodes.remove(id);
         }
     }

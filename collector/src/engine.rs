@@ -17,8 +17,8 @@ use crate::baseline::{BaselineSettings, Baselines};
 use crate::builder::{Builder, MapBudget, Named};
 use crate::exposition::{self, Exposition};
 use crate::series::SeriesStore;
-use crate::span::{Extracted, Rejection};
 use crate::span::Span;
+use crate::span::{Extracted, Rejection};
 use crate::table::{Closing, Full, Outcome, Table, TableSettings};
 use counted::Counted;
 
@@ -80,18 +80,29 @@ impl Engine {
             builder: Builder::new(settings.services.clone(), settings.budget),
             ..State::default()
         };
-        Self { table: Table::new(settings.table), settings, state, counts: Counts::default() }
+        Self {
+            table: Table::new(settings.table),
+            settings,
+            state,
+            counts: Counts::default(),
+        }
     }
 
     /// An engine that goes on where [`Engine::save`] left off.
     pub fn restore(settings: EngineSettings, saved: &[u8]) -> Result<Self, RestoreError> {
         let mut engine = Self::new(settings);
         engine.state = serde_json::from_slice(saved).map_err(RestoreError::Format)?;
-        engine.state.builder.configure(engine.settings.services.clone(), engine.settings.budget);
+        engine
+            .state
+            .builder
+            .configure(engine.settings.services.clone(), engine.settings.budget);
         Ok(engine)
     }
 
     /// Map, counters and baselines as bytes. Traces that are still open are not among them.
+    ///
+    /// # Panics
+    /// Never: plain data of strings and numbers serialises.
     pub fn save(&self) -> Vec<u8> {
         serde_json::to_vec(&self.state).expect("plain data of strings and numbers serialises")
     }
@@ -135,7 +146,9 @@ impl Engine {
 
     /// What a span says by itself, whatever its trace will say.
     fn note(&mut self, mut span: Span) {
-        let Some(service) = span.service.take() else { return };
+        let Some(service) = span.service.take() else {
+            return;
+        };
         let node = self.state.builder.note_service(&service, span.start);
         self.state.series.span(&node, &span);
         self.state.series.node(node.as_str());
@@ -148,14 +161,18 @@ impl Engine {
     pub fn tick(&mut self, now: u64) {
         let mut closings = Vec::new();
         self.table.close_due(now, |closing| closings.push(closing));
-        closings.into_iter().for_each(|closing| self.apply(closing, now));
+        for closing in closings {
+            self.apply(&closing, now);
+        }
     }
 
     /// Closes everything, as at the end of a recording or before the process ends.
     pub fn finish(&mut self, now: u64) {
         let mut closings = Vec::new();
         self.table.close_all(now, |closing| closings.push(closing));
-        closings.into_iter().for_each(|closing| self.apply(closing, now));
+        for closing in closings {
+            self.apply(&closing, now);
+        }
     }
 
     /// The map as it stands.
@@ -176,10 +193,12 @@ impl Engine {
         self.write_own_metrics(out);
     }
 
-    fn apply(&mut self, closing: Closing, now: u64) {
+    fn apply(&mut self, closing: &Closing, now: u64) {
         self.take_back(&closing.removed);
         self.counts.unnamed_peers += closing.added.unnamed_peers;
-        let Assembly { visits, calls, flows, .. } = &closing.added;
+        let Assembly {
+            visits, calls, flows, ..
+        } = &closing.added;
         let before = Counted::of(&closing.removed, &closing.added);
         for (visit, counted) in visits.iter().zip(before.visits) {
             let node = self.state.builder.add_visit(visit);
@@ -187,7 +206,10 @@ impl Engine {
                 continue;
             }
             let (own, total, settings) = (visit.own, visit.total, &self.settings.baseline);
-            let verdict = self.state.baselines.judge(node.as_str(), &visit.operation, own, total, now, settings);
+            let verdict =
+                self.state
+                    .baselines
+                    .judge(node.as_str(), &visit.operation, own, total, now, settings);
             self.state.series.visit(&node, visit, verdict);
         }
         for (call, counted) in calls.iter().zip(before.calls) {
@@ -199,7 +221,9 @@ impl Engine {
             let times = call.own.zip(call.client_seconds);
             let verdict = times.and_then(|(own, total)| {
                 let settings = &self.settings.baseline;
-                self.state.baselines.judge(&named.id, &call.operation, own, total, now, settings)
+                self.state
+                    .baselines
+                    .judge(&named.id, &call.operation, own, total, now, settings)
             });
             self.state.series.call(&named, call, verdict);
         }
@@ -221,9 +245,18 @@ impl Engine {
         correct("visit", removed.visits.len());
         correct("call", removed.calls.len());
         correct("flow", removed.flows.len());
-        removed.visits.iter().for_each(|visit| self.state.builder.remove_visit(visit));
-        removed.calls.iter().for_each(|call| self.state.builder.remove_call(call));
-        removed.flows.iter().for_each(|flow| self.state.builder.remove_flow(flow));
+        removed
+            .visits
+            .iter()
+            .for_each(|visit| self.state.builder.remove_visit(visit));
+        removed
+            .calls
+            .iter()
+            .for_each(|call| self.state.builder.remove_call(call));
+        removed
+            .flows
+            .iter()
+            .for_each(|flow| self.state.builder.remove_flow(flow));
     }
 
     /// Ends the series of edges that are no longer in the map; one that only changed its connection keeps those that
@@ -272,7 +305,11 @@ impl Engine {
         out.family(names::COLLECTOR_SPANS_DROPPED);
         for reason in Rejection::ALL {
             let count = counts.rejected.get(&reason).copied().unwrap_or(0);
-            out.sample(names::COLLECTOR_SPANS_DROPPED, &[("reason", reason.as_str())], count as f64);
+            out.sample(
+                names::COLLECTOR_SPANS_DROPPED,
+                &[("reason", reason.as_str())],
+                count as f64,
+            );
         }
         out.family(names::COLLECTOR_TRACES);
         let (open, kept) = self.table.len();
@@ -283,7 +320,11 @@ impl Engine {
         out.family(names::COLLECTOR_EVIDENCE);
         for basis in Basis::ALL {
             let count = counts.evidence.get(&basis).copied().unwrap_or(0);
-            out.sample(names::COLLECTOR_EVIDENCE, &[("evidence", basis.as_str())], count as f64);
+            out.sample(
+                names::COLLECTOR_EVIDENCE,
+                &[("evidence", basis.as_str())],
+                count as f64,
+            );
         }
         out.family(names::COLLECTOR_UNNAMED_PEERS);
         out.sample(names::COLLECTOR_UNNAMED_PEERS, &[], counts.unnamed_peers as f64);

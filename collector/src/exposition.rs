@@ -2,7 +2,7 @@
 //!
 //! In: the counters, the map, the baselines, and the collector's own counts. Out: the text exposition format 0.0.4,
 //! families in the order of the catalogue, series sorted.
-//! Left out on purpose: exemplars and native histograms, which need OpenMetrics or protobuf.
+//! Left out on purpose: exemplars and native histograms, which need `OpenMetrics` or protobuf.
 
 use std::fmt::Write as _;
 
@@ -54,7 +54,10 @@ impl Exposition {
 
     /// The buckets, sum and count of a histogram.
     pub fn histogram(&mut self, name: &str, labels: Labels<'_>, histogram: &Classic) {
-        let bounds = LATENCY_BUCKETS.iter().map(|bound| float(*bound)).chain(["+Inf".to_owned()]);
+        let bounds = LATENCY_BUCKETS
+            .iter()
+            .map(|bound| float(*bound))
+            .chain(["+Inf".to_owned()]);
         let mut count = 0.0;
         for (bound, at_or_below) in bounds.zip(histogram.cumulative()) {
             self.text.push_str(name);
@@ -98,7 +101,11 @@ impl Exposition {
 
 /// A bound as Prometheus 3 normalises it: with a decimal point, so that a bucket has one name everywhere.
 fn float(bound: f64) -> String {
-    if bound.fract() == 0.0 { format!("{bound:.1}") } else { bound.to_string() }
+    if bound.fract() == 0.0 {
+        format!("{bound:.1}")
+    } else {
+        bound.to_string()
+    }
 }
 
 /// The service graph and the span metrics, under Tempo's names.
@@ -158,10 +165,16 @@ pub fn entities(store: &SeriesStore, out: &mut Exposition) {
     ];
     for (name, value) in counters {
         out.family(name);
-        store.entities.iter().for_each(|(id, s)| out.sample(name, &entity_labels(id, s), value(s)));
+        store
+            .entities
+            .iter()
+            .for_each(|(id, s)| out.sample(name, &entity_labels(id, s), value(s)));
     }
     out.family(names::OWN_SECONDS);
-    store.entities.iter().for_each(|(id, s)| out.histogram(names::OWN_SECONDS, &entity_labels(id, s), &s.own));
+    store
+        .entities
+        .iter()
+        .for_each(|(id, s)| out.histogram(names::OWN_SECONDS, &entity_labels(id, s), &s.own));
     out.family(names::TOTAL_SECONDS);
     store
         .entities
@@ -170,7 +183,12 @@ pub fn entities(store: &SeriesStore, out: &mut Exposition) {
 }
 
 fn entity_labels<'a>(id: &'a str, series: &'a EntitySeries) -> [(&'static str, &'a str); 4] {
-    [("id", id), ("kind", series.kind.as_str()), ("client", &series.client), ("server", &series.server)]
+    [
+        ("id", id),
+        ("kind", series.kind.as_str()),
+        ("client", &series.client),
+        ("server", &series.server),
+    ]
 }
 
 /// The map as series: edges, nodes, reach, entry points, owners, baselines.
@@ -188,13 +206,21 @@ pub fn topology(map: &Map, store: &SeriesStore, baselines: &Baselines, out: &mut
     }
     out.family(names::NODE_INFO);
     for (id, node) in &map.nodes {
-        out.sample(names::NODE_INFO, &[("id", id.as_str()), ("kind", node.kind.as_str())], 1.0);
+        out.sample(
+            names::NODE_INFO,
+            &[("id", id.as_str()), ("kind", node.kind.as_str())],
+            1.0,
+        );
     }
     let (pairs, left_out) = reach(map, REACH_BUDGET);
     out.family(names::REACH_INFO);
     for pair in &pairs {
         let hops = pair.hops.to_string();
-        let labels = [("id", pair.id.as_str()), ("culprit", pair.culprit.as_str()), ("hops", &hops)];
+        let labels = [
+            ("id", pair.id.as_str()),
+            ("culprit", pair.culprit.as_str()),
+            ("hops", &hops),
+        ];
         out.sample(names::REACH_INFO, &labels, 1.0);
     }
     out.family(names::COLLECTOR_REACH_LEFT_OUT);
@@ -214,9 +240,15 @@ pub fn topology(map: &Map, store: &SeriesStore, baselines: &Baselines, out: &mut
     }
     out.family(names::BASELINE_SECONDS);
     for (id, series) in &store.entities {
-        let Some(learned) = baselines.learned(id) else { continue };
+        let Some(learned) = baselines.learned(id) else {
+            continue;
+        };
         for (measure, seconds) in [("own", learned.own), ("total", learned.total)] {
-            let labels = [("id", id.as_str()), ("kind", series.kind.as_str()), ("measure", measure)];
+            let labels = [
+                ("id", id.as_str()),
+                ("kind", series.kind.as_str()),
+                ("measure", measure),
+            ];
             out.sample(names::BASELINE_SECONDS, &labels, seconds);
         }
     }
@@ -241,8 +273,14 @@ mod tests {
         let mut out = Exposition::default();
         out.histogram("h", &[], &histogram);
         let text = out.finish();
-        assert!(text.contains("h_bucket{le=\"0.001\"} 0\nh_bucket{le=\"0.002\"} 1\n"), "{text}");
-        assert!(text.contains("h_bucket{le=\"32.768\"} 1\nh_bucket{le=\"+Inf\"} 3\n"), "{text}");
+        assert!(
+            text.contains("h_bucket{le=\"0.001\"} 0\nh_bucket{le=\"0.002\"} 1\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("h_bucket{le=\"32.768\"} 1\nh_bucket{le=\"+Inf\"} 3\n"),
+            "{text}"
+        );
         assert!(text.contains("h_count 3\n"), "{text}");
         assert_eq!(float(1.0), "1.0");
     }

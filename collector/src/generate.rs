@@ -95,11 +95,7 @@ pub fn sync(dir: &Path, files: &Artefacts, write: bool) -> Result<SyncReport, Sy
     let outcome = sync_files(dir, files, write, &mut manifest, &mut report);
     if write {
         manifest.version = 1;
-        let text = serde_json::to_string_pretty(&manifest).expect("a map of text serialises") + "\n";
-        let path = dir.join(MANIFEST);
-        if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
-            replace(&path, &text)?;
-        }
+        write_manifest(dir, &manifest)?;
     }
     outcome.map(|()| report)
 }
@@ -115,7 +111,9 @@ fn sync_files(
         let path = dir.join(name);
         let wanted = hash(content.as_bytes());
         let found = read(&path)?.map(|bytes| hash(&bytes));
-        let ours = found.as_ref().is_none_or(|found| manifest.files.get(name) == Some(found));
+        let ours = found
+            .as_ref()
+            .is_none_or(|found| manifest.files.get(name) == Some(found));
         if found.as_ref() == Some(&wanted) {
             report.unchanged += 1;
         } else if !ours {
@@ -129,7 +127,12 @@ fn sync_files(
         }
         manifest.files.insert(name.clone(), wanted);
     }
-    let gone: Vec<String> = manifest.files.keys().filter(|name| !files.contains_key(*name)).cloned().collect();
+    let gone: Vec<String> = manifest
+        .files
+        .keys()
+        .filter(|name| !files.contains_key(*name))
+        .cloned()
+        .collect();
     for name in gone {
         let path = dir.join(&name);
         match read(&path)?.map(|bytes| hash(&bytes)) {
@@ -145,6 +148,15 @@ fn sync_files(
         manifest.files.remove(&name);
     }
     Ok(())
+}
+
+fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), SyncError> {
+    let text = serde_json::to_string_pretty(manifest).expect("a map of text serialises") + "\n";
+    let path = dir.join(MANIFEST);
+    match std::fs::read_to_string(&path) {
+        Ok(held) if held == text => Ok(()),
+        _ => replace(&path, &text),
+    }
 }
 
 fn read_manifest(dir: &Path) -> Result<Manifest, SyncError> {
@@ -181,10 +193,12 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Sync
 }
 
 fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -192,7 +206,10 @@ mod tests {
     use super::*;
 
     fn files(pairs: &[(&str, &str)]) -> Artefacts {
-        pairs.iter().map(|(name, content)| ((*name).to_owned(), (*content).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, content)| ((*name).to_owned(), (*content).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -201,8 +218,16 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("b.json"), "somebody's").unwrap();
 
-        let first = sync(dir.path(), &files(&[("a/a.json", "1"), ("b.json", "1"), ("c.json", "1")]), true).unwrap();
-        assert_eq!((first.written, first.foreign), (vec!["a/a.json".into(), "c.json".into()], vec!["b.json".into()]));
+        let first = sync(
+            dir.path(),
+            &files(&[("a/a.json", "1"), ("b.json", "1"), ("c.json", "1")]),
+            true,
+        )
+        .unwrap();
+        assert_eq!(
+            (first.written, first.foreign),
+            (vec!["a/a.json".into(), "c.json".into()], vec!["b.json".into()])
+        );
         assert_eq!(std::fs::read_to_string(at("b.json")).unwrap(), "somebody's");
 
         let again = sync(dir.path(), &files(&[("a/a.json", "1"), ("c.json", "1")]), true).unwrap();
@@ -210,12 +235,18 @@ mod tests {
 
         std::fs::write(at("c.json"), "edited").unwrap();
         let edited = sync(dir.path(), &files(&[("a/a.json", "2"), ("c.json", "2")]), true).unwrap();
-        assert_eq!((edited.written, edited.foreign), (vec!["a/a.json".into()], vec!["c.json".into()]));
+        assert_eq!(
+            (edited.written, edited.foreign),
+            (vec!["a/a.json".into()], vec!["c.json".into()])
+        );
         assert_eq!(std::fs::read_to_string(at("a/a.json")).unwrap(), "2");
         assert_eq!(std::fs::read_to_string(at("c.json")).unwrap(), "edited");
 
         let gone = sync(dir.path(), &files(&[]), true).unwrap();
-        assert_eq!((gone.removed, gone.foreign), (vec!["a/a.json".into()], vec!["c.json".into()]));
+        assert_eq!(
+            (gone.removed, gone.foreign),
+            (vec!["a/a.json".into()], vec!["c.json".into()])
+        );
         assert!(!at("a/a.json").exists() && at("c.json").exists());
     }
 

@@ -53,30 +53,45 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    let outcome = load(arguments.config.as_deref()).map_err(Into::into).and_then(start);
+    let outcome = load(arguments.config.as_deref())
+        .map_err(Into::into)
+        .and_then(start);
     outcome.map_or_else(|error| failed(&*error), |()| ExitCode::SUCCESS)
 }
 
 fn load(path: Option<&Path>) -> Result<File, ConfigErrors> {
     let text = path.map(config::read_text).transpose()?.unwrap_or_default();
     let source = path.map_or_else(|| "environment".to_owned(), |path| path.display().to_string());
-    let variables = config::process_env().into_iter().filter(|(name, _)| !name.starts_with(FOREIGN));
+    let variables = config::process_env()
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with(FOREIGN));
     Loader::new(&source).load_checked(&text, variables, |file: &File| {
         collector::settings::check(&file.generate, &file.services)
     })
 }
 
 fn start(file: File) -> Result<(), Box<dyn Error>> {
-    let File { collector, generate, services, .. } = file;
+    let File {
+        collector,
+        generate,
+        services,
+        ..
+    } = file;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        Collector::bind(&collector, &generate, services).await?.run(stop_signal()).await;
+        Collector::bind(&collector, &generate, services)
+            .await?
+            .run(stop_signal())
+            .await;
         Ok(())
     })
 }
 
-fn failed(error: &dyn Error) -> ExitCode {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    eprintln!("tracemap-collector: {}", causes.map(ToString::to_string).collect::<Vec<_>>().join(": "));
+fn failed(error: &(dyn Error + 'static)) -> ExitCode {
+    let causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
+    eprintln!(
+        "tracemap-collector: {}",
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    );
     ExitCode::from(2)
 }

@@ -40,7 +40,10 @@ pub struct Summary {
 
 impl Default for OfflineMap {
     fn default() -> Self {
-        let settings = TableSettings { max_bytes: usize::MAX, ..TableSettings::default() };
+        let settings = TableSettings {
+            max_bytes: usize::MAX,
+            ..TableSettings::default()
+        };
         Self {
             table: Table::new(settings),
             builder: Builder::new(map::Services::new(), MapBudget::default()),
@@ -59,7 +62,10 @@ impl OfflineMap {
         let extracted = extract(body, &mut self.names)?;
         self.summary.rejected += extracted.rejected.len() as u64;
         self.summary.spans += (extracted.spans.len() + extracted.rejected.len()) as u64;
-        extracted.workload_addresses.into_iter().for_each(|address| self.table.claim(address));
+        extracted
+            .workload_addresses
+            .into_iter()
+            .for_each(|address| self.table.claim(address));
         for (trace, span) in extracted.spans {
             self.note(&span);
             if self.table.insert(trace, span, 0) == Outcome::Duplicate {
@@ -85,11 +91,22 @@ impl OfflineMap {
         self.summary.traces = self.table.len().0 as u64;
         let mut unnamed = 0;
         self.table.close_all(0, |closing| {
-            let Assembly { visits, calls, flows, unnamed_peers } = closing.added;
+            let Assembly {
+                visits,
+                calls,
+                flows,
+                unnamed_peers,
+            } = closing.added;
             unnamed += unnamed_peers;
-            visits.iter().for_each(|visit| drop(self.builder.add_visit(visit)));
-            calls.iter().for_each(|call| drop(self.builder.add_call(call, &closing.trace)));
-            flows.iter().for_each(|flow| drop(self.builder.add_flow(flow)));
+            for visit in &visits {
+                self.builder.add_visit(visit);
+            }
+            for call in &calls {
+                self.builder.add_call(call, &closing.trace);
+            }
+            for flow in &flows {
+                self.builder.add_flow(flow);
+            }
         });
         self.summary.unnamed_peers = unnamed;
         (self.builder.map().clone(), self.summary)

@@ -53,7 +53,11 @@ const NAMES: &[(&str, Attribute, u8)] = &[
     ("db.system", Attribute::DbSystem, 1),
     ("db.namespace", Attribute::DbNamespace, 2),
     ("db.name", Attribute::DbNamespace, 1),
-    ("messaging.destination.template", Attribute::DestinationTemplate, 2),
+    (
+        "messaging.destination.template",
+        Attribute::DestinationTemplate,
+        2,
+    ),
     ("messaging.destination.name", Attribute::Destination, 2),
     ("messaging.destination", Attribute::Destination, 1),
     ("messaging.system", Attribute::MessagingSystem, 2),
@@ -80,10 +84,16 @@ impl Attribute {
     /// What an attribute of this name says; `None` where nobody asks.
     pub fn of(key: &str) -> Option<(Self, u8)> {
         // Every name read here starts with one of these letters; most attributes of a span do not pass.
-        if !matches!(key.as_bytes().first(), Some(b's' | b'p' | b'd' | b'm' | b'n' | b'h' | b'c' | b'r' | b'u')) {
+        if !matches!(
+            key.as_bytes().first(),
+            Some(b's' | b'p' | b'd' | b'm' | b'n' | b'h' | b'c' | b'r' | b'u')
+        ) {
             return None;
         }
-        NAMES.iter().find(|(name, ..)| *name == key).map(|&(_, attribute, rank)| (attribute, rank))
+        NAMES
+            .iter()
+            .find(|(name, ..)| *name == key)
+            .map(|&(_, attribute, rank)| (attribute, rank))
     }
 }
 
@@ -98,10 +108,10 @@ impl<'a> Facts<'a> {
     /// Takes note of an attribute. Of the same fact said twice the newer name counts; empty text says nothing.
     pub fn note(&mut self, (attribute, rank): (Attribute, u8), value: Value<'a>) {
         match value {
-            Value::Int(port) if attribute == Attribute::ServerPort => {
-                if self.port.is_none_or(|(_, held)| held < rank) {
-                    self.port = Some((port, rank));
-                }
+            Value::Int(port)
+                if attribute == Attribute::ServerPort && self.port.is_none_or(|(_, held)| held < rank) =>
+            {
+                self.port = Some((port, rank));
             }
             Value::Str(text) if attribute == Attribute::ServerPort => {
                 if let Ok(port) = text.parse() {
@@ -136,7 +146,8 @@ impl<'a> Facts<'a> {
 
     /// The address of whoever called.
     pub fn caller(&self) -> Option<&'a str> {
-        self.text(Attribute::PeerAddress).or_else(|| self.text(Attribute::ClientAddress))
+        self.text(Attribute::PeerAddress)
+            .or_else(|| self.text(Attribute::ClientAddress))
     }
 }
 
@@ -161,16 +172,30 @@ fn host_of_url(url: &str) -> Option<&str> {
 pub fn resolve(facts: &Facts<'_>, names: &mut Interner) -> Option<Peer> {
     let address = facts.dialled().map(|address| names.get(&address));
     let peer = |id: &str, kind: NodeKind, address: Option<Arc<str>>, names: &mut Interner| {
-        Some(Peer { id: NodeId::new(names.get(id)), kind, address })
+        Some(Peer {
+            id: NodeId::new(names.get(id)),
+            kind,
+            address,
+        })
     };
     let system = facts.text(Attribute::DbSystem);
-    let data_kind = system.map(|s| if CACHES.contains(&s) { NodeKind::Cache } else { NodeKind::Database });
+    let data_kind = system.map(|s| {
+        if CACHES.contains(&s) {
+            NodeKind::Cache
+        } else {
+            NodeKind::Database
+        }
+    });
     if let Some(name) = facts.text(Attribute::PeerService) {
         return peer(name, data_kind.unwrap_or(NodeKind::External), None, names);
     }
     let namespace = facts.text(Attribute::DbNamespace);
     if data_kind.is_some() || namespace.is_some() {
-        let id = database_id(system, namespace, facts.text(Attribute::ServerAddress).or(address.as_deref()));
+        let id = database_id(
+            system,
+            namespace,
+            facts.text(Attribute::ServerAddress).or(address.as_deref()),
+        );
         return peer(&id, data_kind.unwrap_or(NodeKind::Database), None, names);
     }
     if let Some(destination) = destination(facts) {
@@ -183,7 +208,12 @@ pub fn resolve(facts: &Facts<'_>, names: &mut Interner) -> Option<Peer> {
             address: Some(address),
         });
     }
-    peer(facts.text(Attribute::RpcService)?, NodeKind::External, None, names)
+    peer(
+        facts.text(Attribute::RpcService)?,
+        NodeKind::External,
+        None,
+        names,
+    )
 }
 
 fn database_id(system: Option<&str>, namespace: Option<&str>, host: Option<&str>) -> String {
@@ -202,7 +232,9 @@ fn database_id(system: Option<&str>, namespace: Option<&str>, host: Option<&str>
 }
 
 fn destination<'a>(facts: &Facts<'a>) -> Option<&'a str> {
-    facts.text(Attribute::DestinationTemplate).or_else(|| facts.text(Attribute::Destination))
+    facts
+        .text(Attribute::DestinationTemplate)
+        .or_else(|| facts.text(Attribute::Destination))
 }
 
 /// What a span does with a message. `receive` is a CLIENT span by the conventions, yet on the consuming side.
@@ -223,7 +255,10 @@ pub fn message(kind: Kind, facts: &Facts<'_>, names: &mut Interner) -> Option<Me
     };
     // A broker that is named but not its queue stands for the queue: one node too few beats a lost edge.
     let named = destination(facts).or_else(|| facts.text(Attribute::PeerService));
-    Some(Message { role, destination: named.map(|name| names.get(name)) })
+    Some(Message {
+        role,
+        destination: named.map(|name| names.get(name)),
+    })
 }
 
 #[cfg(test)]
@@ -245,16 +280,50 @@ mod tests {
     fn a_peer_is_named_by_new_and_old_conventions() {
         let cases: &[(&[(&str, &str)], &str)] = &[
             (&[("peer.service", "billing")], "external billing"),
-            (&[("peer.service", "old"), ("service.peer.name", "new")], "external new"),
-            (&[("db.system", "postgresql"), ("db.name", "shop"), ("net.peer.name", "db")], "database postgresql:shop@db"),
-            (&[("db.system.name", "postgresql"), ("db.namespace", "shop")], "database postgresql:shop"),
-            (&[("db.system", "redis"), ("server.address", "cache-1")], "cache redis@cache-1"),
-            (&[("db.system", "redis"), ("peer.service", "sessions")], "cache sessions"),
-            (&[("server.address", "api.example.com"), ("server.port", "443")], "external api.example.com"),
-            (&[("server.address", "10.0.0.7"), ("server.port", "8080")], "external 10.0.0.7:8080"),
-            (&[("http.url", "http://me:secret@pay.example.com:81/v1?card=1")], "external pay.example.com:81"),
+            (
+                &[("peer.service", "old"), ("service.peer.name", "new")],
+                "external new",
+            ),
+            (
+                &[
+                    ("db.system", "postgresql"),
+                    ("db.name", "shop"),
+                    ("net.peer.name", "db"),
+                ],
+                "database postgresql:shop@db",
+            ),
+            (
+                &[("db.system.name", "postgresql"), ("db.namespace", "shop")],
+                "database postgresql:shop",
+            ),
+            (
+                &[("db.system", "redis"), ("server.address", "cache-1")],
+                "cache redis@cache-1",
+            ),
+            (
+                &[("db.system", "redis"), ("peer.service", "sessions")],
+                "cache sessions",
+            ),
+            (
+                &[("server.address", "api.example.com"), ("server.port", "443")],
+                "external api.example.com",
+            ),
+            (
+                &[("server.address", "10.0.0.7"), ("server.port", "8080")],
+                "external 10.0.0.7:8080",
+            ),
+            (
+                &[("http.url", "http://me:secret@pay.example.com:81/v1?card=1")],
+                "external pay.example.com:81",
+            ),
             (&[("rpc.service", "shop.Cart")], "external shop.Cart"),
-            (&[("messaging.system", "kafka"), ("messaging.destination.name", "orders")], "destination orders"),
+            (
+                &[
+                    ("messaging.system", "kafka"),
+                    ("messaging.destination.name", "orders"),
+                ],
+                "destination orders",
+            ),
         ];
         for (attributes, expected) in cases {
             assert_eq!(peer_of(attributes).as_deref(), Some(*expected), "{attributes:?}");
@@ -263,13 +332,19 @@ mod tests {
 
     #[test]
     fn nothing_named_is_no_peer() {
-        assert_eq!(peer_of(&[("http.request.method", "GET"), ("peer.service", "")]), None);
+        assert_eq!(
+            peer_of(&[("http.request.method", "GET"), ("peer.service", "")]),
+            None
+        );
     }
 
     #[test]
     fn receiving_is_the_consuming_side_although_the_span_is_a_client() {
         let mut facts = Facts::default();
-        for (key, value) in [("messaging.system", "kafka"), ("messaging.operation.type", "receive")] {
+        for (key, value) in [
+            ("messaging.system", "kafka"),
+            ("messaging.operation.type", "receive"),
+        ] {
             facts.note(Attribute::of(key).unwrap(), Value::Str(value));
         }
         let found = message(Kind::Client, &facts, &mut Interner::default()).unwrap();

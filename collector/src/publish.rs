@@ -28,8 +28,17 @@ pub(crate) struct Published {
 impl Published {
     pub(crate) fn write_metrics(&self, out: &mut Exposition) {
         out.family(names::COLLECTOR_FILES);
-        let SyncReport { written, unchanged, foreign, .. } = &self.report;
-        let states = [("written", written.len()), ("unchanged", *unchanged), ("foreign", foreign.len())];
+        let SyncReport {
+            written,
+            unchanged,
+            foreign,
+            ..
+        } = &self.report;
+        let states = [
+            ("written", written.len()),
+            ("unchanged", *unchanged),
+            ("foreign", foreign.len()),
+        ];
         for (state, count) in states {
             out.sample(names::COLLECTOR_FILES, &[("state", state)], count as f64);
         }
@@ -48,12 +57,21 @@ pub(crate) struct Publisher {
 impl Publisher {
     pub(crate) fn new(settings: GenerateSettings) -> (Self, watch::Receiver<Arc<Published>>) {
         let (sender, receiver) = watch::channel(Arc::default());
-        (Self { settings, last: None, reported_foreign: Vec::new(), sender }, receiver)
+        (
+            Self {
+                settings,
+                last: None,
+                reported_foreign: Vec::new(),
+                sender,
+            },
+            receiver,
+        )
     }
 
     /// True where the interval since the last time is over.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        self.last.is_none_or(|last| now.duration_since(last) >= self.settings.min_interval.get())
+        self.last
+            .is_none_or(|last| now.duration_since(last) >= self.settings.min_interval.get())
     }
 
     /// Makes the next look due.
@@ -69,7 +87,10 @@ impl Publisher {
         self.last = Some(now);
         let files = artefacts(map, &self.settings);
         let report = match &self.settings.out {
-            None => SyncReport { unchanged: files.len(), ..SyncReport::default() },
+            None => SyncReport {
+                unchanged: files.len(),
+                ..SyncReport::default()
+            },
             Some(dir) => match sync(dir, &files, true) {
                 Ok(report) => report,
                 Err(error) => {
@@ -83,9 +104,17 @@ impl Publisher {
     }
 
     fn report(&mut self, report: &SyncReport) {
-        let written = report.written.iter().filter(|name| *name != crate::generate::STATS_PATH).count();
+        let written = report
+            .written
+            .iter()
+            .filter(|name| *name != crate::generate::STATS_PATH)
+            .count();
         if written + report.removed.len() > 0 {
-            info!(written, removed = report.removed.len(), "generated files follow the map");
+            info!(
+                written,
+                removed = report.removed.len(),
+                "generated files follow the map"
+            );
         }
         if report.foreign != self.reported_foreign {
             for file in &report.foreign {

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use map::Services;
 use map::catalogue as names;
-use otlp::intake::{Accepted, BatchMeta, IntakeObserver, Limits, Observed, Outcome, Refusal, TraceSink, Transport};
+use otlp::intake::{
+    Accepted, BatchMeta, IntakeObserver, Limits, Observed, Outcome, Refusal, TraceSink, Transport,
+};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -131,9 +133,19 @@ impl Collector {
             observed: ObservedCounts::default(),
             published,
         };
-        let limits =
-            Limits { max_request_bytes: settings.otlp.max_request_size.as_usize(), ..Limits::default() };
-        Ok(Self { shared: Arc::new(shared), grpc, http, web, publisher, limits, state_file })
+        let limits = Limits {
+            max_request_bytes: settings.otlp.max_request_size.as_usize(),
+            ..Limits::default()
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            grpc,
+            http,
+            web,
+            publisher,
+            limits,
+            state_file,
+        })
     }
 
     /// Where OTLP/gRPC is taken.
@@ -155,13 +167,23 @@ impl Collector {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let Self { shared, grpc, http, web, mut publisher, limits, state_file } = self;
+        let Self {
+            shared,
+            grpc,
+            http,
+            web,
+            mut publisher,
+            limits,
+            state_file,
+        } = self;
         let sink = Sink(Arc::clone(&shared));
         let observer: Arc<dyn IntakeObserver> = Arc::new(Observer(Arc::clone(&shared)));
         let (watched, counted) = (stopped.clone(), Arc::clone(&observer));
         let grpc_sink = sink.clone();
         tasks.spawn(async move {
-            if let Err(error) = otlp::intake::serve_grpc(grpc, grpc_sink, limits, counted, until(watched)).await {
+            if let Err(error) =
+                otlp::intake::serve_grpc(grpc, grpc_sink, limits, counted, until(watched)).await
+            {
                 error!(%error, "OTLP/gRPC intake ended");
             }
         });
@@ -173,7 +195,10 @@ impl Collector {
         });
         let (watched, pages) = (stopped.clone(), crate::web::router(Arc::clone(&shared)));
         tasks.spawn(async move {
-            if let Err(error) = axum::serve(web, pages).with_graceful_shutdown(until(watched)).await {
+            if let Err(error) = axum::serve(web, pages)
+                .with_graceful_shutdown(until(watched))
+                .await
+            {
                 error!(%error, "web listener ended");
             }
         });
@@ -199,7 +224,10 @@ impl Collector {
         info!("collector is stopping");
         let _ = stop.send(true);
         let in_time = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(Duration::from_secs(5), in_time).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(5), in_time)
+            .await
+            .is_err()
+        {
             warn!("connections were still open after 5 s and were cut");
         }
         let map = {
@@ -241,11 +269,15 @@ async fn publish(mut publisher: Publisher, map: map::Map) -> Publisher {
 }
 
 async fn save(shared: &Arc<Shared>, path: Option<&Path>) {
-    let Some(path) = path.map(Path::to_owned) else { return };
+    let Some(path) = path.map(Path::to_owned) else {
+        return;
+    };
     let state = shared.engine().save();
     let written = tokio::task::spawn_blocking(move || replace(&path, state)).await;
     if let Ok(Err(error)) = written {
-        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let cause = std::error::Error::source(&error)
+            .map(ToString::to_string)
+            .unwrap_or_default();
         error!(%error, cause, "state not saved; a restart now would go back to the last one that was");
     }
 }
@@ -269,17 +301,26 @@ fn linked_to(generate: &GenerateSettings, web: &WebSettings, bound: Option<Socke
 fn restored(settings: &CollectorSettings, services: Services, path: &Path) -> Result<Engine, StartError> {
     let engine_settings = settings.engine(services);
     match std::fs::read(path) {
-        Ok(saved) => Engine::restore(engine_settings, &saved)
-            .map_err(|source| StartError::State { path: path.to_owned(), source }),
+        Ok(saved) => Engine::restore(engine_settings, &saved).map_err(|source| StartError::State {
+            path: path.to_owned(),
+            source,
+        }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Engine::new(engine_settings)),
-        Err(source) => Err(StartError::ReadState { path: path.to_owned(), source }),
+        Err(source) => Err(StartError::ReadState {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
 async fn listen(key: &'static str, address: &str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .await
-        .map_err(|source| StartError::Listen { key, address: address.to_owned(), source })
+        .map_err(|source| StartError::Listen {
+            key,
+            address: address.to_owned(),
+            source,
+        })
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {
@@ -301,11 +342,25 @@ impl TraceSink for Sink {
             extract(&body, &mut names).map_err(|malformed| Refusal::Invalid(malformed.to_string()))?
         };
         let mut reasons = BTreeMap::new();
-        extracted.rejected.iter().for_each(|reason| *reasons.entry(reason.as_str()).or_insert(0u64) += 1);
+        extracted
+            .rejected
+            .iter()
+            .for_each(|reason| *reasons.entry(reason.as_str()).or_insert(0u64) += 1);
         let now = self.0.now();
-        self.0.engine().take(extracted, now).map_err(|_full| Refusal::Busy { retry_after: RETRY_AFTER })?;
-        let message: Vec<String> = reasons.iter().map(|(why, count)| format!("{count} spans: {why}")).collect();
-        Ok(Accepted { rejected_spans: reasons.values().sum(), message: message.join(", ") })
+        self.0
+            .engine()
+            .take(extracted, now)
+            .map_err(|_full| Refusal::Busy {
+                retry_after: RETRY_AFTER,
+            })?;
+        let message: Vec<String> = reasons
+            .iter()
+            .map(|(why, count)| format!("{count} spans: {why}"))
+            .collect();
+        Ok(Accepted {
+            rejected_spans: reasons.values().sum(),
+            message: message.join(", "),
+        })
     }
 }
 
@@ -322,7 +377,12 @@ impl IntakeObserver for Observer {
     fn request(&self, request: &Observed) {
         let counts = &self.0.observed;
         let key = (request.transport.as_str(), request.outcome.as_str());
-        *counts.requests.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default() += 1;
+        *counts
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(key)
+            .or_default() += 1;
         counts.bytes.fetch_add(request.bytes, Ordering::Relaxed);
     }
 }
@@ -340,20 +400,28 @@ impl ObservedCounts {
             }
         }
         out.family(names::COLLECTOR_BYTES);
-        out.sample(names::COLLECTOR_BYTES, &[], self.bytes.load(Ordering::Relaxed) as f64);
+        out.sample(
+            names::COLLECTOR_BYTES,
+            &[],
+            self.bytes.load(Ordering::Relaxed) as f64,
+        );
     }
 }
 
 /// CPU, memory and files of this process, as the `prometheus` crate reads them.
 fn process_metrics() -> String {
-    prometheus::TextEncoder::new().encode_to_string(&prometheus::gather()).unwrap_or_else(|error| {
-        warn!(%error, "process metrics not encoded");
-        String::new()
-    })
+    prometheus::TextEncoder::new()
+        .encode_to_string(&prometheus::gather())
+        .unwrap_or_else(|error| {
+            warn!(%error, "process metrics not encoded");
+            String::new()
+        })
 }
 
 /// Says once what a failed synchronisation means.
 pub(crate) fn report_sync_error(error: &SyncError) {
-    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let cause = std::error::Error::source(error)
+        .map(ToString::to_string)
+        .unwrap_or_default();
     error!(%error, cause, "generated files are not in step with the map");
 }

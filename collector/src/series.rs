@@ -171,7 +171,10 @@ pub struct Classic {
 
 impl Default for Classic {
     fn default() -> Self {
-        Self { buckets: vec![0.0; LATENCY_BUCKETS.len() + 1], sum: 0.0 }
+        Self {
+            buckets: vec![0.0; LATENCY_BUCKETS.len() + 1],
+            sum: 0.0,
+        }
     }
 }
 
@@ -222,32 +225,44 @@ impl SeriesStore {
     }
 
     /// The series of a node, at 0 from first sight.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "it never does; looked up by `&str` first, this runs once a span"
+    )]
     pub fn node(&mut self, id: &str) -> &mut EntitySeries {
         if !self.entities.contains_key(id) {
-            self.entities.insert(id.to_owned(), EntitySeries::new(EntityKind::Service, "", ""));
+            self.entities
+                .insert(id.to_owned(), EntitySeries::new(EntityKind::Service, "", ""));
         }
         self.entities.get_mut(id).expect("inserted above")
     }
 
     /// The series of an edge, at 0 from first sight.
     pub fn edge(&mut self, named: &Named) -> &mut EntitySeries {
-        if !self.entities.contains_key(&named.id) {
+        let new = || {
             let (client, server) = (named.key.client.as_str(), named.key.server.as_str());
-            self.entities.insert(named.id.clone(), EntitySeries::new(EntityKind::Edge, client, server));
-        }
-        self.entities.get_mut(&named.id).expect("inserted above")
+            EntitySeries::new(EntityKind::Edge, client, server)
+        };
+        self.entities.entry(named.id.clone()).or_insert_with(new)
     }
 
     /// Counts a visit of a node.
     pub fn visit(&mut self, node: &NodeId, visit: &Visit, verdict: Option<Verdict>) {
         let series = self.node(node.as_str());
-        series.request(visit.weight, visit.failed, Some(visit.own), Some(visit.total), verdict);
+        series.request(
+            visit.weight,
+            visit.failed,
+            Some(visit.own),
+            Some(visit.total),
+            verdict,
+        );
     }
 
     /// Counts a call, and as an edge of the service graph unless a broker's destination is one of its ends.
     pub fn call(&mut self, named: &Named, call: &Call, verdict: Option<Verdict>) {
         let total = call.client_seconds.or(call.server_seconds);
-        self.edge(named).request(call.weight, call.failed, call.own, total, verdict);
+        self.edge(named)
+            .request(call.weight, call.failed, call.own, total, verdict);
         if named.key.connection_type != ConnectionType::MessagingSystem {
             let series = self.graph.entry(named.key.clone()).or_default();
             series.request(call.weight, call.failed, call.client_seconds, call.server_seconds);
@@ -256,10 +271,22 @@ impl SeriesStore {
 
     /// Counts a followed message as an edge from producer to consumer.
     pub fn flow(&mut self, flow: &FlowKey, seen: &FlowSeen) {
-        let key = EdgeKey::new(flow.producer.clone(), flow.consumer.clone(), ConnectionType::MessagingSystem);
+        let key = EdgeKey::new(
+            flow.producer.clone(),
+            flow.consumer.clone(),
+            ConnectionType::MessagingSystem,
+        );
         let series = self.graph.entry(key).or_default();
-        series.request(seen.weight, seen.failed, Some(seen.client_seconds), Some(seen.server_seconds));
-        series.queue.get_or_insert_default().observe(seen.queue, seen.weight);
+        series.request(
+            seen.weight,
+            seen.failed,
+            Some(seen.client_seconds),
+            Some(seen.server_seconds),
+        );
+        series
+            .queue
+            .get_or_insert_default()
+            .observe(seen.queue, seen.weight);
     }
 
     /// Ends the service-graph series of an edge that no longer exists; a scraper sees them go stale.

@@ -69,7 +69,9 @@ pub struct WebSettings {
 
 impl Default for WebSettings {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:7070".to_owned() }
+        Self {
+            listen: "127.0.0.1:7070".to_owned(),
+        }
     }
 }
 
@@ -105,7 +107,7 @@ impl Default for PairingSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LearnSettings {
-    /// How long an operation is watched before it is judged. Default `10m`.
+    /// How long an operation is watched before it is judged. Default `5m`; `up --demo` sets `1m`.
     pub learn: HumanDuration,
     /// How many requests it must have had by then. Default 200: below that the share above the edge says little.
     pub min_requests: u64,
@@ -120,7 +122,7 @@ pub struct LearnSettings {
 impl Default for LearnSettings {
     fn default() -> Self {
         Self {
-            learn: HumanDuration::from_secs(600),
+            learn: HumanDuration::from_secs(300),
             min_requests: 200,
             refresh: HumanDuration::from_secs(3600),
             margin: HumanDuration::from_millis(5),
@@ -142,7 +144,10 @@ pub struct MapSettings {
 impl Default for MapSettings {
     fn default() -> Self {
         let budget = MapBudget::default();
-        Self { max_nodes: budget.nodes, max_edges: budget.edges }
+        Self {
+            max_nodes: budget.nodes,
+            max_edges: budget.edges,
+        }
     }
 }
 
@@ -200,7 +205,10 @@ impl CollectorSettings {
                 margin: self.baseline.margin.get(),
                 factor: self.baseline.factor,
             },
-            budget: MapBudget { nodes: self.map.max_nodes, edges: self.map.max_edges },
+            budget: MapBudget {
+                nodes: self.map.max_nodes,
+                edges: self.map.max_edges,
+            },
             services,
         }
     }

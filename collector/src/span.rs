@@ -116,7 +116,8 @@ impl Span {
 
     /// True for the consuming side of a broker.
     pub fn consumes(&self) -> bool {
-        self.message().is_some_and(|m| matches!(m.role, MessageRole::Receive | MessageRole::Process))
+        self.message()
+            .is_some_and(|m| matches!(m.role, MessageRole::Receive | MessageRole::Process))
     }
 
     /// True where it hands a message to a broker.
@@ -136,7 +137,10 @@ impl Span {
 
     /// Bytes it occupies in the trace table, shared strings aside.
     pub fn footprint(&self) -> usize {
-        let extra = self.extra.as_deref().map_or(0, |e| size_of::<Extra>() + e.links.len() * LINK_BYTES);
+        let extra = self
+            .extra
+            .as_deref()
+            .map_or(0, |e| size_of::<Extra>() + e.links.len() * LINK_BYTES);
         size_of::<Self>() + extra
     }
 }
@@ -207,13 +211,21 @@ pub fn extract(body: &[u8], names: &mut Interner) -> Result<Extracted, Malformed
     let mut out = Extracted::default();
     let mut last_resource: Option<(*const u8, Identity)> = None;
     view::for_each_span(body, |resource, _scope, span| {
-        let key = resource.raw_parts().next().map_or(std::ptr::null(), <[u8]>::as_ptr);
-        if last_resource.as_ref().is_none_or(|(seen, _)| *seen != key || key.is_null()) {
+        let key = resource
+            .raw_parts()
+            .next()
+            .map_or(std::ptr::null(), <[u8]>::as_ptr);
+        if last_resource
+            .as_ref()
+            .is_none_or(|(seen, _)| *seen != key || key.is_null())
+        {
             let identity = Identity::read(resource, names);
             out.workload_addresses.extend(identity.addresses.iter().cloned());
             last_resource = Some((key, identity));
         }
-        let service = last_resource.as_ref().and_then(|(_, identity)| identity.service.clone());
+        let service = last_resource
+            .as_ref()
+            .and_then(|(_, identity)| identity.service.clone());
         match read_span(span, service, names) {
             Ok(read) => out.spans.push(read),
             Err(reason) => out.rejected.push(reason),
@@ -251,7 +263,11 @@ impl Identity {
 /// A service named `user` is told apart from [`NodeId::USER`], or whatever it calls would be an entry point.
 fn service_id(environment: &str, namespace: &str, name: &str) -> NodeId {
     let id = NodeId::qualified(environment, namespace, name);
-    if id.as_str() == NodeId::USER { NodeId::from("user (service)") } else { id }
+    if id.as_str() == NodeId::USER {
+        NodeId::from("user (service)")
+    } else {
+        id
+    }
 }
 
 fn read_span(
@@ -298,8 +314,13 @@ fn read_extra(span: &view::Span<'_>, names: &mut Interner) -> Extra {
             }
         }
     }
-    let links = span.links().filter_map(|link| Some((link.trace_id.try_into().ok()?, id_of(link.span_id)?)));
-    let mut extra = Extra { links: links.collect(), ..Extra::default() };
+    let links = span
+        .links()
+        .filter_map(|link| Some((link.trace_id.try_into().ok()?, id_of(link.span_id)?)));
+    let mut extra = Extra {
+        links: links.collect(),
+        ..Extra::default()
+    };
     extra.message = peer::message(span.kind, &facts, names);
     match span.kind {
         Kind::Client | Kind::Producer | Kind::Consumer => extra.peer = peer::resolve(&facts, names),
@@ -319,18 +340,20 @@ fn id_of(bytes: &[u8]) -> Option<SpanId> {
 
 /// How many requests a sampled span stands for, from `ot=th:…` in its `tracestate`; 1 where nothing is said.
 ///
-/// Source: OpenTelemetry "TraceState: Probability Sampling": `th` is the rejection threshold in 2^-56, 1 to 14
+/// Source: OpenTelemetry `TraceState: Probability Sampling`: `th` is the rejection threshold in 2^-56, 1 to 14
 /// hex digits with trailing zeros left out; the probability is `1 - th / 2^56`.
 pub fn weight(trace_state: &str) -> f64 {
+    const RANGE: f64 = (1u64 << 56) as f64;
     if trace_state.is_empty() {
         return 1.0;
     }
-    let ot = trace_state.split(',').find_map(|member| member.trim().strip_prefix("ot="));
+    let ot = trace_state
+        .split(',')
+        .find_map(|member| member.trim().strip_prefix("ot="));
     let th = ot.and_then(|ot| ot.split(';').find_map(|part| part.strip_prefix("th:")));
     let threshold = th
         .filter(|th| (1..=14).contains(&th.len()) && th.bytes().all(|b| b.is_ascii_hexdigit()))
         .and_then(|th| u64::from_str_radix(&format!("{th:0<14}"), 16).ok());
-    const RANGE: f64 = (1u64 << 56) as f64;
     threshold.map_or(1.0, |threshold| RANGE / (RANGE - threshold as f64))
 }
 
@@ -349,7 +372,11 @@ mod tests {
             ("ot=th:123456789abcdef0", 1.0),
         ];
         for (state, expected) in cases {
-            assert!((weight(state) - expected).abs() < 1e-9, "{state}: {}", weight(state));
+            assert!(
+                (weight(state) - expected).abs() < 1e-9,
+                "{state}: {}",
+                weight(state)
+            );
         }
     }
 

@@ -36,7 +36,7 @@ impl Default for TableSettings {
         Self {
             wait: Duration::from_secs(2),
             max_open: Duration::from_secs(30),
-            keep: Duration::from_secs(60),
+            keep: Duration::from_mins(1),
             max_bytes: 256 << 20,
         }
     }
@@ -96,7 +96,10 @@ const TRACE_OVERHEAD: usize = 160;
 impl Table {
     /// An empty table.
     pub fn new(settings: TableSettings) -> Self {
-        Self { settings, ..Self::default() }
+        Self {
+            settings,
+            ..Self::default()
+        }
     }
 
     /// Notes that a workload claims `address`, so that a caller from there is no user.
@@ -110,7 +113,9 @@ impl Table {
     /// True while a batch can be taken; the table may exceed its budget by that one batch.
     pub fn has_room(&mut self) -> Result<(), Full> {
         while self.bytes > self.settings.max_bytes {
-            let Some((_, oldest)) = self.kept.pop_front() else { return Err(Full) };
+            let Some((_, oldest)) = self.kept.pop_front() else {
+                return Err(Full);
+            };
             let last = self.let_go(oldest);
             self.hurried.extend(last);
         }
@@ -129,14 +134,21 @@ impl Table {
         if trace.holds(&span) {
             return Outcome::Duplicate;
         }
-        let waiting = if span.can_produce() { self.awaited.remove(&(id, span.id)) } else { None };
+        let waiting = if span.can_produce() {
+            self.awaited.remove(&(id, span.id))
+        } else {
+            None
+        };
         self.bytes += trace.push(span);
         trace.last = now;
         let late = trace.is_closed();
         if late {
             self.stir(id, now);
         }
-        waiting.into_iter().flatten().for_each(|consumer| self.stir(consumer, now));
+        waiting
+            .into_iter()
+            .flatten()
+            .for_each(|consumer| self.stir(consumer, now));
         if late { Outcome::Late } else { Outcome::Kept }
     }
 
@@ -155,8 +167,14 @@ impl Table {
             }
         }
         let keep = nanos(self.settings.keep);
-        while self.kept.front().is_some_and(|&(closed, _)| closed.saturating_add(keep) <= now) {
-            let Some((_, id)) = self.kept.pop_front() else { break };
+        while self
+            .kept
+            .front()
+            .is_some_and(|&(closed, _)| closed.saturating_add(keep) <= now)
+        {
+            let Some((_, id)) = self.kept.pop_front() else {
+                break;
+            };
             self.let_go(id).into_iter().for_each(&mut emit);
         }
     }
@@ -192,7 +210,8 @@ impl Table {
     /// A closed trace is to be looked at again once it falls quiet.
     fn stir(&mut self, id: TraceId, now: u64) {
         if self.traces.get_mut(&id).is_some_and(|trace| trace.stir(now)) {
-            self.due.push(Reverse((now.saturating_add(nanos(self.settings.wait)), id)));
+            self.due
+                .push(Reverse((now.saturating_add(nanos(self.settings.wait)), id)));
         }
     }
 
@@ -219,11 +238,21 @@ impl Table {
         let Some(before) = before else {
             self.open -= 1;
             self.kept.push_back((now, id));
-            return Some(Closing { trace: id, late: false, added: assembly, removed: Assembly::default() });
+            return Some(Closing {
+                trace: id,
+                late: false,
+                added: assembly,
+                removed: Assembly::default(),
+            });
         };
         self.bytes = self.bytes.saturating_sub(before.footprint());
         let (removed, added) = difference(before, assembly);
-        Some(Closing { trace: id, late: true, added, removed })
+        Some(Closing {
+            trace: id,
+            late: true,
+            added,
+            removed,
+        })
     }
 
     /// Notes which producers shall bring the trace back when they come, as long as it is kept.

@@ -49,13 +49,25 @@ async fn index(State(shared): Ctx, Query(query): Query<PageQuery>) -> Response {
         let map = engine.map().clone();
         let own = |id: &str| engine.baselines().learned(id).map(|learned| learned.own);
         let learned = page::Learned {
-            nodes: map.nodes.keys().filter_map(|id| Some((id.to_string(), own(id.as_str())?))).collect(),
-            edges: map.edges.keys().map(|key| map.edge_id(key)).filter_map(|id| Some((id.clone(), own(&id)?))).collect(),
+            nodes: map
+                .nodes
+                .keys()
+                .filter_map(|id| Some((id.to_string(), own(id.as_str())?)))
+                .collect(),
+            edges: map
+                .edges
+                .keys()
+                .map(|key| map.edge_id(key))
+                .filter_map(|id| Some((id.clone(), own(&id)?)))
+                .collect(),
         };
         (map, learned)
     };
     let files: Vec<String> = shared.published.borrow().files.keys().cloned().collect();
-    typed("text/html; charset=utf-8", page::render(&map, &learned, &files, query.node.as_deref()))
+    typed(
+        "text/html; charset=utf-8",
+        page::render(&map, &learned, &files, query.node.as_deref()),
+    )
 }
 
 async fn svg(State(shared): Ctx) -> Response {
@@ -89,7 +101,11 @@ async fn map(State(shared): Ctx, Query(query): Query<MapQuery>) -> Response {
 async fn generated(State(shared): Ctx, Path(path): Path<String>) -> Response {
     let published = Arc::clone(&shared.published.borrow());
     let Some(content) = published.files.get(&path) else {
-        return (StatusCode::NOT_FOUND, "no such generated file: the page at / lists them\n").into_response();
+        return (
+            StatusCode::NOT_FOUND,
+            "no such generated file: the page at / lists them\n",
+        )
+            .into_response();
     };
     let kind = match path.rsplit_once('.') {
         Some((_, "json")) => "application/json",

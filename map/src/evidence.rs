@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn much_evidence_for_a_small_shift_is_not_a_degradation() {
-        check(100_000.0, 7_000.0, 365.0, false);
+        check(100_000.0, 7_000.0, 376.5, false);
     }
 
     #[test]

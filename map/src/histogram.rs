@@ -286,7 +286,9 @@ mod tests {
 
     fn of(values: &[f64]) -> Histogram {
         let mut histogram = Histogram::default();
-        values.iter().for_each(|&v| histogram.observe(v));
+        for &value in values {
+            histogram.observe(value);
+        }
         histogram
     }
 

@@ -210,6 +210,7 @@ pub struct EdgeKey {
     pub connection_type: ConnectionType,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_direct(connection: &ConnectionType) -> bool {
     *connection == ConnectionType::Direct
 }

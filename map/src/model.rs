@@ -277,12 +277,12 @@ impl Map {
         if let Some(owner) = self.stated_owner(id) {
             return owner;
         }
-        let callers = self
+        let mut callers = self
             .edges
             .keys()
             .filter(|key| key.server == *id && key.client != *id);
         let inherited = if self.kind(id).is_virtual() {
-            callers.filter_map(|key| self.stated_owner(&key.client)).next()
+            callers.find_map(|key| self.stated_owner(&key.client))
         } else {
             None
         };

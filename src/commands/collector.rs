@@ -18,10 +18,17 @@ pub(crate) struct Args {
 
 /// Runs until asked to stop.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let Settings { collector, generate, services, .. } =
-        Settings::read(args.config.as_deref(), Uses::Collector)?;
+    let Settings {
+        collector,
+        generate,
+        services,
+        ..
+    } = Settings::read(args.config.as_deref(), Uses::Collector)?;
     super::on_runtime(async {
-        Collector::bind(&collector, &generate, services).await?.run(stop_signal()).await;
+        Collector::bind(&collector, &generate, services)
+            .await?
+            .run(stop_signal())
+            .await;
         Ok(())
     })?;
     Ok(ExitCode::SUCCESS)

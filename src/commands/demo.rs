@@ -18,7 +18,9 @@ pub(crate) struct Args {
 
 /// Changes one service and says what is so now.
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     println!("{}", runtime.block_on(command(args.control, args.action))?);
     Ok(ExitCode::SUCCESS)
 }

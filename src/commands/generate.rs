@@ -41,13 +41,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let Profile::Live = args.profile;
     let settings = Settings::read(args.config.as_deref(), Uses::Collector)?;
     let out = args.out.as_ref().or(settings.generate.out.as_ref());
-    let out = out.ok_or("no directory to write to: give `--out`, or set `generate.out` in the configuration")?;
+    let out =
+        out.ok_or("no directory to write to: give `--out`, or set `generate.out` in the configuration")?;
     let mut map = read(&args.map)?;
     // What the configuration states overrides what the map file carries.
     map.services.extend(settings.services);
     let report = sync(out, &artefacts(&map, &settings.generate), !args.check)?;
     tell(&report, args.check);
-    Ok(if args.check && !report.is_current() { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    Ok(if args.check && !report.is_current() {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn read(path: &Path) -> Result<Map, Failure> {
@@ -62,9 +67,15 @@ fn read(path: &Path) -> Result<Map, Failure> {
 }
 
 fn tell(report: &SyncReport, only_look: bool) {
-    let (wrote, removed) = if only_look { ("out of date", "left over") } else { ("written", "removed") };
+    let (wrote, removed) = if only_look {
+        ("out of date", "left over")
+    } else {
+        ("written", "removed")
+    };
     for (files, what) in [(&report.written, wrote), (&report.removed, removed)] {
-        files.iter().for_each(|file| println!("{what}: {file}"));
+        for file in files {
+            println!("{what}: {file}");
+        }
     }
     for file in &report.foreign {
         println!("left alone: {file} (not written by tracemap, or edited since)");

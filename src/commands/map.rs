@@ -90,8 +90,19 @@ fn write(path: &std::path::Path, text: &str) -> Result<(), Failure> {
 }
 
 fn report(map: &Map, summary: Summary) {
-    let Summary { spans, traces, duplicates, rejected, without_service, unnamed_peers } = summary;
-    eprintln!("{spans} spans of {traces} traces: {} nodes, {} edges", map.nodes.len(), map.edges.len());
+    let Summary {
+        spans,
+        traces,
+        duplicates,
+        rejected,
+        without_service,
+        unnamed_peers,
+    } = summary;
+    eprintln!(
+        "{spans} spans of {traces} traces: {} nodes, {} edges",
+        map.nodes.len(),
+        map.edges.len()
+    );
     let left_out = [
         (duplicates, "came twice and count once"),
         (rejected, "had ids that no trace can have"),

@@ -44,7 +44,9 @@ impl std::str::FromStr for Speed {
             return Ok(Self::Max);
         }
         let factor = text.parse().ok().filter(|f: &f64| f.is_finite() && *f > 0.0);
-        factor.map(Self::Times).ok_or_else(|| format!("`{text}` is no speed: write `max` or a factor such as 10"))
+        factor
+            .map(Self::Times)
+            .ok_or_else(|| format!("`{text}` is no speed: write `max` or a factor such as 10"))
     }
 }
 
@@ -68,10 +70,12 @@ async fn replay(args: &Args) -> Result<ExitCode, Failure> {
     for path in &args.files {
         sent += replay_file(path, args.speed, &exporter).await?;
     }
-    exporter
-        .shutdown(args.wait.get())
-        .await
-        .map_err(|left| format!("{left}: is a collector listening at `{}`? it was tried for {}", args.to, args.wait))?;
+    exporter.shutdown(args.wait.get()).await.map_err(|left| {
+        format!(
+            "{left}: is a collector listening at `{}`? it was tried for {}",
+            args.to, args.wait
+        )
+    })?;
     task.await?;
     let stats = exporter.stats();
     let dropped = stats.dropped_total();

@@ -67,17 +67,24 @@ async fn up(args: &Args, mut settings: Settings) -> Result<(), Failure> {
     let collector = Collector::bind(&settings.collector, &settings.generate, settings.services).await?;
     let endpoint = format!("http://{}", collector.grpc_addr()?);
     let page = collector.web_addr()?;
-    settings.agent.export.endpoint.get_or_insert_with(|| endpoint.clone());
-    let shop = match args.demo {
-        true => Some(Shop::bind(shop_settings(args)).await?),
-        false => None,
+    settings
+        .agent
+        .export
+        .endpoint
+        .get_or_insert_with(|| endpoint.clone());
+    let shop = if args.demo {
+        Some(Shop::bind(shop_settings(args)).await?)
+    } else {
+        None
     };
     let offered = shop.as_ref().map(Shop::workloads).unwrap_or_default();
     let running = start_agent(settings.agent, &offered).await?;
 
     let (stop_shop, shop_stops) = oneshot::channel::<()>();
     let shop = shop.zip(running.as_ref()).map(|(shop, running)| {
-        shop.start(&proxies(&offered, running), &endpoint, async move { drop(shop_stops.await) })
+        shop.start(&proxies(&offered, running), &endpoint, async move {
+            drop(shop_stops.await);
+        })
     });
     tell(page, &endpoint, &settings.generate, shop.as_ref());
 
@@ -126,7 +133,10 @@ fn workload(offered: &ShopWorkload) -> WorkloadConfig {
     WorkloadConfig {
         service: Some(offered.service.to_owned()),
         routes: offered.routes.iter().map(|route| (*route).to_owned()).collect(),
-        inbound: vec![InboundConfig { listen: any_port(), upstream: format!("http://{}", offered.upstream) }],
+        inbound: vec![InboundConfig {
+            listen: any_port(),
+            upstream: format!("http://{}", offered.upstream),
+        }],
         outbound: Some(OutboundConfig { listen: any_port() }),
         ..WorkloadConfig::default()
     }
@@ -153,7 +163,11 @@ fn tell(
     }
     if let Some(shop) = shop {
         let control = shop.control();
-        let at = if control == DEFAULT_CONTROL { String::new() } else { format!(" --control {control}") };
+        let at = if control == DEFAULT_CONTROL {
+            String::new()
+        } else {
+            format!(" --control {control}")
+        };
         println!("try        tracemap demo{at} slow payment 400ms   (or: fail payment 50%, heal)");
     }
 }

@@ -1,19 +1,28 @@
 //! Recorded traces sent to a running collector give the map that they give offline, and a restart keeps it.
 
-
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{Process, free_port, get, until};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/trainticket/spans.jsonl.gz");
+const PATIENCE: Duration = Duration::from_mins(1);
+const RECORDED: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/trainticket/spans.jsonl.gz"
+);
 
 /// Output of `tracemap ARGS`, which must succeed.
 fn tracemap(args: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_tracemap")).args(args).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(env!("CARGO_BIN_EXE_tracemap"))
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -33,7 +42,11 @@ impl Collector {
             dir.join("data").display()
         );
         std::fs::write(&config, text).unwrap();
-        let args = ["collector".to_owned(), "--config".to_owned(), config.display().to_string()];
+        let args = [
+            "collector".to_owned(),
+            "--config".to_owned(),
+            config.display().to_string(),
+        ];
         let mut process = Process::start("collector", env!("CARGO_BIN_EXE_tracemap"), &args, dir);
         let ready = format!("http://127.0.0.1:{web}/readyz");
         until("the collector", PATIENCE, async || {
@@ -52,8 +65,16 @@ impl Collector {
     /// Lines of `/metrics` that tell of spans and requests, which a restart must not change.
     async fn counters(&self) -> Vec<String> {
         let text = self.get("/metrics").await.unwrap();
-        let kept = ["traces_service_graph_", "traces_spanmetrics_", "tracemap_requests_", "tracemap_own_seconds"];
-        text.lines().filter(|line| kept.iter().any(|name| line.starts_with(name))).map(str::to_owned).collect()
+        let kept = [
+            "traces_service_graph_",
+            "traces_spanmetrics_",
+            "tracemap_requests_",
+            "tracemap_own_seconds",
+        ];
+        text.lines()
+            .filter(|line| kept.iter().any(|name| line.starts_with(name)))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -64,7 +85,12 @@ async fn a_replay_gives_the_map_of_the_file_and_a_restart_keeps_map_and_counters
     assert!(offline.lines().count() > 20, "{offline}");
 
     let collector = Collector::start(dir.path()).await;
-    let told = tracemap(&["replay", RECORDED, "--to", &format!("http://127.0.0.1:{}", collector.grpc)]);
+    let told = tracemap(&[
+        "replay",
+        RECORDED,
+        "--to",
+        &format!("http://127.0.0.1:{}", collector.grpc),
+    ]);
     assert!(told.contains("spans sent"), "{told}");
     until("the replayed map", PATIENCE, async || {
         let live = collector.get("/api/v1/map?format=csv").await?;
@@ -72,7 +98,12 @@ async fn a_replay_gives_the_map_of_the_file_and_a_restart_keeps_map_and_counters
     })
     .await;
     let before = collector.counters().await;
-    assert!(before.iter().any(|line| line.starts_with("traces_service_graph_request_total{")), "{before:?}");
+    assert!(
+        before
+            .iter()
+            .any(|line| line.starts_with("traces_service_graph_request_total{")),
+        "{before:?}"
+    );
     assert_eq!(collector.process.terminate(), Some(0));
 
     let again = Collector::start(dir.path()).await;

@@ -3,6 +3,7 @@
 //! In: programs and configuration. Out: handles that end their process when dropped.
 //! Left out on purpose: assertions. Each test says itself what it expects.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::Path;
@@ -21,7 +22,10 @@ use serde_json::Value;
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
-    listener.local_addr().expect("a bound listener has an address").port()
+    listener
+        .local_addr()
+        .expect("a bound listener has an address")
+        .port()
 }
 
 /// A child process whose output goes to a file; killed when dropped.
@@ -44,8 +48,14 @@ impl Process {
             .stdout(file)
             .stderr(errors)
             .spawn()
-            .unwrap_or_else(|e| panic!("cannot start `{program}` ({e}): `bash tests/run.sh` installs what tests need"));
-        Self { name: name.to_owned(), child, log }
+            .unwrap_or_else(|e| {
+                panic!("cannot start `{program}` ({e}): `bash tests/run.sh` installs what tests need")
+            });
+        Self {
+            name: name.to_owned(),
+            child,
+            log,
+        }
     }
 
     /// What it wrote so far.
@@ -63,13 +73,21 @@ impl Process {
     /// Asks it to end by SIGTERM and waits; the exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().expect("`kill` runs");
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("`kill` runs");
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
                 return status.code();
             }
-            assert!(Instant::now() < deadline, "`{}` did not end:\n{}", self.name, self.output());
+            assert!(
+                Instant::now() < deadline,
+                "`{}` did not end:\n{}",
+                self.name,
+                self.output()
+            );
             std::thread::yield_now();
         }
     }
@@ -97,7 +115,10 @@ pub(crate) async fn until<T>(what: &str, limit: Duration, mut look: impl AsyncFn
 /// Status and body of a GET; `None` where nobody answers.
 pub(crate) async fn get(url: &str) -> Option<(u16, String)> {
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let answer = client.get(url.parse().expect("a test's URL is valid")).await.ok()?;
+    let answer = client
+        .get(url.parse().expect("a test's URL is valid"))
+        .await
+        .ok()?;
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await.ok()?.to_bytes();
     Some((status, String::from_utf8_lossy(&body).into_owned()))
@@ -107,7 +128,10 @@ pub(crate) async fn get(url: &str) -> Option<(u16, String)> {
 pub(crate) async fn post_json(url: &str, body: &'static str) -> Option<(u16, String)> {
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let request = http::Request::post(url).header("content-type", "application/json");
-    let answer = client.request(request.body(Full::from(body)).expect("a test's request is valid")).await.ok()?;
+    let answer = client
+        .request(request.body(Full::from(body)).expect("a test's request is valid"))
+        .await
+        .ok()?;
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await.ok()?.to_bytes();
     Some((status, String::from_utf8_lossy(&body).into_owned()))
@@ -116,7 +140,9 @@ pub(crate) async fn post_json(url: &str, body: &'static str) -> Option<(u16, Str
 /// The JSON of a GET that answers 200.
 pub(crate) async fn get_json(url: &str) -> Option<Value> {
     let (status, body) = get(url).await?;
-    (status == 200).then(|| serde_json::from_str(&body).ok()).flatten()
+    (status == 200)
+        .then(|| serde_json::from_str(&body).ok())
+        .flatten()
 }
 
 /// Text for a query string.
@@ -125,7 +151,7 @@ pub(crate) fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
         out
     })
@@ -187,8 +213,13 @@ impl Webhook {
         let app = axum::Router::new()
             .route("/{receiver}", axum::routing::post(take))
             .with_state(Arc::clone(&taken));
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
-        let url = format!("http://{}", listener.local_addr().expect("a bound listener has an address"));
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .expect("loopback has a free port");
+        let url = format!(
+            "http://{}",
+            listener.local_addr().expect("a bound listener has an address")
+        );
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { url, taken }
     }
@@ -204,5 +235,8 @@ async fn take(
     UrlPath(receiver): UrlPath<String>,
     Json(body): Json<Value>,
 ) {
-    taken.lock().expect("no holder panics").push(Notification { receiver, body });
+    taken
+        .lock()
+        .expect("no holder panics")
+        .push(Notification { receiver, body });
 }

@@ -14,7 +14,9 @@ use crate::span::Span;
 /// Parent and child of different services, whatever their kinds.
 pub(super) fn between_services(tree: &Tree<'_>, layers: &Layers, out: &mut Assembly) {
     for callee in tree.indices() {
-        let Some(caller) = tree.remote_parent(callee) else { continue };
+        let Some(caller) = tree.remote_parent(callee) else {
+            continue;
+        };
         if tree.spans[callee].consumes() {
             continue; // a consumer is joined by its message
         }
@@ -41,7 +43,11 @@ fn paired(tree: &Tree<'_>, layers: &Layers, caller: Index, callee: Index) -> Cal
         queue: None,
         failed,
         weight: server.weight,
-        evidence: if tree.bridged[callee] { Basis::Bridged } else { Basis::Paired },
+        evidence: if tree.bridged[callee] {
+            Basis::Bridged
+        } else {
+            Basis::Paired
+        },
     }
 }
 
@@ -61,7 +67,11 @@ pub(super) fn to_virtual_nodes(tree: &Tree<'_>, layers: &Layers, out: &mut Assem
             span: span.id,
             calling: Some(span.id),
             client: End::service(service(span)),
-            server: End { id: peer.id.clone(), kind: peer.kind, address: peer.address.clone() },
+            server: End {
+                id: peer.id.clone(),
+                kind: peer.kind,
+                address: peer.address.clone(),
+            },
             connection: None,
             operation: span.name.clone(),
             start: span.start,
@@ -84,12 +94,23 @@ pub(super) fn from_outside(tree: &Tree<'_>, around: &dyn Surroundings, out: &mut
         if !serves || span.consumes() {
             continue;
         }
-        let caller = span.extra.as_deref().and_then(|extra| extra.caller_address.as_deref());
+        let caller = span
+            .extra
+            .as_deref()
+            .and_then(|extra| extra.caller_address.as_deref());
         let unknown = tree.orphan[i] || caller.is_some_and(|address| around.is_workload(address));
         let client = if unknown {
-            End { id: NodeId::unknown(), kind: map::NodeKind::Unknown, address: None }
+            End {
+                id: NodeId::unknown(),
+                kind: map::NodeKind::Unknown,
+                address: None,
+            }
         } else {
-            End { id: NodeId::user(), kind: map::NodeKind::User, address: None }
+            End {
+                id: NodeId::user(),
+                kind: map::NodeKind::User,
+                address: None,
+            }
         };
         out.calls.push(Call {
             span: span.id,
@@ -155,7 +176,9 @@ fn outgoing(tree: &Tree<'_>, i: Index, inner: bool) -> Vec<(u64, u64)> {
     if inner && !matches!(span.kind, Kind::Server | Kind::Consumer) {
         return remote.take(1).map(|_| (span.start, span.end)).collect();
     }
-    remote.map(|&j| (tree.spans[j].start, tree.spans[j].end)).collect()
+    remote
+        .map(|&j| (tree.spans[j].start, tree.spans[j].end))
+        .collect()
 }
 
 /// Nanoseconds of `[from, to]` that the intervals cover together. Sorts them.

@@ -85,13 +85,22 @@ impl<'a> Ids<'a> {
             let serves = matches!(other.kind, Kind::Server | Kind::Consumer);
             (same, known, serves, Reverse(place))
         };
-        let halves = self.with_id(wanted).iter().enumerate().filter(|&(_, &j)| j != child);
+        let halves = self
+            .with_id(wanted)
+            .iter()
+            .enumerate()
+            .filter(|&(_, &j)| j != child);
         halves.max_by_key(rank).map(|(_, &j)| j)
     }
 
     /// The span that a link names: one that sends before others, never one that consumes itself.
     pub(super) fn linked(&self, from: Index, wanted: SpanId) -> Option<Index> {
-        let halves = self.with_id(wanted).iter().filter(|&&j| j != from && self.spans[j].can_produce());
-        halves.copied().max_by_key(|&j| (self.spans[j].sends(), Reverse(j)))
+        let halves = self
+            .with_id(wanted)
+            .iter()
+            .filter(|&&j| j != from && self.spans[j].can_produce());
+        halves
+            .copied()
+            .max_by_key(|&j| (self.spans[j].sends(), Reverse(j)))
     }
 }

@@ -24,6 +24,10 @@ pub(super) struct Layers {
 
 /// What is strictly above a span in its visit.
 #[derive(Clone, Copy, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each asked for alone"
+)]
 pub(super) struct Above {
     /// A CLIENT span or one that sends a message: the span below it is the same request again.
     pub(super) calls: bool,
@@ -39,6 +43,10 @@ pub(super) struct Above {
 
 /// What is below a span in its visit.
 #[derive(Clone, Copy, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each asked for alone"
+)]
 pub(super) struct Below {
     /// The span itself or one below it has a child in another service.
     pub(super) remote: bool,
@@ -90,7 +98,11 @@ impl Layers {
             };
             self.outermost_call[i] = self.outermost_call[parent];
             let began = self.visit[parent];
-            self.visit[i] = if polls(&tree.spans[began]) && processes(&tree.spans[i]) { i } else { began };
+            self.visit[i] = if polls(&tree.spans[began]) && processes(&tree.spans[i]) {
+                i
+            } else {
+                began
+            };
         }
         if self.outermost_call[i].is_none() && calls(&tree.spans[i]) {
             self.outermost_call[i] = Some(i);
@@ -118,7 +130,8 @@ impl Layers {
             below.remote_call |= inner.remote_call;
             below.peer = nearer(below.peer, further(inner.peer));
             below.destination = nearer(below.destination, further(inner.destination));
-            below.consumer_destination = nearer(below.consumer_destination, further(inner.consumer_destination));
+            below.consumer_destination =
+                nearer(below.consumer_destination, further(inner.consumer_destination));
             below.processes |= inner.processes || processes(span);
             below.processes_linked |= inner.processes_linked || processes(span) && is_linked(span);
         }

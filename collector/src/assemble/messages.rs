@@ -16,7 +16,10 @@ use crate::span::{MessageRole, Span, SpanId, TraceId};
 
 /// Outermost sending spans whose destination is named, by themselves or by a consumer below them.
 pub(super) fn sent(tree: &Tree<'_>, layers: &Layers, out: &mut Assembly) {
-    for i in tree.indices().filter(|&i| tree.spans[i].sends() && !layers.above[i].sends) {
+    for i in tree
+        .indices()
+        .filter(|&i| tree.spans[i].sends() && !layers.above[i].sends)
+    {
         let (span, below) = (&tree.spans[i], &layers.below[i]);
         if below.remote_call {
             continue; // what was sent is a request after all; the call is counted where it arrived
@@ -92,18 +95,37 @@ struct Joined {
 }
 
 fn producers(tree: &Tree<'_>, i: Index, links: &Links<'_>) -> Vec<Joined> {
-    let by_link = tree.spans[i].links().iter().filter_map(|&(trace, id)| linked(tree, i, trace, id, links));
+    let by_link = tree.spans[i]
+        .links()
+        .iter()
+        .filter_map(|&(trace, id)| linked(tree, i, trace, id, links));
     let joined: Vec<_> = by_link.collect();
     if !joined.is_empty() {
         return joined;
     }
     // A `process` span below its own `receive` span finds the producer as the parent of that.
     let entry = tree.entry[i];
-    let by_entry = || tree.spans[entry].consumes().then(|| tree.remote_parent(entry)).flatten();
+    let by_entry = || {
+        tree.spans[entry]
+            .consumes()
+            .then(|| tree.remote_parent(entry))
+            .flatten()
+    };
     let parent = tree.remote_parent(i).or_else(by_entry);
     let by_parent = parent.map(|p| {
-        let (span, basis) = (&tree.spans[p], if tree.bridged[entry] { Basis::Bridged } else { Basis::Paired });
-        Joined { producer: producer(span), basis, sent: span.sends() }
+        let (span, basis) = (
+            &tree.spans[p],
+            if tree.bridged[entry] {
+                Basis::Bridged
+            } else {
+                Basis::Paired
+            },
+        );
+        Joined {
+            producer: producer(span),
+            basis,
+            sent: span.sends(),
+        }
     });
     by_parent.into_iter().collect()
 }
@@ -115,7 +137,11 @@ fn linked(tree: &Tree<'_>, i: Index, trace: TraceId, id: SpanId, links: &Links<'
         links.around.producer(trace, id)?
     };
     let sent = producer.destination.is_some();
-    Some(Joined { producer, basis: Basis::Linked, sent })
+    Some(Joined {
+        producer,
+        basis: Basis::Linked,
+        sent,
+    })
 }
 
 fn join(tree: &Tree<'_>, i: Index, joined: &Joined, out: &mut Assembly) {
@@ -125,7 +151,9 @@ fn join(tree: &Tree<'_>, i: Index, joined: &Joined, out: &mut Assembly) {
     let queue = span.start.saturating_sub(from.end) as f64 / 1e9;
     let failed = span.failed() || from.failed;
     let consumer = service(span);
-    let client = named.as_ref().map_or_else(|| End::service(from.service.clone()), End::destination);
+    let client = named
+        .as_ref()
+        .map_or_else(|| End::service(from.service.clone()), End::destination);
     out.calls.push(Call {
         span: span.id,
         calling: None,

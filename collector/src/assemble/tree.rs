@@ -88,12 +88,15 @@ impl<'a> Tree<'a> {
             self.parent[i] = Some(half);
             return;
         }
-        let Some(wanted) = self.spans[i].parent else { return };
+        let Some(wanted) = self.spans[i].parent else {
+            return;
+        };
         let named = self.ids.parent(i, wanted);
         let found = match named {
             Some(silent) if self.spans[silent].service.is_none() => {
                 self.bridged[i] = true;
-                self.climb(silent, climbs).and_then(|wanted| self.ids.parent(i, wanted))
+                self.climb(silent, climbs)
+                    .and_then(|wanted| self.ids.parent(i, wanted))
             }
             other => other,
         };
@@ -113,14 +116,18 @@ impl<'a> Tree<'a> {
             }
             climbs[at] = Climb::OnPath;
             path.push(at);
-            let Some(wanted) = self.spans[at].parent else { break None };
+            let Some(wanted) = self.spans[at].parent else {
+                break None;
+            };
             match self.ids.parent(at, wanted) {
                 Some(parent) if self.spans[parent].service.is_some() => break Some(wanted),
                 Some(parent) => at = parent,
                 None => break None,
             }
         };
-        path.into_iter().for_each(|i| climbs[i] = Climb::Done(found));
+        for i in path {
+            climbs[i] = Climb::Done(found);
+        }
         found
     }
 
@@ -145,7 +152,9 @@ impl<'a> Tree<'a> {
                     self.orphan[first] = true;
                 }
             }
-            path.into_iter().for_each(|i| state[i] = Walk::Done);
+            for i in path {
+                state[i] = Walk::Done;
+            }
         }
     }
 
@@ -155,7 +164,11 @@ impl<'a> Tree<'a> {
         while let Some(i) = stack.pop() {
             self.top_down.push(i);
             for &child in &self.children[i] {
-                self.entry[child] = if self.same_service(i, child) { self.entry[i] } else { child };
+                self.entry[child] = if self.same_service(i, child) {
+                    self.entry[i]
+                } else {
+                    child
+                };
                 stack.push(child);
             }
         }

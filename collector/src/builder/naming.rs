@@ -28,7 +28,11 @@ impl Builder {
 
     pub(super) fn flow_key(&self, seen: &FlowSeen) -> FlowKey {
         let destination = |id: &NodeId| {
-            let end = End { id: id.clone(), kind: NodeKind::Destination, address: None };
+            let end = End {
+                id: id.clone(),
+                kind: NodeKind::Destination,
+                address: None,
+            };
             self.name(&end, None).0
         };
         let key = FlowKey {
@@ -39,12 +43,17 @@ impl Builder {
         if self.map.flows.len() < self.budget.edges || self.map.flows.contains_key(&key) {
             return key;
         }
-        FlowKey { producer: NodeId::from(OVERFLOW), destination: None, consumer: NodeId::from(OVERFLOW) }
+        FlowKey {
+            producer: NodeId::from(OVERFLOW),
+            destination: None,
+            consumer: NodeId::from(OVERFLOW),
+        }
     }
 
     /// The node of a service: itself, or the overflow node where it came when the budget was spent.
     pub(super) fn service(&self, id: &NodeId) -> NodeId {
-        let fits = self.map.nodes.len() < self.budget.nodes || self.map.nodes.contains_key(id) || is_reserved(id);
+        let fits =
+            self.map.nodes.len() < self.budget.nodes || self.map.nodes.contains_key(id) || is_reserved(id);
         if fits { id.clone() } else { NodeId::from(OVERFLOW) }
     }
 
@@ -54,11 +63,18 @@ impl Builder {
             NodeKind::User | NodeKind::Unknown => return (end.id.clone(), end.kind),
             NodeKind::Service => {
                 let id = self.service(&end.id);
-                let kind = if id.as_str() == OVERFLOW { NodeKind::Overflow } else { NodeKind::Service };
+                let kind = if id.as_str() == OVERFLOW {
+                    NodeKind::Overflow
+                } else {
+                    NodeKind::Service
+                };
                 return (id, kind);
             }
             NodeKind::External => {
-                let named = || self.service_named(&end.id).filter(|service| Some(service) != caller);
+                let named = || {
+                    self.service_named(&end.id)
+                        .filter(|service| Some(service) != caller)
+                };
                 if let Some(service) = end.address.as_ref().and_then(|a| self.holder(a)).or_else(named) {
                     return (service, NodeKind::Service);
                 }
@@ -86,12 +102,23 @@ impl Builder {
 
     /// The service of this id, else the only one of this bare name.
     fn service_named(&self, id: &NodeId) -> Option<NodeId> {
-        let is_service = self.map.nodes.get(id).is_some_and(|node| node.kind == NodeKind::Service);
-        if is_service { Some(id.clone()) } else { self.unique_by_bare_name(id.as_str()) }
+        let is_service = self
+            .map
+            .nodes
+            .get(id)
+            .is_some_and(|node| node.kind == NodeKind::Service);
+        if is_service {
+            Some(id.clone())
+        } else {
+            self.unique_by_bare_name(id.as_str())
+        }
     }
 
     pub(super) fn note_bare_name(&mut self, id: &NodeId) {
-        self.bare_names.entry(Arc::from(id.name())).or_default().insert(id.clone());
+        self.bare_names
+            .entry(Arc::from(id.name()))
+            .or_default()
+            .insert(id.clone());
     }
 
     pub(super) fn unique_by_bare_name(&self, name: &str) -> Option<NodeId> {

@@ -39,7 +39,11 @@ impl Counted {
             *counted = *counted || call.calling.is_some_and(|calling| left.take(&calling));
         }
         Self {
-            visits: added.visits.iter().map(|v| visits.take(&(v.span, &v.service))).collect(),
+            visits: added
+                .visits
+                .iter()
+                .map(|v| visits.take(&(v.span, &v.service)))
+                .collect(),
             calls,
             flows: added.flows.iter().map(|f| flows.take(&f.span)).collect(),
         }
@@ -57,6 +61,10 @@ impl<K: Eq + Hash> Old<K> {
     }
 
     fn take(&mut self, key: &K) -> bool {
-        self.0.get_mut(key).filter(|left| **left > 0).map(|left| *left -= 1).is_some()
+        self.0
+            .get_mut(key)
+            .filter(|left| **left > 0)
+            .map(|left| *left -= 1)
+            .is_some()
     }
 }

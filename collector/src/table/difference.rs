@@ -15,8 +15,18 @@ pub(super) fn difference(before: Assembly, after: Assembly) -> (Assembly, Assemb
     let (flows_gone, flows) = split(before.flows, after.flows, |f| f.span);
     let unnamed_peers = after.unnamed_peers.saturating_sub(before.unnamed_peers);
     (
-        Assembly { visits: visits_gone, calls: calls_gone, flows: flows_gone, unnamed_peers: 0 },
-        Assembly { visits, calls, flows, unnamed_peers },
+        Assembly {
+            visits: visits_gone,
+            calls: calls_gone,
+            flows: flows_gone,
+            unnamed_peers: 0,
+        },
+        Assembly {
+            visits,
+            calls,
+            flows,
+            unnamed_peers,
+        },
     )
 }
 
@@ -28,7 +38,11 @@ fn split<T: PartialEq>(before: Vec<T>, after: Vec<T>, key: impl Fn(&T) -> SpanId
     let mut added = Vec::new();
     for item in after {
         let same = held.get_mut(&key(&item));
-        match same.and_then(|same| same.iter().position(|old| *old == item).map(|at| same.swap_remove(at))) {
+        match same.and_then(|same| {
+            same.iter()
+                .position(|old| *old == item)
+                .map(|at| same.swap_remove(at))
+        }) {
             Some(_) => {}
             None => added.push(item),
         }

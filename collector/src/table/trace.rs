@@ -31,27 +31,41 @@ const INDEX_BYTES: usize = 24;
 impl Trace {
     pub(super) fn new(now: u64) -> Self {
         let index = BTreeSet::new();
-        Self { spans: Vec::new(), first: now, last: now, closed: None, stirred: false, index }
+        Self {
+            spans: Vec::new(),
+            first: now,
+            last: now,
+            closed: None,
+            stirred: false,
+            index,
+        }
     }
 
     /// True where the same span came before.
     pub(super) fn holds(&self, span: &Span) -> bool {
-        self.with_id(span.id).any(|held| held.kind == span.kind && held.service == span.service)
+        self.with_id(span.id)
+            .any(|held| held.kind == span.kind && held.service == span.service)
     }
 
     /// The span that a link from another trace names as the producer.
     pub(super) fn producer(&self, id: SpanId) -> Option<&Span> {
-        self.with_id(id).filter(|span| span.can_produce()).max_by_key(|span| (span.sends(), &span.service))
+        self.with_id(id)
+            .filter(|span| span.can_produce())
+            .max_by_key(|span| (span.sends(), &span.service))
     }
 
     /// Adds a span; returns the bytes that it occupies.
     pub(super) fn push(&mut self, span: Span) -> usize {
-        let bytes = bytes_of(&span);
+        let (bytes, id, place) = (bytes_of(&span), span.id, self.spans.len());
         self.spans.push(span);
-        let places = self.spans.iter().enumerate().map(|(place, span)| (span.id, place));
-        match self.spans.len() {
-            INDEXED_FROM => self.index.extend(places),
-            n if n > INDEXED_FROM => self.index.extend(places.skip(n - 1)),
+        match place + 1 {
+            INDEXED_FROM => {
+                let places = self.spans.iter().enumerate();
+                self.index.extend(places.map(|(place, span)| (span.id, place)));
+            }
+            n if n > INDEXED_FROM => {
+                self.index.insert((id, place));
+            }
             _ => {}
         }
         bytes
@@ -84,7 +98,10 @@ impl Trace {
 
     /// Links of its consuming spans: these name producers.
     pub(super) fn consumed_links(&self) -> impl Iterator<Item = (TraceId, SpanId)> + '_ {
-        self.spans.iter().filter(|span| span.consumes()).flat_map(|span| span.links().iter().copied())
+        self.spans
+            .iter()
+            .filter(|span| span.consumes())
+            .flat_map(|span| span.links().iter().copied())
     }
 
     /// Bytes of its spans, and of what it said.
@@ -94,8 +111,15 @@ impl Trace {
     }
 
     fn with_id(&self, id: SpanId) -> impl Iterator<Item = &Span> {
-        let indexed = self.index.range((id, 0)..=(id, usize::MAX)).filter_map(|&(_, place)| self.spans.get(place));
-        let few = if self.index.is_empty() { self.spans.as_slice() } else { &[] };
+        let indexed = self
+            .index
+            .range((id, 0)..=(id, usize::MAX))
+            .filter_map(|&(_, place)| self.spans.get(place));
+        let few = if self.index.is_empty() {
+            self.spans.as_slice()
+        } else {
+            &[]
+        };
         few.iter().filter(move |span| span.id == id).chain(indexed)
     }
 }

@@ -38,9 +38,16 @@ pub(super) fn place(map: &Map) -> Layout {
     let mut layers = layered(ids.len(), &forward);
     let (short, chains) = split_long(&forward, &mut layers);
     let rows = ordered(layers.len(), &layers, &short);
-    let at = |i: usize| Place { layer: layers[i], row: rows[i] };
+    let at = |i: usize| Place {
+        layer: layers[i],
+        row: rows[i],
+    };
     Layout {
-        nodes: ids.iter().enumerate().map(|(i, id)| ((*id).clone(), at(i))).collect(),
+        nodes: ids
+            .iter()
+            .enumerate()
+            .map(|(i, id)| ((*id).clone(), at(i)))
+            .collect(),
         bends: chains
             .into_iter()
             .map(|((from, to), chain)| {
@@ -112,7 +119,9 @@ fn without_cycles(n: usize, edges: &BTreeSet<(usize, usize)>) -> Vec<(usize, usi
 /// The longest path from a root to each node.
 fn layered(n: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     let mut waiting = vec![0usize; n];
-    edges.iter().for_each(|&(_, to)| waiting[to] += 1);
+    for &(_, to) in edges {
+        waiting[to] += 1;
+    }
     let mut ready: Vec<usize> = (0..n).filter(|&i| waiting[i] == 0).collect();
     let mut layer = vec![0; n];
     while let Some(at) = ready.pop() {
@@ -147,7 +156,11 @@ fn ordered(n: usize, layers: &[usize], edges: &[(usize, usize)]) -> Vec<f64> {
                     _ => (from == i).then_some(to),
                 });
                 let rows: Vec<f64> = near.map(|j| row[j] as f64).collect();
-                if rows.is_empty() { row[i] as f64 } else { rows.iter().sum::<f64>() / rows.len() as f64 }
+                if rows.is_empty() {
+                    row[i] as f64
+                } else {
+                    rows.iter().sum::<f64>() / rows.len() as f64
+                }
             };
             let mut keyed: Vec<(f64, usize)> = column.iter().map(|&i| (mean(i), i)).collect();
             keyed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -160,7 +173,10 @@ fn ordered(n: usize, layers: &[usize], edges: &[(usize, usize)]) -> Vec<f64> {
     let mut centred = vec![0.0; n];
     for column in &columns {
         let offset = (longest - column.len()) as f64 / 2.0;
-        column.iter().enumerate().for_each(|(at, &i)| centred[i] = at as f64 + offset);
+        column
+            .iter()
+            .enumerate()
+            .for_each(|(at, &i)| centred[i] = at as f64 + offset);
     }
     centred
 }
@@ -171,7 +187,11 @@ mod tests {
 
     fn places(yaml: &str) -> BTreeMap<String, usize> {
         let map = map::file::map_from_yaml(yaml).unwrap();
-        place(&map).nodes.into_iter().map(|(id, place)| (id.to_string(), place.layer)).collect()
+        place(&map)
+            .nodes
+            .into_iter()
+            .map(|(id, place)| (id.to_string(), place.layer))
+            .collect()
     }
 
     #[test]
@@ -187,7 +207,11 @@ mod tests {
     fn a_cycle_is_placed_and_nobody_shares_a_place() {
         let yaml = "version: 1\nedges:\n- {client: a, server: b}\n- {client: b, server: c}\n- {client: c, server: a}\n- {client: b, server: d}\n";
         let map = map::file::map_from_yaml(yaml).unwrap();
-        let taken: BTreeSet<_> = place(&map).nodes.values().map(|p| (p.layer, p.row.to_bits())).collect();
+        let taken: BTreeSet<_> = place(&map)
+            .nodes
+            .values()
+            .map(|p| (p.layer, p.row.to_bits()))
+            .collect();
         assert_eq!(taken.len(), 4);
     }
 

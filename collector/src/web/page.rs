@@ -39,7 +39,11 @@ pub(super) fn render(map: &Map, learned: &Learned, files: &[String], marked: Opt
         );
         return html;
     }
-    let services = map.nodes.values().filter(|node| node.kind == NodeKind::Service).count();
+    let services = map
+        .nodes
+        .values()
+        .filter(|node| node.kind == NodeKind::Service)
+        .count();
     let _ = write!(
         html,
         "<p class=\"muted\">{services} services, {} nodes, {} edges. The map as <a href=\"/api/v1/map\">JSON</a>, \
@@ -53,7 +57,11 @@ pub(super) fn render(map: &Map, learned: &Learned, files: &[String], marked: Opt
     edges(&mut html, map, learned, marked);
     nodes(&mut html, map, learned, marked);
     generated(&mut html, files);
-    let _ = write!(html, "<h2>As text</h2><pre>{}</pre></body></html>", escaped(&export::to_text(map)));
+    let _ = write!(
+        html,
+        "<h2>As text</h2><pre>{}</pre></body></html>",
+        escaped(&export::to_text(map))
+    );
     html
 }
 
@@ -63,7 +71,11 @@ fn edges(html: &mut String, map: &Map, learned: &Learned, marked: Option<&str>) 
          <th>p50</th><th>p95</th><th>p99</th><th>own p95</th><th>normal own</th><th>queue p95</th></tr>",
     );
     for (key, edge) in &map.edges {
-        let latency = if edge.stats.client.is_empty() { &edge.stats.server } else { &edge.stats.client };
+        let latency = if edge.stats.client.is_empty() {
+            &edge.stats.server
+        } else {
+            &edge.stats.client
+        };
         let normal = learned.edges.get(&map.edge_id(key)).copied();
         let mark = mark(marked, [key.client.as_str(), key.server.as_str()]);
         let _ = write!(
@@ -87,8 +99,16 @@ fn nodes(html: &mut String, map: &Map, learned: &Learned, marked: Option<&str>) 
          <th>p50</th><th>p95</th><th>p99</th><th>own p95</th><th>normal own</th></tr>",
     );
     let entry_points = map.entry_points();
-    for (id, node) in map.nodes.iter().filter(|(_, node)| node.kind == NodeKind::Service) {
-        let entry = if entry_points.contains(id) { " (entry point)" } else { "" };
+    for (id, node) in map
+        .nodes
+        .iter()
+        .filter(|(_, node)| node.kind == NodeKind::Service)
+    {
+        let entry = if entry_points.contains(id) {
+            " (entry point)"
+        } else {
+            ""
+        };
         let mark = mark(marked, [id.as_str()]);
         let _ = write!(
             html,
@@ -107,7 +127,11 @@ fn nodes(html: &mut String, map: &Map, learned: &Learned, marked: Option<&str>) 
 }
 
 fn mark<'a>(marked: Option<&str>, ids: impl IntoIterator<Item = &'a str>) -> &'static str {
-    if marked.is_some_and(|marked| ids.into_iter().any(|id| id == marked)) { " class=\"marked\"" } else { "" }
+    if marked.is_some_and(|marked| ids.into_iter().any(|id| id == marked)) {
+        " class=\"marked\""
+    } else {
+        ""
+    }
 }
 
 fn generated(html: &mut String, files: &[String]) {
@@ -119,23 +143,41 @@ fn generated(html: &mut String, files: &[String]) {
     html.push_str("<ul>");
     for file in files {
         let href: String = file.split('/').map(percent_encoded).collect::<Vec<_>>().join("/");
-        let _ = write!(html, "<li><a href=\"/generated/{href}\">{}</a></li>", escaped(file));
+        let _ = write!(
+            html,
+            "<li><a href=\"/generated/{href}\">{}</a></li>",
+            escaped(file)
+        );
     }
     html.push_str("</ul>");
 }
 
 fn counts(requests: f64, failed: f64) -> String {
-    let class = if failed > requests * 0.05 { " class=\"bad\"" } else { "" };
-    format!("<td>{}</td><td{class}>{}</td>", export::count(requests), export::count(failed))
+    let class = if failed > requests * 0.05 {
+        " class=\"bad\""
+    } else {
+        ""
+    };
+    format!(
+        "<td>{}</td><td{class}>{}</td>",
+        export::count(requests),
+        export::count(failed)
+    )
 }
 
 fn quantiles(histogram: &Histogram) -> String {
-    [0.5, 0.95, 0.99].map(|q| format!("<td>{}</td>", export::duration(histogram.quantile(q)))).concat()
+    [0.5, 0.95, 0.99]
+        .map(|q| format!("<td>{}</td>", export::duration(histogram.quantile(q))))
+        .concat()
 }
 
 fn own(histogram: &Histogram, normal: Option<f64>) -> String {
     let p95 = histogram.quantile(0.95);
-    format!("<td>{}</td><td>{}</td>", export::duration(p95), export::duration(normal))
+    format!(
+        "<td>{}</td><td>{}</td>",
+        export::duration(p95),
+        export::duration(normal)
+    )
 }
 
 /// Text for HTML and SVG, attributes included.
@@ -174,23 +216,47 @@ mod tests {
     fn a_hostile_service_name_stays_text() {
         let yaml = "version: 1\nedges:\n- {client: user, server: '<script>alert(1)</script>\"'}\n";
         let map = map::file::map_from_yaml(yaml).unwrap();
-        let learned = Learned { nodes: BTreeMap::new(), edges: BTreeMap::new() };
-        let html = render(&map, &learned, &["dashboards/service-<b>.json".to_owned()], Some("<i>"));
-        assert!(!html.contains("<script>") && !html.contains("<b>") && !html.contains("<i>"), "{html}");
+        let learned = Learned {
+            nodes: BTreeMap::new(),
+            edges: BTreeMap::new(),
+        };
+        let html = render(
+            &map,
+            &learned,
+            &["dashboards/service-<b>.json".to_owned()],
+            Some("<i>"),
+        );
+        assert!(
+            !html.contains("<script>") && !html.contains("<b>") && !html.contains("<i>"),
+            "{html}"
+        );
         assert!(html.contains("&lt;script&gt;"));
     }
 
     #[test]
     fn the_node_of_a_link_stands_out() {
         let map = map::file::map_from_yaml("version: 1\nedges:\n- {client: web, server: cart}\n").unwrap();
-        let learned = Learned { nodes: BTreeMap::new(), edges: BTreeMap::new() };
-        let marked = |node| render(&map, &learned, &[], node).matches("<tr class=\"marked\">").count();
-        assert_eq!((marked(None), marked(Some("cart")), marked(Some("stranger"))), (0, 2, 0));
+        let learned = Learned {
+            nodes: BTreeMap::new(),
+            edges: BTreeMap::new(),
+        };
+        let marked = |node| {
+            render(&map, &learned, &[], node)
+                .matches("<tr class=\"marked\">")
+                .count()
+        };
+        assert_eq!(
+            (marked(None), marked(Some("cart")), marked(Some("stranger"))),
+            (0, 2, 0)
+        );
     }
 
     #[test]
     fn an_empty_map_says_what_to_do() {
-        let learned = Learned { nodes: BTreeMap::new(), edges: BTreeMap::new() };
+        let learned = Learned {
+            nodes: BTreeMap::new(),
+            edges: BTreeMap::new(),
+        };
         assert!(render(&Map::default(), &learned, &[], None).contains("4317"));
     }
 }

@@ -42,7 +42,11 @@ pub(super) fn draw(map: &Map, marked: Option<&str>) -> String {
         let Some(at) = layout.nodes.get(id) else { continue };
         let (x, y) = corner(*at);
         let entry = if entry_points.contains(id) { " entry" } else { "" };
-        let mark = if marked == Some(id.as_str()) { " marked" } else { "" };
+        let mark = if marked == Some(id.as_str()) {
+            " marked"
+        } else {
+            ""
+        };
         let radius = match node.kind {
             NodeKind::Service => 5,
             NodeKind::Destination => 0,
@@ -78,12 +82,29 @@ fn corner(place: Place) -> (usize, usize) {
 }
 
 fn arrow(svg: &mut String, map: &Map, (key, edge): (&EdgeKey, &Edge), layout: &Layout) {
-    let Some((from, to)) = layout.nodes.get(&key.client).zip(layout.nodes.get(&key.server)) else { return };
-    let bends = layout.bends.get(&(key.client.clone(), key.server.clone())).map_or(&[][..], Vec::as_slice);
-    let queue = if key.connection_type == ConnectionType::MessagingSystem { " q" } else { "" };
-    let share = if edge.stats.requests > 0.0 { edge.stats.failed / edge.stats.requests } else { 0.0 };
+    let Some((from, to)) = layout.nodes.get(&key.client).zip(layout.nodes.get(&key.server)) else {
+        return;
+    };
+    let bends = layout
+        .bends
+        .get(&(key.client.clone(), key.server.clone()))
+        .map_or(&[][..], Vec::as_slice);
+    let queue = if key.connection_type == ConnectionType::MessagingSystem {
+        " q"
+    } else {
+        ""
+    };
+    let share = if edge.stats.requests > 0.0 {
+        edge.stats.failed / edge.stats.requests
+    } else {
+        0.0
+    };
     let bad = if share > 0.05 { " bad" } else { "" };
-    let latency = if edge.stats.client.is_empty() { &edge.stats.server } else { &edge.stats.client };
+    let latency = if edge.stats.client.is_empty() {
+        &edge.stats.server
+    } else {
+        &edge.stats.client
+    };
     let _ = writeln!(
         svg,
         "<path class=\"e{queue}{bad}\" marker-end=\"url(#a)\" d=\"{}\"><title>{}: {} requests, {} errors, p95 {}</title></path>",

@@ -80,6 +80,7 @@ fn every_message_of_a_batch_is_a_visit_and_the_polling_is_none() {
         mail CONSUMER 4<-1 1050..1070ms messaging.destination.name=orders
         ",
         &expect![[r#"
+            call mail -> smtp (external) client_only client 20ms own 20ms
             call orders (destination) -> mail server_only server 20ms
             call orders (destination) -> mail server_only server 50ms
             visit mail `op` 20ms own 20ms
@@ -157,45 +158,63 @@ fn the_layers_of_a_sending_are_one_message() {
 
 #[test]
 fn a_destination_that_one_side_names_stands_between_them_and_without_any_they_are_joined_directly() {
-    check("shop PRODUCER 1 0..10ms messaging.destination.name=orders\n mail CONSUMER 2<-1 35..60ms", &expect![[r#"
+    check(
+        "shop PRODUCER 1 0..10ms messaging.destination.name=orders\n mail CONSUMER 2<-1 35..60ms",
+        &expect![[r#"
         call orders (destination) -> mail paired server 25ms queue 25ms
         call shop -> orders (destination) client_only client 10ms own 10ms
         flow shop -> orders -> mail queue 25ms
         visit mail `op` 25ms own 25ms
-    "#]]);
-    check("shop PRODUCER 1 0..10ms\n mail CONSUMER 2<-1 35..60ms messaging.destination.name=orders", &expect![[r#"
+    "#]],
+    );
+    check(
+        "shop PRODUCER 1 0..10ms\n mail CONSUMER 2<-1 35..60ms messaging.destination.name=orders",
+        &expect![[r#"
         call orders (destination) -> mail paired server 25ms queue 25ms
         call shop -> orders (destination) client_only client 10ms own 10ms
         flow shop -> orders -> mail queue 25ms
         visit mail `op` 25ms own 25ms
-    "#]]);
-    check("shop PRODUCER 1 0..10ms\n mail CONSUMER 2<-1 35..60ms", &expect![[r#"
+    "#]],
+    );
+    check(
+        "shop PRODUCER 1 0..10ms\n mail CONSUMER 2<-1 35..60ms",
+        &expect![[r#"
         call shop -> mail paired server 25ms queue 25ms
         flow shop -> ? -> mail queue 25ms
         visit mail `op` 25ms own 25ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_destination_that_only_a_linked_consumer_names_still_has_its_producer() {
-    check("shop INTERNAL 1 0..10ms\n mail CONSUMER 2 35..60ms link=1 messaging.destination.name=orders", &expect![[r#"
+    check(
+        "shop INTERNAL 1 0..10ms\n mail CONSUMER 2 35..60ms link=1 messaging.destination.name=orders",
+        &expect![[r#"
         call orders (destination) -> mail linked server 25ms queue 25ms
         call shop -> orders (destination) linked
         flow shop -> orders -> mail queue 25ms
         visit mail `op` 25ms own 25ms
         visit shop `op` 10ms own 10ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_consumer_whose_producer_never_came_is_called_by_its_destination() {
-    check("mail CONSUMER 2<-9 35..60ms messaging.destination.name=orders", &expect![[r#"
+    check(
+        "mail CONSUMER 2<-9 35..60ms messaging.destination.name=orders",
+        &expect![[r#"
         call orders (destination) -> mail server_only server 25ms
         visit mail `op` 25ms own 25ms
-    "#]]);
-    check("mail CONSUMER 2<-9 35..60ms", &expect![[r#"
+    "#]],
+    );
+    check(
+        "mail CONSUMER 2<-9 35..60ms",
+        &expect![[r#"
         visit mail `op` 25ms own 25ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -23,40 +23,52 @@ fn client_and_server_make_one_call_that_is_charged_what_neither_side_spent() {
 
 #[test]
 fn a_server_below_a_server_is_a_call_although_nobody_recorded_the_calling() {
-    check("web SERVER 1 0..100ms\n cart SERVER 2<-1 20..80ms", &expect![[r#"
+    check(
+        "web SERVER 1 0..100ms\n cart SERVER 2<-1 20..80ms",
+        &expect![[r#"
         call user -> web server_only server 100ms
         call web -> cart paired server 60ms
         visit cart `op` 60ms own 60ms
         visit web `op` 100ms own 40ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn internal_spans_of_two_services_are_a_call_too() {
-    check("web INTERNAL 1 0..100ms\n web INTERNAL 2<-1 10..90ms\n cart INTERNAL 3<-2 20..80ms", &expect![[r#"
+    check(
+        "web INTERNAL 1 0..100ms\n web INTERNAL 2<-1 10..90ms\n cart INTERNAL 3<-2 20..80ms",
+        &expect![[r#"
         call web -> cart paired client 80ms server 60ms own 20ms
         visit cart `op` 60ms own 60ms
         visit web `op` 100ms own 20ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_client_below_a_client_of_another_service_is_a_call() {
-    check("web CLIENT 1 0..100ms\n mesh CLIENT 2<-1 10..90ms\n cart SERVER 3<-2 20..80ms", &expect![[r#"
+    check(
+        "web CLIENT 1 0..100ms\n mesh CLIENT 2<-1 10..90ms\n cart SERVER 3<-2 20..80ms",
+        &expect![[r#"
         call mesh -> cart paired client 80ms server 60ms own 20ms
         call web -> mesh paired client 100ms server 80ms own 20ms
         visit cart `op` 60ms own 60ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn spans_without_kinds_pair_and_their_root_is_called_by_the_user() {
-    check("web - 1 0..100ms\n web - 2<-1 10..90ms\n cart - 3<-2 20..80ms", &expect![[r#"
+    check(
+        "web - 1 0..100ms\n web - 2<-1 10..90ms\n cart - 3<-2 20..80ms",
+        &expect![[r#"
         call user -> web server_only server 100ms
         call web -> cart paired client 80ms server 60ms own 20ms
         visit cart `op` 60ms own 60ms
         visit web `op` 100ms own 20ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -93,14 +105,17 @@ fn a_child_of_a_shared_id_belongs_to_the_serving_half_where_no_half_is_of_its_se
 
 #[test]
 fn a_shared_id_without_its_calling_half_leaves_the_call_to_the_parent() {
-    check("web SERVER 1 0..100ms\n cart SERVER 2<-1 20..80ms\n stock SERVER 3<-2 30..70ms", &expect![[r#"
+    check(
+        "web SERVER 1 0..100ms\n cart SERVER 2<-1 20..80ms\n stock SERVER 3<-2 30..70ms",
+        &expect![[r#"
         call cart -> stock paired server 40ms
         call user -> web server_only server 100ms
         call web -> cart paired server 60ms
         visit cart `op` 60ms own 20ms
         visit stock `op` 40ms own 40ms
         visit web `op` 100ms own 40ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -207,48 +222,66 @@ fn a_span_without_a_service_is_a_bridge_between_its_neighbours() {
 
 #[test]
 fn a_root_without_a_service_is_somebody_but_nobody_knows_who() {
-    check("- SERVER 1 0..100ms\n cart SERVER 2<-1 30..70ms", &expect![[r#"
+    check(
+        "- SERVER 1 0..100ms\n cart SERVER 2<-1 30..70ms",
+        &expect![[r#"
         call unknown -> cart server_only server 40ms
         visit cart `op` 40ms own 40ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_server_whose_parent_never_came_is_called_by_unknown() {
-    check("cart SERVER 2<-9 30..70ms", &expect![[r#"
+    check(
+        "cart SERVER 2<-9 30..70ms",
+        &expect![[r#"
         call unknown -> cart server_only server 40ms
         visit cart `op` 40ms own 40ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_root_server_is_called_by_the_user() {
-    check("web SERVER 1 0..100ms client.address=203.0.113.9", &expect![[r#"
+    check(
+        "web SERVER 1 0..100ms client.address=203.0.113.9",
+        &expect![[r#"
         call user -> web server_only server 100ms
         visit web `op` 100ms own 100ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn root_client_and_root_internal_are_called_by_nobody() {
-    check("cron CLIENT 1 0..100ms server.address=api.example.com", &expect![[r#"
+    check(
+        "cron CLIENT 1 0..100ms server.address=api.example.com",
+        &expect![[r#"
         call cron -> api.example.com (external) client_only client 100ms own 100ms
-    "#]]);
-    check("cron INTERNAL 1 0..100ms\n cron CLIENT 2<-1 10..90ms\n cart SERVER 3<-2 20..80ms", &expect![[r#"
+    "#]],
+    );
+    check(
+        "cron INTERNAL 1 0..100ms\n cron CLIENT 2<-1 10..90ms\n cart SERVER 3<-2 20..80ms",
+        &expect![[r#"
         call cron -> cart paired client 80ms server 60ms own 20ms
         visit cart `op` 60ms own 60ms
         visit cron `op` 100ms own 20ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_sampled_call_stands_for_the_inverse_of_its_probability() {
-    check("web SERVER 1 0..100ms state=ot=th:c\n web CLIENT 2<-1 0..50ms state=ot=th:c\n cart SERVER 3<-2 0..40ms state=ot=th:8", &expect![[r#"
+    check(
+        "web SERVER 1 0..100ms state=ot=th:c\n web CLIENT 2<-1 0..50ms state=ot=th:c\n cart SERVER 3<-2 0..40ms state=ot=th:8",
+        &expect![[r#"
         call user -> web server_only server 100ms x4
         call web -> cart paired client 50ms server 40ms own 10ms x2
         visit cart `op` 40ms own 40ms x2
         visit web `op` 100ms own 50ms x4
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use map::NodeKind;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as Wire, Status, span::Link};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as Wire, span::Link};
 use prost::Message as _;
 
 /// When millisecond 0 of every test is.
@@ -24,7 +24,10 @@ const EPOCH: u64 = 1_700_000_000_000_000_000;
 
 /// Spans of one request, as the collector reads them.
 pub(crate) fn request(text: &str) -> Extracted {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     let resource_spans = lines.map(line).collect();
     let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
     extract(&body, &mut Interner::default()).expect("what was encoded is well-formed")
@@ -69,16 +72,21 @@ fn line(line: &str) -> ResourceSpans {
     };
     let mut next = || words.next().unwrap_or_else(|| panic!("`{line}` is too short"));
     let (service, kind, ids, times) = (next(), next(), next(), next());
-    let (id, parent) = ids.split_once("<-").map_or((ids.as_str(), None), |(id, parent)| (id, Some(parent)));
-    let (start, end) = times.trim_end_matches("ms").split_once("..").expect("times as `0..30ms`");
+    let (id, parent) = ids
+        .split_once("<-")
+        .map_or((ids.as_str(), None), |(id, parent)| (id, Some(parent)));
+    let (start, end) = times
+        .trim_end_matches("ms")
+        .split_once("..")
+        .expect("times as `0..30ms`");
     let mut span = Wire {
         trace_id: trace_id.to_vec(),
         span_id: bytes(id),
         parent_span_id: parent.map(bytes).unwrap_or_default(),
-        kind: ["-", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"]
-            .iter()
-            .position(|name| *name == kind)
-            .unwrap_or_else(|| panic!("`{kind}` is no kind")) as i32,
+        kind: (0..)
+            .zip(["-", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"])
+            .find_map(|(number, name)| (name == kind).then_some(number))
+            .unwrap_or_else(|| panic!("`{kind}` is no kind")),
         start_time_unix_nano: at(start),
         end_time_unix_nano: at(end),
         name: "op".to_owned(),
@@ -91,22 +99,35 @@ fn line(line: &str) -> ResourceSpans {
     for word in words {
         extra(&word, &mut span, &mut resource);
     }
-    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
-    ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }
+    let scope_spans = vec![ScopeSpans {
+        spans: vec![span],
+        ..ScopeSpans::default()
+    }];
+    ResourceSpans {
+        resource: Some(resource),
+        scope_spans,
+        ..ResourceSpans::default()
+    }
 }
 
 fn extra(word: &str, span: &mut Wire, resource: &mut Resource) {
     match word.split_once('=') {
-        None if word == "error" => span.status = Some(Status { code: 2, ..Status::default() }),
-        None => span.name = word.trim_matches('"').to_owned(),
+        None if word == "error" => span.status.get_or_insert_default().code = 2,
+        None => word.trim_matches('"').clone_into(&mut span.name),
         Some(("link", to)) => {
             let (trace_number, id) = to.split_once('/').unwrap_or(("T1", to));
             let trace_id = trace(self::trace_number(trace_number).expect("`link=T2/7`")).to_vec();
-            span.links.push(Link { trace_id, span_id: bytes(id), ..Link::default() });
+            span.links.push(Link {
+                trace_id,
+                span_id: bytes(id),
+                ..Link::default()
+            });
         }
-        Some(("state", state)) => span.trace_state = state.to_owned(),
+        Some(("state", state)) => state.clone_into(&mut span.trace_state),
         Some(("ns", value)) => resource.attributes.push(attribute("service.namespace", value)),
-        Some(("env", value)) => resource.attributes.push(attribute("deployment.environment.name", value)),
+        Some(("env", value)) => resource
+            .attributes
+            .push(attribute("deployment.environment.name", value)),
         Some(("ip", value)) => resource.attributes.push(attribute("k8s.pod.ip", value)),
         Some((key, value)) => span.attributes.push(attribute(key, value)),
     }
@@ -117,7 +138,11 @@ fn attribute(key: &str, value: &str) -> KeyValue {
         Ok(number) => any_value::Value::IntValue(number),
         Err(_) => any_value::Value::StringValue(value.trim_matches('"').to_owned()),
     };
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    }
 }
 
 fn words(line: &str) -> Vec<String> {
@@ -134,7 +159,10 @@ fn trace_number(word: &str) -> Option<u8> {
 }
 
 fn bytes(id: &str) -> Vec<u8> {
-    id.parse::<u64>().expect("ids are small numbers").to_be_bytes().to_vec()
+    id.parse::<u64>()
+        .expect("ids are small numbers")
+        .to_be_bytes()
+        .to_vec()
 }
 
 fn at(milliseconds: &str) -> u64 {
@@ -155,7 +183,12 @@ pub(crate) fn told(said: &Assembly) -> String {
     }
     for flow in &said.flows {
         let by = flow.destination.as_ref().map_or("?", |d| d.as_str());
-        let mut line = format!("flow {} -> {by} -> {} queue {}", flow.producer, flow.consumer, ms(flow.queue));
+        let mut line = format!(
+            "flow {} -> {by} -> {} queue {}",
+            flow.producer,
+            flow.consumer,
+            ms(flow.queue)
+        );
         mark(&mut line, flow.failed, flow.weight);
         lines.push(line);
     }
@@ -163,11 +196,18 @@ pub(crate) fn told(said: &Assembly) -> String {
         lines.push(format!("unnamed peers {}", said.unnamed_peers));
     }
     lines.sort();
-    lines.into_iter().fold(String::new(), |text, line| text + &line + "\n")
+    lines
+        .into_iter()
+        .fold(String::new(), |text, line| text + &line + "\n")
 }
 
 fn call_line(call: &Call) -> String {
-    let mut line = format!("call {} -> {} {}", end(&call.client), end(&call.server), call.evidence.as_str());
+    let mut line = format!(
+        "call {} -> {} {}",
+        end(&call.client),
+        end(&call.server),
+        call.evidence.as_str()
+    );
     let times = [
         ("client", call.client_seconds),
         ("server", call.server_seconds),

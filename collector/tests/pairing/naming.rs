@@ -8,7 +8,9 @@ use crate::scene::{Scene, settings};
 #[test]
 fn a_peer_whose_address_turns_out_to_be_a_services_own_becomes_that_service() {
     Scene::new()
-        .settle("T1 web SERVER 1 0..100ms\n T1 web CLIENT 2<-1 10..90ms server.address=10.0.0.7 server.port=8080")
+        .settle(
+            "T1 web SERVER 1 0..100ms\n T1 web CLIENT 2<-1 10..90ms server.address=10.0.0.7 server.port=8080",
+        )
         .has_map(&expect![[r#"
             user -> web [virtual_node] 1
             web -> 10.0.0.7:8080 [virtual_node] 1
@@ -17,7 +19,9 @@ fn a_peer_whose_address_turns_out_to_be_a_services_own_becomes_that_service() {
             service web visits 1
         "#]])
         .settle("T2 cart SERVER 3 0..10ms server.address=10.0.0.7 server.port=8080")
-        .settle("T3 web SERVER 1 0..100ms\n T3 web CLIENT 2<-1 10..90ms server.address=10.0.0.7 server.port=8080")
+        .settle(
+            "T3 web SERVER 1 0..100ms\n T3 web CLIENT 2<-1 10..90ms server.address=10.0.0.7 server.port=8080",
+        )
         .has_map(&expect![[r#"
             user -> cart [virtual_node] 1
             user -> web [virtual_node] 2
@@ -26,11 +30,14 @@ fn a_peer_whose_address_turns_out_to_be_a_services_own_becomes_that_service() {
             user user visits 0
             service web visits 2
         "#]])
-        .has_series(&["traces_service_graph_request_total"], &expect![[r#"
+        .has_series(
+            &["traces_service_graph_request_total"],
+            &expect![[r#"
             traces_service_graph_request_total{client="user",server="cart",connection_type="virtual_node"} 1
             traces_service_graph_request_total{client="user",server="web",connection_type="virtual_node"} 2
             traces_service_graph_request_total{client="web",server="cart",connection_type=""} 1
-        "#]]);
+        "#]],
+        );
 }
 
 #[test]
@@ -70,18 +77,26 @@ fn a_peer_named_like_a_service_is_that_service_before_and_after_it_reports() {
 fn the_counter_of_an_edge_whose_peer_becomes_a_service_of_the_same_name_does_not_fall() {
     Scene::new()
         .settle("T1 web CLIENT 1 0..10ms peer.service=cart")
-        .has_series(&["tracemap_own_seconds_count{id=\"web->cart\""], &expect![[r#"
+        .has_series(
+            &["tracemap_own_seconds_count{id=\"web->cart\""],
+            &expect![[r#"
             tracemap_own_seconds_count{id="web->cart",kind="edge",client="web",server="cart"} 1
-        "#]])
+        "#]],
+        )
         .settle("T2 cart SERVER 1 0..10ms")
-        .has_series(&["tracemap_own_seconds_count{id=\"web->cart\""], &expect![[r#"
+        .has_series(
+            &["tracemap_own_seconds_count{id=\"web->cart\""],
+            &expect![[r#"
             tracemap_own_seconds_count{id="web->cart",kind="edge",client="web",server="cart"} 1
-        "#]]);
+        "#]],
+        );
 }
 
 #[test]
 fn a_peer_named_like_its_own_caller_is_another_node() {
-    Scene::new().settle("cart CLIENT 1 0..10ms peer.service=cart").has_map(&expect![[r#"
+    Scene::new()
+        .settle("cart CLIENT 1 0..10ms peer.service=cart")
+        .has_map(&expect![[r#"
         cart -> cart (external) [virtual_node] 1
         service cart visits 0
         external cart (external) visits 0
@@ -92,7 +107,10 @@ fn a_peer_named_like_its_own_caller_is_another_node() {
 fn a_database_and_a_service_of_one_name_are_two_nodes_in_either_order() {
     let database = "T1 web CLIENT 1 0..10ms peer.service=orders db.system=redis";
     let service = "T2 orders SERVER 1 0..10ms";
-    let found = Scene::new().settle(service).settle(database).has_map(&expect![[r#"
+    let found = Scene::new()
+        .settle(service)
+        .settle(database)
+        .has_map(&expect![[r#"
         user -> orders [virtual_node] 1
         web -> orders (cache) [database] 1
         service orders visits 1

@@ -14,162 +14,30 @@ use otlp::{Kind, StatusCode};
 use proptest::prelude::*;
 
 use crate::scene::{SECOND, settings};
-
-const SERVICES: u8 = 5;
-
-/// A request to a service, with what it asks of others.
-#[derive(Clone, Debug)]
-struct Request {
-    service: u8,
-    /// The agent, the SDK, a framework: spans around the work, from outside in.
-    layers: Layers,
-    calls: Vec<Call>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Layers {
-    agent: bool,
-    internal: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Call {
-    /// 0 where the calling service records no CLIENT span, 2 where SDK and agent do.
-    clients: u8,
-    to: Far,
-}
-
-#[derive(Clone, Debug)]
-enum Far {
-    Service(Request),
-    Database(u8),
-}
-
-fn requests() -> impl Strategy<Value = Vec<Request>> {
-    let layers = || (any::<bool>(), any::<bool>()).prop_map(|(agent, internal)| Layers { agent, internal });
-    let leaf = (0..SERVICES, layers()).prop_map(|(service, layers)| Request { service, layers, calls: vec![] });
-    let tree = leaf.prop_recursive(4, 24, 3, move |inner| {
-        let database = (1..=2u8, 0..3u8).prop_map(|(clients, db)| Call { clients, to: Far::Database(db) });
-        let service = (0..=2u8, inner).prop_map(|(clients, to)| Call { clients, to: Far::Service(to) });
-        let calls = prop::collection::vec(prop_oneof![1 => database, 3 => service], 0..3);
-        (0..SERVICES, layers(), calls).prop_map(|(service, layers, calls)| Request { service, layers, calls })
-    });
-    prop::collection::vec(tree, 1..4)
-}
-
-/// What happened, and the spans that tell it.
-#[derive(Default)]
-struct Rendered {
-    spans: Vec<(TraceId, Span)>,
-    edges: BTreeMap<(String, String), u64>,
-    visits: Vec<Visited>,
-    asked: Vec<Asked>,
-    next: u64,
-    trace: u8,
-}
-
-/// A visit by its serving spans, outermost first.
-struct Visited {
-    service: String,
-    spans: Vec<(TraceId, u64)>,
-}
-
-/// A call to a service that CLIENT spans tell of, outermost first.
-struct Asked {
-    clients: Vec<(TraceId, u64)>,
-    arrived: (TraceId, u64),
-}
-
-fn render(requests: &[Request]) -> Rendered {
-    let mut out = Rendered::default();
-    for request in requests {
-        out.trace += 1;
-        out.request(request, None, "user", None);
-    }
-    out
-}
-
-impl Rendered {
-    /// Renders a request; returns its outermost span's id.
-    fn request(&mut self, request: &Request, parent: Option<u64>, caller: &str, not: Option<u8>) -> u64 {
-        // A service that calls itself within one visit is the same visit again: choose another.
-        let number = if Some(request.service) == not { (request.service + 1) % SERVICES } else { request.service };
-        let service = format!("s{number}");
-        *self.edges.entry((caller.to_owned(), service.clone())).or_default() += 1;
-        let mut inner = self.span(&service, Kind::Server, parent, None);
-        let outer = inner;
-        let mut serving = vec![(self.id(), outer)];
-        if request.layers.agent {
-            inner = self.span(&service, Kind::Server, Some(inner), None);
-            serving.push((self.id(), inner));
-        }
-        if request.layers.internal {
-            inner = self.span(&service, Kind::Internal, Some(inner), None);
-        }
-        self.visits.push(Visited { service: service.clone(), spans: serving });
-        for call in &request.calls {
-            self.call(call, inner, &service, number);
-        }
-        outer
-    }
-
-    fn call(&mut self, call: &Call, mut parent: u64, service: &str, number: u8) {
-        let database = match call.to {
-            Far::Database(db) => Some(format!("postgresql@db{db}")),
-            Far::Service(_) => None,
-        };
-        let mut clients = Vec::new();
-        for _ in 0..call.clients {
-            parent = self.span(service, Kind::Client, Some(parent), database.as_deref());
-            clients.push((self.id(), parent));
-        }
-        match (&call.to, database) {
-            (Far::Service(callee), _) => {
-                let arrived = self.request(callee, Some(parent), service, Some(number));
-                if !clients.is_empty() {
-                    self.asked.push(Asked { clients, arrived: (self.id(), arrived) });
-                }
-            }
-            (Far::Database(_), database) => {
-                *self.edges.entry((service.to_owned(), database.unwrap_or_default())).or_default() += 1;
-            }
-        }
-    }
-
-    fn id(&self) -> TraceId {
-        [self.trace; 16]
-    }
-
-    fn span(&mut self, service: &str, kind: Kind, parent: Option<u64>, database: Option<&str>) -> u64 {
-        self.next += 1;
-        let id = self.next;
-        let peer = database.map(|id| Peer { id: id.into(), kind: NodeKind::Database, address: None });
-        let span = Span {
-            id,
-            parent,
-            service: Some(service.into()),
-            name: "op".into(),
-            kind,
-            start: 1_000_000_000 + id * 1_000,
-            end: 2_000_000_000 - id * 1_000,
-            status: StatusCode::Unset,
-            weight: 1.0,
-            extra: peer.map(|peer| Box::new(Extra { peer: Some(peer), ..Extra::default() })),
-        };
-        self.spans.push((self.id(), span));
-        id
-    }
-}
+use crate::system::{Asked, render, requests};
 
 /// Counts of the map's edges by their ends.
 fn edges(engine: &Engine) -> BTreeMap<(String, String), u64> {
     let edges = engine.map().edges.iter();
-    edges.map(|(key, edge)| ((key.client.to_string(), key.server.to_string()), edge.stats.requests as u64)).collect()
+    edges
+        .map(|(key, edge)| {
+            (
+                (key.client.to_string(), key.server.to_string()),
+                edge.stats.requests as u64,
+            )
+        })
+        .collect()
 }
 
 fn visits(engine: &Engine) -> BTreeMap<String, u64> {
-    let served = engine.map().nodes.iter().filter(|(_, node)| node.stats.requests > 0.0);
-    served.map(|(id, node)| (id.to_string(), node.stats.requests as u64)).collect()
+    let served = engine
+        .map()
+        .nodes
+        .iter()
+        .filter(|(_, node)| node.stats.requests > 0.0);
+    served
+        .map(|(id, node)| (id.to_string(), node.stats.requests as u64))
+        .collect()
 }
 
 fn counted<'a>(services: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64> {
@@ -187,7 +55,10 @@ fn engine() -> Engine {
 }
 
 fn batch(spans: &[(TraceId, Span)]) -> Extracted {
-    Extracted { spans: spans.to_vec(), ..Extracted::default() }
+    Extracted {
+        spans: spans.to_vec(),
+        ..Extracted::default()
+    }
 }
 
 /// Counters and histograms by series.
@@ -195,13 +66,18 @@ fn counters(engine: &Engine) -> BTreeMap<String, f64> {
     let mut out = Exposition::default();
     engine.write_metrics(&mut out);
     let text = out.finish();
-    let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-        let line = line.split(" # ").next()?;
-        let (series, value) = line.rsplit_once(' ')?;
-        let name = series.split('{').next()?;
-        let counts = ["_total", "_count", "_sum", "_bucket"].iter().any(|end| name.ends_with(end));
-        counts.then(|| Some((series.to_owned(), value.parse().ok()?)))?
-    });
+    let samples = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let line = line.split(" # ").next()?;
+            let (series, value) = line.rsplit_once(' ')?;
+            let name = series.split('{').next()?;
+            let counts = ["_total", "_count", "_sum", "_bucket"]
+                .iter()
+                .any(|end| name.ends_with(end));
+            counts.then(|| Some((series.to_owned(), value.parse().ok()?)))?
+        });
     samples.collect()
 }
 
@@ -214,7 +90,14 @@ fn delivered(
 ) -> Vec<(Vec<(TraceId, Span)>, u64)> {
     let mut keyed: Vec<(u32, &(TraceId, Span))> = Vec::new();
     for (i, span) in spans.iter().enumerate() {
-        let key = |n: usize| order.get(n % order.len()).copied().unwrap_or(0).wrapping_mul(2_654_435_761) ^ n as u32;
+        let key = |n: usize| {
+            order
+                .get(n % order.len())
+                .copied()
+                .unwrap_or(0)
+                .wrapping_mul(2_654_435_761)
+                ^ n as u32
+        };
         keyed.push((key(i), span));
         if twice.get(i % twice.len().max(1)).copied().unwrap_or(false) {
             keyed.push((key(i + spans.len()), span));
@@ -391,7 +274,11 @@ fn any_span() -> impl Strategy<Value = (TraceId, Span)> {
 
 fn extra() -> impl Strategy<Value = Option<Box<Extra>>> {
     let name = || prop_oneof![Just("a"), Just("q"), Just("user"), Just("10.0.0.1:80")];
-    let kind = prop_oneof![Just(NodeKind::External), Just(NodeKind::Database), Just(NodeKind::Destination)];
+    let kind = prop_oneof![
+        Just(NodeKind::External),
+        Just(NodeKind::Database),
+        Just(NodeKind::Destination)
+    ];
     let peer = prop::option::of((name(), kind).prop_map(|(id, kind)| Peer {
         id: id.into(),
         kind,
@@ -403,15 +290,24 @@ fn extra() -> impl Strategy<Value = Option<Box<Extra>>> {
         Just(MessageRole::Process),
         Just(MessageRole::Settle)
     ];
-    let message = prop::option::of((role, prop::option::of(name())).prop_map(|(role, destination)| Message {
-        role,
-        destination: destination.map(Into::into),
-    }));
+    let message =
+        prop::option::of(
+            (role, prop::option::of(name())).prop_map(|(role, destination)| Message {
+                role,
+                destination: destination.map(Into::into),
+            }),
+        );
     let links = prop::collection::vec((1..4u8, 1..6u64).prop_map(|(trace, id)| ([trace; 16], id)), 0..3);
     let address = || prop::option::of(name().prop_map(Into::into));
     prop::option::of((peer, message, links, address(), address()).prop_map(
         |(peer, message, links, own_address, caller_address)| {
-            Box::new(Extra { peer, message, links, own_address, caller_address })
+            Box::new(Extra {
+                peer,
+                message,
+                links,
+                own_address,
+                caller_address,
+            })
         },
     ))
 }

@@ -23,9 +23,9 @@ pub(crate) fn settings() -> EngineSettings {
     EngineSettings {
         table: TableSettings::default(),
         baseline: BaselineSettings {
-            learn: Duration::from_secs(600),
+            learn: Duration::from_mins(10),
             min_requests: 200,
-            refresh: Duration::from_secs(3600),
+            refresh: Duration::from_hours(1),
             margin: Duration::from_millis(5),
             factor: 1.2,
         },
@@ -46,12 +46,17 @@ impl Scene {
     }
 
     pub(crate) fn with(settings: EngineSettings) -> Self {
-        Self { engine: Engine::new(settings), now: 0 }
+        Self {
+            engine: Engine::new(settings),
+            now: 0,
+        }
     }
 
     /// Takes spans.
     pub(crate) fn take(mut self, text: &str) -> Self {
-        self.engine.take(request(text), self.now).expect("the table has room");
+        self.engine
+            .take(request(text), self.now)
+            .expect("the table has room");
         self
     }
 
@@ -74,11 +79,19 @@ impl Scene {
         let (map, mut text) = (self.engine.map(), String::new());
         for (key, edge) in &map.edges {
             let kind = key.connection_type.as_str();
-            let _ = writeln!(text, "{} -> {} [{kind}] {}", key.client, key.server, edge.stats.requests);
+            let _ = writeln!(
+                text,
+                "{} -> {} [{kind}] {}",
+                key.client, key.server, edge.stats.requests
+            );
         }
         for (key, flow) in &map.flows {
             let by = key.destination.as_ref().map_or("?", |d| d.as_str());
-            let _ = writeln!(text, "flow {} -> {by} -> {} {}", key.producer, key.consumer, flow.requests);
+            let _ = writeln!(
+                text,
+                "flow {} -> {by} -> {} {}",
+                key.producer, key.consumer, flow.requests
+            );
         }
         for (id, node) in &map.nodes {
             let _ = writeln!(text, "{} {id} visits {}", node.kind, node.stats.requests);
@@ -94,7 +107,10 @@ impl Scene {
 
     /// Checks the counters whose lines begin like one of `names`.
     pub(crate) fn has_series(self, names: &[&str], expected: &Expect) -> Self {
-        let lines = self.series().into_iter().filter(|line| names.iter().any(|name| line.starts_with(name)));
+        let lines = self
+            .series()
+            .into_iter()
+            .filter(|line| names.iter().any(|name| line.starts_with(name)));
         expected.assert_eq(&lines.fold(String::new(), |text, line| text + &line + "\n"));
         self
     }
@@ -103,6 +119,10 @@ impl Scene {
     pub(crate) fn series(&self) -> Vec<String> {
         let mut out = Exposition::default();
         self.engine.write_metrics(&mut out);
-        out.finish().lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+        out.finish()
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect()
     }
 }

@@ -46,16 +46,22 @@ fn parallel_calls_cost_their_union_and_not_their_sum() {
 
 #[test]
 fn what_runs_on_after_the_entrys_end_is_not_subtracted() {
-    check("web SERVER 1 0..100ms\n web CLIENT 2<-1 90..500ms server.address=a", &expect![[r#"
+    check(
+        "web SERVER 1 0..100ms\n web CLIENT 2<-1 90..500ms server.address=a",
+        &expect![[r#"
         call user -> web server_only server 100ms
         call web -> a (external) client_only client 410ms own 410ms
         visit web `op` 100ms own 90ms
-    "#]]);
-    check("web SERVER 1 0..100ms\n web CLIENT 2<-1 300..500ms server.address=a", &expect![[r#"
+    "#]],
+    );
+    check(
+        "web SERVER 1 0..100ms\n web CLIENT 2<-1 300..500ms server.address=a",
+        &expect![[r#"
         call user -> web server_only server 100ms
         call web -> a (external) client_only client 200ms own 200ms
         visit web `op` 100ms own 100ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -79,29 +85,38 @@ fn a_consumers_work_is_not_subtracted_and_the_sending_is() {
 
 #[test]
 fn a_proxy_that_reports_no_client_span_still_has_own_time() {
-    check("edge SERVER 1 0..100ms\n web SERVER 2<-1 10..90ms", &expect![[r#"
+    check(
+        "edge SERVER 1 0..100ms\n web SERVER 2<-1 10..90ms",
+        &expect![[r#"
         call edge -> web paired server 80ms
         call user -> edge server_only server 100ms
         visit edge `op` 100ms own 20ms
         visit web `op` 80ms own 80ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_service_that_is_called_again_in_one_trace_has_two_visits() {
-    check("web SERVER 1 0..100ms\n cart SERVER 2<-1 10..90ms\n web SERVER 3<-2 20..80ms", &expect![[r#"
+    check(
+        "web SERVER 1 0..100ms\n cart SERVER 2<-1 10..90ms\n web SERVER 3<-2 20..80ms",
+        &expect![[r#"
         call cart -> web paired server 60ms
         call user -> web server_only server 100ms
         call web -> cart paired server 80ms
         visit cart `op` 80ms own 20ms
         visit web `op` 100ms own 20ms
         visit web `op` 60ms own 60ms
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_orphaned_internal_span_is_no_visit() {
-    check("web INTERNAL 5<-4 0..100ms\n web CLIENT 6<-5 10..50ms server.address=a", &expect![[r#"
+    check(
+        "web INTERNAL 5<-4 0..100ms\n web CLIENT 6<-5 10..50ms server.address=a",
+        &expect![[r#"
         call web -> a (external) client_only client 40ms own 40ms
-    "#]]);
+    "#]],
+    );
 }
