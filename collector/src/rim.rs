@@ -3,6 +3,7 @@
 //! In: settings and a signal to stop. Out: a running collector, and the addresses it got.
 //! Left out on purpose: what is done with spans. That is [`Engine`]'s.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -27,7 +28,7 @@ use crate::exposition::Exposition;
 use crate::generate::{SyncError, replace};
 use crate::publish::{Published, Publisher};
 use crate::settings::{CollectorSettings, GenerateSettings, SAVE, TICK, WebSettings};
-use crate::span::{Interner, extract};
+use crate::span::{Interner, extract_valid};
 
 /// The file in `data_dir` that holds map, counters and baselines.
 const STATE_FILE: &str = "state.json";
@@ -82,7 +83,6 @@ pub struct Collector {
 #[derive(Debug)]
 pub(crate) struct Shared {
     engine: Mutex<Engine>,
-    names: Mutex<Interner>,
     started: Instant,
     observed: ObservedCounts,
     pub(crate) published: watch::Receiver<Arc<Published>>,
@@ -128,7 +128,6 @@ impl Collector {
         let (publisher, published) = Publisher::new(generate);
         let shared = Shared {
             engine: Mutex::new(engine),
-            names: Mutex::default(),
             started: Instant::now(),
             observed: ObservedCounts::default(),
             published,
@@ -328,6 +327,11 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
+thread_local! {
+    /// Each worker keeps its own copies of names, so that no request waits for another's bytes to be read.
+    static NAMES: RefCell<Interner> = RefCell::default();
+}
+
 /// Hands requests to the engine.
 #[derive(Clone)]
 struct Sink(Arc<Shared>);
@@ -337,10 +341,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl TraceSink for Sink {
     async fn export(&self, body: Bytes, _batch: BatchMeta) -> Result<Accepted, Refusal> {
-        let extracted = {
-            let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
-            extract(&body, &mut names).map_err(|malformed| Refusal::Invalid(malformed.to_string()))?
-        };
+        let extracted = NAMES.with_borrow_mut(|names| extract_valid(&body, names));
         let mut reasons = BTreeMap::new();
         extracted
             .rejected

@@ -208,9 +208,15 @@ impl Interner {
 /// # Errors
 /// [`Malformed`] where `body` is not an `ExportTraceServiceRequest`; nothing of it is used then.
 pub fn extract(body: &[u8], names: &mut Interner) -> Result<Extracted, Malformed> {
+    view::validate(body)?;
+    Ok(extract_valid(body, names))
+}
+
+/// As [`extract`], for a body that [`view::validate`] accepted before, as the intake has.
+pub fn extract_valid(body: &[u8], names: &mut Interner) -> Extracted {
     let mut out = Extracted::default();
     let mut last_resource: Option<(*const u8, Identity)> = None;
-    view::for_each_span(body, |resource, _scope, span| {
+    view::for_each_span_unchecked(body, |resource, _scope, span| {
         let key = resource
             .raw_parts()
             .next()
@@ -230,8 +236,8 @@ pub fn extract(body: &[u8], names: &mut Interner) -> Result<Extracted, Malformed
             Ok(read) => out.spans.push(read),
             Err(reason) => out.rejected.push(reason),
         }
-    })?;
-    Ok(out)
+    });
+    out
 }
 
 /// What a resource says of the workload.

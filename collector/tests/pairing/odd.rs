@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use collector::assemble::assemble;
 use collector::engine::Engine;
-use collector::span::{Extracted, Span};
+use collector::span::Extracted;
 use expect_test::expect;
 use map::{ConnectionType, EdgeKey};
 
@@ -125,69 +125,34 @@ const SHAPES: &[(&str, Shape)] = &[
     }),
 ];
 
+/// Spans of a trace that quadratic work would hold up for hours and linear work for a moment.
+const LARGE: usize = 100_000;
+
 #[test]
-fn a_trace_four_times_as_large_takes_about_four_times_as_long_whatever_its_shape() {
+fn a_trace_of_a_hundred_thousand_spans_is_assembled_whatever_its_shape() {
     for (name, shape) in SHAPES {
-        let (small, large) = (spans(&shape(5_000)), spans(&shape(20_000)));
-        let read = |spans: &[Span]| cost(|| drop(assemble(trace(1), spans, &Nothing)));
-        is_linear(name, || (read(&small), read(&large)));
+        let assembly = assemble(trace(1), &spans(&shape(LARGE)), &Nothing);
+        let found = assembly.visits.len() + assembly.calls.len();
+        assert!(found > 0 || assembly.unnamed_peers > 0, "{name}");
     }
 }
 
 #[test]
-fn a_large_trace_that_comes_twice_and_whose_root_comes_late_takes_its_share_of_time() {
-    let whole = |n: usize| {
-        let fan = fan(n, "b SERVER");
-        let (root, rest) = fan.split_once('\n').expect("a fan has a root");
-        (request(root), request(rest))
-    };
-    let (small, large) = (whole(5_000), whole(20_000));
-    let run = |(root, rest): &(Extracted, Extracted)| {
-        cost(|| {
-            let mut engine = Engine::new(settings());
-            for (spans, now) in [(rest, 1), (rest, 10), (root, 20), (rest, 30)] {
-                let again = Extracted {
-                    spans: spans.spans.clone(),
-                    ..Extracted::default()
-                };
-                assert!(engine.take(again, now * SECOND).is_ok());
-                engine.tick((now + 3) * SECOND);
-            }
-            assert!(engine.map().edges.contains_key(&EdgeKey::new(
-                "a".into(),
-                "b".into(),
-                ConnectionType::Direct
-            )));
-        })
-    };
-    is_linear("a fan whose root comes late", || (run(&small), run(&large)));
-}
-
-/// Of three attempts one at least shows what is linear; what is quadratic takes 16 times as long in all of them.
-fn is_linear(name: &str, costs: impl Fn() -> (f64, f64)) {
-    let ratios: Vec<f64> = (0..3)
-        .map(|_| costs())
-        .map(|(small, large)| large / small)
-        .collect();
-    assert!(
-        ratios.iter().any(|ratio| *ratio < 10.0),
-        "{name}: four times the spans took {ratios:?} times as long"
-    );
-}
-
-/// Processor time in nanoseconds: other processes do not count.
-fn cost(work: impl Fn()) -> f64 {
-    let before = processor_time();
-    work();
-    (processor_time() - before).max(1.0)
-}
-
-/// Nanoseconds that this thread ran, where the system tells; else since the first call.
-fn processor_time() -> f64 {
-    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = told.and_then(|text| text.split(' ').next()?.parse().ok());
-    nanos.unwrap_or_else(|| START.elapsed().as_nanos() as f64)
+fn a_large_trace_that_comes_twice_and_whose_root_comes_late_is_paired_once() {
+    let fan = fan(LARGE, "b SERVER");
+    let (root, rest) = fan.split_once('\n').expect("a fan has a root");
+    let (root, rest) = (request(root), request(rest));
+    let mut engine = Engine::new(settings());
+    for (spans, now) in [(&rest, 1), (&rest, 10), (&root, 20), (&rest, 30)] {
+        let again = Extracted {
+            spans: spans.spans.clone(),
+            ..Extracted::default()
+        };
+        assert!(engine.take(again, now * SECOND).is_ok());
+        engine.tick((now + 3) * SECOND);
+    }
+    let key = EdgeKey::new("a".into(), "b".into(), ConnectionType::Direct);
+    assert_eq!(engine.map().edges[&key].evidence.paired, LARGE as u64 - 1);
 }
 
 fn chain(n: usize, who: impl Fn(usize) -> &'static str) -> String {
