@@ -137,7 +137,7 @@ pub fn tempo(store: &SeriesStore, out: &mut Exposition) {
     let spans = || {
         store.spans.iter().map(|(key, series)| {
             let labels = [
-                ("service", &*key.service),
+                ("service", key.service.as_str()),
                 ("span_name", &*key.name),
                 ("span_kind", key.kind.as_str()),
                 ("status_code", key.status.as_str()),

@@ -48,7 +48,7 @@ pub struct GraphSeries {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SpanKey {
     /// `service`.
-    pub service: Arc<str>,
+    pub service: NodeId,
     /// `span_name`.
     pub name: Arc<str>,
     /// `span_kind`, in Tempo's spelling.
@@ -211,7 +211,7 @@ impl SeriesStore {
     /// Counts a span of a service in the span metrics.
     pub fn span(&mut self, service: &NodeId, span: &Span) {
         let mut key = SpanKey {
-            service: service.as_str().into(),
+            service: service.clone(),
             name: Arc::clone(&span.name),
             kind: span.kind.into(),
             status: span.status.into(),

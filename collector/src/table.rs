@@ -90,8 +90,9 @@ pub struct Table {
 
 /// Beyond this many addresses of workloads the table starts afresh; those in use are claimed again by their next spans.
 const MAX_WORKLOADS: usize = 100_000;
-/// What a trace occupies besides its spans.
-const TRACE_OVERHEAD: usize = 160;
+/// What a trace occupies besides its spans: its entry in the map of traces at the usual load of that map, its places in
+/// the two queues, and the allocator's share of its vectors.
+const TRACE_OVERHEAD: usize = 512;
 
 impl Table {
     /// An empty table.
@@ -233,6 +234,8 @@ impl Table {
         let assembly = assemble(id, &trace.spans, self);
         self.bytes += assembly.footprint();
         let before = trace.settle(assembly.clone());
+        // A kept trace rarely grows again, and a vector's spare room is in nobody's budget.
+        trace.spans.shrink_to_fit();
         self.await_producers(id, &trace);
         self.traces.insert(id, trace);
         let Some(before) = before else {
