@@ -61,7 +61,8 @@ const KEEP: f64 = 0.8;
 struct Operation {
     own: Measure,
     total: Measure,
-    /// When the current interval began, nanoseconds.
+    /// When the current interval began, nanoseconds of this process' clock: 0, its start, after a restart.
+    #[serde(skip)]
     since: u64,
 }
 
@@ -267,6 +268,21 @@ mod tests {
         assert!(
             feed(&mut b, 1, 0.42, 801)[0].unwrap().own_slow,
             "still slow after the interval"
+        );
+    }
+
+    #[test]
+    fn after_a_restart_the_edge_is_renewed_by_the_new_clock() {
+        let mut b = Baselines::default();
+        feed(&mut b, 700, 0.02, 10_000);
+        let before = b.learned("payment").unwrap().own;
+        let mut b: Baselines = serde_json::from_str(&serde_json::to_string(&b).unwrap()).unwrap();
+        assert_eq!(b.learned("payment").unwrap().own.to_bits(), before.to_bits());
+        feed(&mut b, 13_000, 0.015, 0);
+        let after = b.learned("payment").unwrap().own;
+        assert!(
+            after < before,
+            "{after} is not below {before}: twenty minutes passed since the restart"
         );
     }
 

@@ -16,6 +16,7 @@ use crate::assemble::{Assembly, Basis};
 use crate::baseline::{BaselineSettings, Baselines};
 use crate::builder::{Builder, MapBudget, Named};
 use crate::exposition::{self, Exposition};
+use crate::recent::{Observation, Recent};
 use crate::series::SeriesStore;
 use crate::span::Span;
 use crate::span::{Extracted, Rejection};
@@ -41,6 +42,7 @@ pub struct Engine {
     settings: EngineSettings,
     table: Table,
     state: State,
+    recent: Recent,
     counts: Counts,
 }
 
@@ -84,6 +86,7 @@ impl Engine {
             table: Table::new(settings.table),
             settings,
             state,
+            recent: Recent::default(),
             counts: Counts::default(),
         }
     }
@@ -180,6 +183,11 @@ impl Engine {
         self.state.builder.map()
     }
 
+    /// What nodes and edges did in the latest minutes.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
     /// The learned edges of an entity, by its series' id.
     pub fn baselines(&self) -> &Baselines {
         &self.state.baselines
@@ -211,6 +219,12 @@ impl Engine {
                     .baselines
                     .judge(node.as_str(), &visit.operation, own, total, now, settings);
             self.state.series.visit(&node, visit, verdict);
+            let seen = Observation {
+                total: Some(total),
+                own: Some(own),
+                failed: visit.failed,
+            };
+            self.recent.observe(node.as_str(), seen, now);
         }
         for (call, counted) in calls.iter().zip(before.calls) {
             let named = self.state.builder.add_call(call, &closing.trace);
@@ -226,6 +240,13 @@ impl Engine {
                     .judge(&named.id, &call.operation, own, total, now, settings)
             });
             self.state.series.call(&named, call, verdict);
+            let total = call.client_seconds.or(call.server_seconds);
+            let seen = Observation {
+                total,
+                own: call.own,
+                failed: call.failed,
+            };
+            self.recent.observe(&named.id, seen, now);
         }
         for (flow, counted) in flows.iter().zip(before.flows) {
             let key = self.state.builder.add_flow(flow);

@@ -14,6 +14,7 @@ pub mod generate;
 pub mod offline;
 pub mod peer;
 mod publish;
+pub mod recent;
 pub mod rim;
 pub mod series;
 pub mod settings;

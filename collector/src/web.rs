@@ -44,29 +44,25 @@ struct PageQuery {
 }
 
 async fn index(State(shared): Ctx, Query(query): Query<PageQuery>) -> Response {
-    let (map, learned) = {
+    let (map, lately) = {
         let engine = shared.engine();
         let map = engine.map().clone();
-        let own = |id: &str| engine.baselines().learned(id).map(|learned| learned.own);
-        let learned = page::Learned {
-            nodes: map
-                .nodes
-                .keys()
-                .filter_map(|id| Some((id.to_string(), own(id.as_str())?)))
-                .collect(),
-            edges: map
-                .edges
-                .keys()
-                .map(|key| map.edge_id(key))
-                .filter_map(|id| Some((id.clone(), own(&id)?)))
-                .collect(),
+        let nodes = map.nodes.keys().map(ToString::to_string);
+        let ids: Vec<String> = nodes
+            .chain(map.edges.keys().map(|key| map.edge_id(key)))
+            .collect();
+        let normal = |id: &String| Some((id.clone(), engine.baselines().learned(id)?.own));
+        let recent = |id: &String| (id.clone(), engine.recent().of(id));
+        let lately = page::Lately {
+            normal: ids.iter().filter_map(normal).collect(),
+            recent: ids.iter().map(recent).collect(),
         };
-        (map, learned)
+        (map, lately)
     };
     let files: Vec<String> = shared.published.borrow().files.keys().cloned().collect();
     typed(
         "text/html; charset=utf-8",
-        page::render(&map, &learned, &files, query.node.as_deref()),
+        page::render(&map, &lately, &files, query.node.as_deref()),
     )
 }
 

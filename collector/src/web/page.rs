@@ -7,14 +7,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use map::{Histogram, Map, NodeKind, export};
+use map::{Map, NodeKind, export};
 
 use super::picture;
+use crate::recent::Latency;
 
-/// Learned edges of own time in seconds.
-pub(super) struct Learned {
-    pub(super) nodes: BTreeMap<String, f64>,
-    pub(super) edges: BTreeMap<String, f64>,
+/// What is known of nodes and edges beside the map, by the id of their series.
+#[derive(Default)]
+pub(super) struct Lately {
+    /// The learned edges of own time in seconds.
+    pub(super) normal: BTreeMap<String, f64>,
+    /// The latest minutes.
+    pub(super) recent: BTreeMap<String, Latency>,
 }
 
 const STYLE: &str = "body{font:14px/1.45 system-ui,sans-serif;margin:1.5rem;color:#1b2530;background:#fff}\
@@ -25,7 +29,7 @@ const STYLE: &str = "body{font:14px/1.45 system-ui,sans-serif;margin:1.5rem;colo
     ul{margin:.2rem 0;padding-left:1.2rem;columns:3 22rem}pre{overflow-x:auto}a{color:#1a5fb4}";
 
 /// The whole page; the node `marked` stands out in it.
-pub(super) fn render(map: &Map, learned: &Learned, files: &[String], marked: Option<&str>) -> String {
+pub(super) fn render(map: &Map, lately: &Lately, files: &[String], marked: Option<&str>) -> String {
     let mut html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>tracemap</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><meta http-equiv=\"refresh\" content=\"5\">\
@@ -54,8 +58,8 @@ pub(super) fn render(map: &Map, learned: &Learned, files: &[String], marked: Opt
         map.edges.len(),
         picture::draw(map, marked)
     );
-    edges(&mut html, map, learned, marked);
-    nodes(&mut html, map, learned, marked);
+    edges(&mut html, map, lately, marked);
+    nodes(&mut html, map, lately, marked);
     generated(&mut html, files);
     let _ = write!(
         html,
@@ -65,18 +69,13 @@ pub(super) fn render(map: &Map, learned: &Learned, files: &[String], marked: Opt
     html
 }
 
-fn edges(html: &mut String, map: &Map, learned: &Learned, marked: Option<&str>) {
+fn edges(html: &mut String, map: &Map, lately: &Lately, marked: Option<&str>) {
     html.push_str(
         "<h2>Edges</h2><table><tr><th>caller → callee</th><th class=\"l\">type</th><th>requests</th><th>errors</th>\
          <th>p50</th><th>p95</th><th>p99</th><th>own p95</th><th>normal own</th><th>queue p95</th></tr>",
     );
     for (key, edge) in &map.edges {
-        let latency = if edge.stats.client.is_empty() {
-            &edge.stats.server
-        } else {
-            &edge.stats.client
-        };
-        let normal = learned.edges.get(&map.edge_id(key)).copied();
+        let id = map.edge_id(key);
         let mark = mark(marked, [key.client.as_str(), key.server.as_str()]);
         let _ = write!(
             html,
@@ -85,15 +84,15 @@ fn edges(html: &mut String, map: &Map, learned: &Learned, marked: Option<&str>) 
             escaped(key.server.as_str()),
             key.connection_type.as_str(),
             counts(edge.stats.requests, edge.stats.failed),
-            quantiles(latency),
+            lately.columns(&id),
         );
         let queue = export::duration(edge.stats.queue.quantile(0.95));
-        let _ = write!(html, "{}<td>{queue}</td></tr>", own(&edge.stats.own, normal));
+        let _ = write!(html, "<td>{queue}</td></tr>");
     }
     html.push_str("</table>");
 }
 
-fn nodes(html: &mut String, map: &Map, learned: &Learned, marked: Option<&str>) {
+fn nodes(html: &mut String, map: &Map, lately: &Lately, marked: Option<&str>) {
     html.push_str(
         "<h2>Services</h2><table><tr><th>service</th><th class=\"l\">team</th><th>requests</th><th>errors</th>\
          <th>p50</th><th>p95</th><th>p99</th><th>own p95</th><th>normal own</th></tr>",
@@ -112,16 +111,16 @@ fn nodes(html: &mut String, map: &Map, learned: &Learned, marked: Option<&str>) 
         let mark = mark(marked, [id.as_str()]);
         let _ = write!(
             html,
-            "<tr{mark}><td>{}{entry}</td><td class=\"l\">{}</td>{}{}{}</tr>",
+            "<tr{mark}><td>{}{entry}</td><td class=\"l\">{}</td>{}{}</tr>",
             escaped(id.as_str()),
             escaped(&map.owner(id).team),
             counts(node.stats.requests, node.stats.failed),
-            quantiles(&node.stats.total),
-            own(&node.stats.own, learned.nodes.get(id.as_str()).copied()),
+            lately.columns(id.as_str()),
         );
     }
     html.push_str(
-        "</table><p class=\"muted\">Own time is a request less its outgoing calls, for an edge the time between both ends. \
+        "</table><p class=\"muted\">Requests and errors since the map began, latencies of the latest five to ten minutes. \
+         Own time is a request less its outgoing calls, for an edge the time between both ends. \
          Above “normal own” a request counts as slow; <code>-</code> there means not learned yet.</p>",
     );
 }
@@ -165,19 +164,19 @@ fn counts(requests: f64, failed: f64) -> String {
     )
 }
 
-fn quantiles(histogram: &Histogram) -> String {
-    [0.5, 0.95, 0.99]
-        .map(|q| format!("<td>{}</td>", export::duration(histogram.quantile(q))))
-        .concat()
-}
-
-fn own(histogram: &Histogram, normal: Option<f64>) -> String {
-    let p95 = histogram.quantile(0.95);
-    format!(
-        "<td>{}</td><td>{}</td>",
-        export::duration(p95),
-        export::duration(normal)
-    )
+impl Lately {
+    /// p50, p95 and p99 of the latest minutes, the 95th percentile of own time, and what is normal for that.
+    fn columns(&self, id: &str) -> String {
+        let none = Latency::default();
+        let recent = self.recent.get(id).unwrap_or(&none);
+        let quantiles =
+            [0.5, 0.95, 0.99].map(|q| format!("<td>{}</td>", export::duration(recent.total.quantile(q))));
+        let (own, normal) = (recent.own.quantile(0.95), self.normal.get(id).copied());
+        let slow = own.zip(normal).is_some_and(|(own, normal)| own > normal);
+        let class = if slow { " class=\"bad\"" } else { "" };
+        let (own, normal) = (export::duration(own), export::duration(normal));
+        format!("{}<td{class}>{own}</td><td>{normal}</td>", quantiles.concat())
+    }
 }
 
 /// Text for HTML and SVG, attributes included.
@@ -216,13 +215,10 @@ mod tests {
     fn a_hostile_service_name_stays_text() {
         let yaml = "version: 1\nedges:\n- {client: user, server: '<script>alert(1)</script>\"'}\n";
         let map = map::file::map_from_yaml(yaml).unwrap();
-        let learned = Learned {
-            nodes: BTreeMap::new(),
-            edges: BTreeMap::new(),
-        };
+        let lately = Lately::default();
         let html = render(
             &map,
-            &learned,
+            &lately,
             &["dashboards/service-<b>.json".to_owned()],
             Some("<i>"),
         );
@@ -236,12 +232,9 @@ mod tests {
     #[test]
     fn the_node_of_a_link_stands_out() {
         let map = map::file::map_from_yaml("version: 1\nedges:\n- {client: web, server: cart}\n").unwrap();
-        let learned = Learned {
-            nodes: BTreeMap::new(),
-            edges: BTreeMap::new(),
-        };
+        let lately = Lately::default();
         let marked = |node| {
-            render(&map, &learned, &[], node)
+            render(&map, &lately, &[], node)
                 .matches("<tr class=\"marked\">")
                 .count()
         };
@@ -252,11 +245,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_slower_than_normal_lately_stands_out_whatever_it_was_before() {
+        let map = map::file::map_from_yaml("version: 1\nedges:\n- {client: web, server: cart}\n").unwrap();
+        let mut lately = Lately::default();
+        lately.normal.insert("cart".to_owned(), 0.05);
+        assert!(!render(&map, &lately, &[], None).contains("<td class=\"bad\">"));
+        let mut latency = Latency::default();
+        latency.own.observe(0.4);
+        lately.recent.insert("cart".to_owned(), latency);
+        let html = render(&map, &lately, &[], None);
+        assert!(
+            html.contains("<td class=\"bad\">40") && html.contains("<td>50 ms</td>"),
+            "{html}"
+        );
+    }
+
+    #[test]
     fn an_empty_map_says_what_to_do() {
-        let learned = Learned {
-            nodes: BTreeMap::new(),
-            edges: BTreeMap::new(),
-        };
-        assert!(render(&Map::default(), &learned, &[], None).contains("4317"));
+        let lately = Lately::default();
+        assert!(render(&Map::default(), &lately, &[], None).contains("4317"));
     }
 }
