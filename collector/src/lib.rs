@@ -11,6 +11,7 @@ pub mod builder;
 pub mod engine;
 pub mod exposition;
 pub mod generate;
+mod intake;
 pub mod offline;
 pub mod peer;
 mod publish;

@@ -3,21 +3,14 @@
 //! In: settings and a signal to stop. Out: a running collector, and the addresses it got.
 //! Left out on purpose: what is done with spans. That is [`Engine`]'s.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use map::Services;
-use map::catalogue as names;
-use otlp::intake::{
-    Accepted, BatchMeta, IntakeObserver, Limits, Observed, Outcome, Refusal, TraceSink, Transport,
-};
+use otlp::intake::{IntakeObserver, Limits};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,9 +19,9 @@ use tracing::{error, info, warn};
 use crate::engine::{Engine, RestoreError};
 use crate::exposition::Exposition;
 use crate::generate::{SyncError, replace};
+use crate::intake::{ObservedCounts, Observer, Sink};
 use crate::publish::{Published, Publisher};
 use crate::settings::{CollectorSettings, GenerateSettings, SAVE, TICK, WebSettings};
-use crate::span::{Interner, extract_valid};
 
 /// The file in `data_dir` that holds map, counters and baselines.
 const STATE_FILE: &str = "state.json";
@@ -84,7 +77,7 @@ pub struct Collector {
 pub(crate) struct Shared {
     engine: Mutex<Engine>,
     started: Instant,
-    observed: ObservedCounts,
+    pub(crate) observed: ObservedCounts,
     pub(crate) published: watch::Receiver<Arc<Published>>,
 }
 
@@ -95,7 +88,7 @@ impl Shared {
     }
 
     /// Nanoseconds since the start, on a clock that does not go back.
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.started.elapsed().as_nanos() as u64
     }
 
@@ -325,88 +318,6 @@ async fn listen(key: &'static str, address: &str) -> Result<TcpListener, StartEr
 async fn until(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is a stop as well.
     let _ = stopped.wait_for(|stop| *stop).await;
-}
-
-thread_local! {
-    /// Each worker keeps its own copies of names, so that no request waits for another's bytes to be read.
-    static NAMES: RefCell<Interner> = RefCell::default();
-}
-
-/// Hands requests to the engine.
-#[derive(Clone)]
-struct Sink(Arc<Shared>);
-
-/// When a sender shall come back that found the trace table full.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-impl TraceSink for Sink {
-    async fn export(&self, body: Bytes, _batch: BatchMeta) -> Result<Accepted, Refusal> {
-        let extracted = NAMES.with_borrow_mut(|names| extract_valid(&body, names));
-        let mut reasons = BTreeMap::new();
-        extracted
-            .rejected
-            .iter()
-            .for_each(|reason| *reasons.entry(reason.as_str()).or_insert(0u64) += 1);
-        let now = self.0.now();
-        self.0
-            .engine()
-            .take(extracted, now)
-            .map_err(|_full| Refusal::Busy {
-                retry_after: RETRY_AFTER,
-            })?;
-        let message: Vec<String> = reasons
-            .iter()
-            .map(|(why, count)| format!("{count} spans: {why}"))
-            .collect();
-        Ok(Accepted {
-            rejected_spans: reasons.values().sum(),
-            message: message.join(", "),
-        })
-    }
-}
-
-/// Counts requests by transport and outcome.
-#[derive(Debug, Default)]
-struct ObservedCounts {
-    requests: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
-    bytes: AtomicU64,
-}
-
-struct Observer(Arc<Shared>);
-
-impl IntakeObserver for Observer {
-    fn request(&self, request: &Observed) {
-        let counts = &self.0.observed;
-        let key = (request.transport.as_str(), request.outcome.as_str());
-        *counts
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(key)
-            .or_default() += 1;
-        counts.bytes.fetch_add(request.bytes, Ordering::Relaxed);
-    }
-}
-
-impl ObservedCounts {
-    fn write(&self, out: &mut Exposition) {
-        out.family(names::COLLECTOR_REQUESTS);
-        let counts = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        for transport in [Transport::Grpc, Transport::HttpProtobuf, Transport::HttpJson] {
-            for outcome in Outcome::ALL {
-                let (transport, outcome) = (transport.as_str(), outcome.as_str());
-                let count = counts.get(&(transport, outcome)).copied().unwrap_or(0);
-                let labels = [("transport", transport), ("outcome", outcome)];
-                out.sample(names::COLLECTOR_REQUESTS, &labels, count as f64);
-            }
-        }
-        out.family(names::COLLECTOR_BYTES);
-        out.sample(
-            names::COLLECTOR_BYTES,
-            &[],
-            self.bytes.load(Ordering::Relaxed) as f64,
-        );
-    }
 }
 
 /// CPU, memory and files of this process, as the `prometheus` crate reads them.
