@@ -102,5 +102,5 @@ async fn shutdown() {
 
 fn failed(reason: &str) -> ExitCode {
     eprintln!("{reason}");
-    ExitCode::FAILURE
+    ExitCode::from(2)
 }
