@@ -13,6 +13,10 @@ pub mod json;
 pub mod types;
 pub mod view;
 
+// Tests that are shared with other crates name this one from outside.
+#[cfg(test)]
+extern crate self as otlp;
+
 mod codec;
 mod wire;
 

@@ -7,19 +7,24 @@
 //! Left out on purpose: checks of ids, times and names (the collector's, as `partial_success`), and the fields
 //! that nobody reads here; [`Span::raw`] has them.
 
+mod check;
 mod fields;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod values;
+mod visit;
+mod walk;
 
 use crate::wire::{Payload, Reader};
 use fields::{Fields, Messages, text};
 use std::fmt;
+use std::ops::Range;
 
 pub use crate::types::{Kind, StatusCode};
 pub use crate::wire::Fault;
 pub use values::{Attributes, Link, Links, Value};
+pub use visit::{RawValue, UnreadScope, Visit};
 
 /// How many spans a request holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,24 +75,62 @@ pub fn for_each_span<'a>(
 /// # Errors
 /// [`Malformed`] exactly where prost would refuse `body`.
 pub fn validate(body: &[u8]) -> Result<SpanCount, Malformed> {
-    schema::check(body).map(SpanCount)
+    struct Unseen;
+    impl Visit<'_> for Unseen {}
+    read_spans(body, &mut Unseen)
+}
+
+/// Checks all of `body` and shows it to `visit` in the same pass; returns how many spans there were.
+///
+/// # Errors
+/// [`Malformed`] exactly where prost would refuse `body`. `visit` may then have seen a part of it, which counts for
+/// nothing: a visitor gathers, and forgets what it gathered where this fails.
+pub fn read_spans<'a>(body: &'a [u8], visit: &mut impl Visit<'a>) -> Result<SpanCount, Malformed> {
+    match walk::request::<_, true>(body, visit) {
+        Some(spans) => Ok(SpanCount(spans)),
+        None => Err(schema::fault(body)),
+    }
+}
+
+/// As [`read_spans`], for bytes that [`validate`] or [`read_spans`] accepted before: nothing is checked again, and
+/// strings that nobody asks for are not read.
+///
+/// On other bytes it shows what it can read, skips the rest and still neither panics nor allocates.
+pub fn read_spans_unchecked<'a>(body: &'a [u8], visit: &mut impl Visit<'a>) {
+    walk::request::<_, false>(body, visit);
 }
 
 /// As [`for_each_span`], for bytes that [`validate`] accepted before: without the first pass.
 ///
 /// On other bytes it shows what it can read, skips the rest and still neither panics nor allocates.
-pub fn for_each_span_unchecked<'a>(
-    body: &'a [u8],
-    mut visit: impl FnMut(&Resource<'a>, &Scope<'a>, &Span<'a>),
-) {
-    for resource_spans in Messages::new(Reader::new(body), REQUEST_RESOURCE_SPANS) {
-        let resource = Resource { resource_spans };
-        for scope_spans in Messages::new(resource_spans, RESOURCE_SPANS_SCOPE_SPANS) {
-            let scope = Scope::read(scope_spans);
-            for span in Messages::new(scope_spans, SCOPE_SPANS_SPANS) {
-                visit(&resource, &scope, &Span::read(span));
-            }
-        }
+pub fn for_each_span_unchecked<'a>(body: &'a [u8], visit: impl FnMut(&Resource<'a>, &Scope<'a>, &Span<'a>)) {
+    let mut each = Each {
+        resource: Resource::default(),
+        scope: Scope::default(),
+        visit,
+    };
+    read_spans_unchecked(body, &mut each);
+}
+
+/// Spans with what they stand in.
+struct Each<'a, F> {
+    resource: Resource<'a>,
+    scope: Scope<'a>,
+    visit: F,
+}
+
+impl<'a, F: FnMut(&Resource<'a>, &Scope<'a>, &Span<'a>)> Visit<'a> for Each<'a, F> {
+    fn resource(&mut self, resource: &Resource<'a>, _: Range<usize>) {
+        self.resource = *resource;
+    }
+
+    fn scope(&mut self, scope: &UnreadScope<'a>, _: Range<usize>) {
+        self.scope = scope.read();
+    }
+
+    #[inline]
+    fn span(&mut self, span: &Span<'a>, _: Range<usize>) {
+        (self.visit)(&self.resource, &self.scope, span);
     }
 }
 
@@ -101,7 +144,7 @@ const SPAN_ATTRIBUTES: u32 = 9;
 const SPAN_LINKS: u32 = 13;
 
 /// The entity that recorded the spans, mostly a service instance.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Resource<'a> {
     resource_spans: Reader<'a>,
 }
@@ -124,7 +167,7 @@ impl<'a> Resource<'a> {
 }
 
 /// The library that recorded the spans. Empty strings where nothing is said.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Scope<'a> {
     /// `InstrumentationScope.name`.
     pub name: &'a str,
@@ -204,8 +247,8 @@ impl<'a> Span<'a> {
         self.body.bytes()
     }
 
-    fn read(body: Reader<'a>) -> Self {
-        let mut span = Self {
+    fn unread(body: Reader<'a>) -> Self {
+        Self {
             trace_id: &[],
             span_id: &[],
             parent_span_id: &[],
@@ -217,14 +260,9 @@ impl<'a> Span<'a> {
             flags: 0,
             status: StatusCode::Unset,
             body,
-        };
-        for (number, payload) in Fields(body) {
-            span.take(number, payload);
         }
-        span
     }
 
-    #[inline]
     fn take(&mut self, number: u32, payload: Payload<'a>) {
         match (number, payload) {
             (1, Payload::Bytes(id)) => self.trace_id = id.bytes(),

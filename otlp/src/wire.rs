@@ -201,7 +201,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn varint(&mut self) -> Result<u64, FaultAt> {
+    pub(crate) fn varint(&mut self) -> Result<u64, FaultAt> {
         if let Some((&first, rest)) = self.rest.split_first()
             && first < 0x80
         {
@@ -243,7 +243,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn delimited(&mut self) -> Result<Reader<'a>, FaultAt> {
+    pub(crate) fn delimited(&mut self) -> Result<Reader<'a>, FaultAt> {
         let wanted = self.varint()?;
         let taken = usize::try_from(wanted)
             .ok()

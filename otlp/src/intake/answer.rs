@@ -4,7 +4,8 @@
 //! Left out on purpose: sending it.
 //! Source: OTLP specification 1.x, "Failures" and "OTLP/HTTP Response"; google/rpc/status.proto.
 
-use super::{Accepted, Refusal};
+use super::{Accepted, AcceptedMetrics, Refusal, Signal};
+use crate::view::Malformed;
 use bytes::Bytes;
 use http::StatusCode;
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -19,14 +20,30 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// The status of a refusal; with `RetryInfo` exactly where a retry helps.
 pub(super) fn refusal(refusal: &Refusal) -> Status {
     match refusal {
-        Refusal::Busy { retry_after } => retry(Code::Unavailable, "cannot take spans now", *retry_after),
+        Refusal::Busy { retry_after } => retry(Code::Unavailable, "cannot take telemetry now", *retry_after),
         Refusal::Exhausted { retry_after } => retry(
             Code::ResourceExhausted,
-            "the budget for spans is used up",
+            "the budget for telemetry is used up",
             *retry_after,
         ),
         Refusal::Invalid(reason) => Status::invalid_argument(reason.clone()),
+        Refusal::Malformed(malformed) => malformed_request(malformed),
     }
+}
+
+fn malformed_request(malformed: &Malformed) -> Status {
+    let field = match malformed.field {
+        Some(field) => format!("{}.{field}", malformed.message),
+        None => malformed.message.to_owned(),
+    };
+    let text = format!("the body is not an `ExportTraceServiceRequest`: {malformed}");
+    bad_request(&field, &malformed.fault.to_string(), &text)
+}
+
+/// For good, with a `BadRequest` that says what is wrong in which field (empty: in the whole).
+pub(super) fn bad_request(field: &str, description: &str, text: &str) -> Status {
+    let details = ErrorDetails::with_bad_request_violation(field, description);
+    Status::with_error_details(Code::InvalidArgument, text, details)
 }
 
 fn retry(code: Code, reason: &str, retry_after: Duration) -> Status {
@@ -34,11 +51,55 @@ fn retry(code: Code, reason: &str, retry_after: Duration) -> Status {
     Status::with_error_details(code, text, ErrorDetails::with_retry_info(Some(retry_after)))
 }
 
-/// The bytes of an `ExportTraceServiceResponse`: empty where all is well.
-pub(super) fn response_protobuf(accepted: &Accepted) -> Bytes {
-    let partial_success = (!is_full(accepted)).then(|| ExportTracePartialSuccess {
-        rejected_spans: i64::try_from(accepted.rejected_spans).unwrap_or(i64::MAX),
-        error_message: accepted.message.clone(),
+/// A request that was taken, whatever it carried.
+#[derive(Debug)]
+pub(super) struct Answered {
+    signal: Signal,
+    /// Spans or data points that were not taken.
+    pub(super) rejected: u64,
+    message: String,
+}
+
+impl Answered {
+    /// All of it was taken.
+    pub(super) fn full(signal: Signal) -> Self {
+        Self {
+            signal,
+            rejected: 0,
+            message: String::new(),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.rejected == 0 && self.message.is_empty()
+    }
+}
+
+impl From<Accepted> for Answered {
+    fn from(accepted: Accepted) -> Self {
+        Self {
+            signal: Signal::Traces,
+            rejected: accepted.rejected_spans,
+            message: accepted.message,
+        }
+    }
+}
+
+impl From<AcceptedMetrics> for Answered {
+    fn from(accepted: AcceptedMetrics) -> Self {
+        Self {
+            signal: Signal::Metrics,
+            rejected: accepted.rejected_data_points,
+            message: accepted.message,
+        }
+    }
+}
+
+/// The bytes of the response message: empty where all is well. That for metrics has the same fields by number.
+pub(super) fn response_protobuf(answered: &Answered) -> Bytes {
+    let partial_success = (!answered.is_full()).then(|| ExportTracePartialSuccess {
+        rejected_spans: i64::try_from(answered.rejected).unwrap_or(i64::MAX),
+        error_message: answered.message.clone(),
     });
     ExportTraceServiceResponse { partial_success }
         .encode_to_vec()
@@ -46,19 +107,19 @@ pub(super) fn response_protobuf(accepted: &Accepted) -> Bytes {
 }
 
 /// The same as OTLP/JSON: `{}` where all is well.
-pub(super) fn response_json(accepted: &Accepted) -> Bytes {
-    if is_full(accepted) {
+pub(super) fn response_json(answered: &Answered) -> Bytes {
+    if answered.is_full() {
         return Bytes::from_static(b"{}");
     }
+    let rejected = match answered.signal {
+        Signal::Traces => "rejectedSpans",
+        Signal::Metrics => "rejectedDataPoints",
+    };
     let partial_success = json!({
-        "rejectedSpans": accepted.rejected_spans.to_string(),
-        "errorMessage": accepted.message,
+        rejected: answered.rejected.to_string(),
+        "errorMessage": answered.message,
     });
     json!({ "partialSuccess": partial_success }).to_string().into()
-}
-
-fn is_full(accepted: &Accepted) -> bool {
-    accepted.rejected_spans == 0 && accepted.message.is_empty()
 }
 
 /// A `google.rpc.Status` as protobuf.
@@ -76,15 +137,22 @@ pub(super) fn status_protobuf(status: &Status) -> Bytes {
 
 /// A `google.rpc.Status` as protobuf JSON.
 pub(super) fn status_json(status: &Status) -> Bytes {
-    let details: Vec<_> = retry_after(status)
-        .map(|delay| {
-            json!({
-                "@type": "type.googleapis.com/google.rpc.RetryInfo",
-                "retryDelay": format!("{}s", delay.as_secs_f64()),
-            })
+    let retry = retry_after(status).map(|delay| {
+        json!({
+            "@type": "type.googleapis.com/google.rpc.RetryInfo",
+            "retryDelay": format!("{}s", delay.as_secs_f64()),
         })
-        .into_iter()
-        .collect();
+    });
+    let bad_request = status.get_details_bad_request().map(|bad| {
+        let violations = bad.field_violations.into_iter();
+        json!({
+            "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": violations
+                .map(|violation| json!({ "field": violation.field, "description": violation.description }))
+                .collect::<Vec<_>>(),
+        })
+    });
+    let details: Vec<_> = retry.into_iter().chain(bad_request).collect();
     json!({ "code": status.code() as i32, "message": status.message(), "details": details })
         .to_string()
         .into()
@@ -117,16 +185,18 @@ mod tests {
 
     #[test]
     fn a_full_success_leaves_partial_success_unset() {
-        assert_eq!(response_protobuf(&Accepted::default()), Bytes::new());
-        assert_eq!(response_json(&Accepted::default()), Bytes::from_static(b"{}"));
+        for full in [Accepted::default().into(), AcceptedMetrics::default().into()] {
+            assert_eq!(response_protobuf(&full), Bytes::new());
+            assert_eq!(response_json(&full), Bytes::from_static(b"{}"));
+        }
     }
 
     #[test]
     fn a_warning_without_rejected_spans_is_said() {
-        let warned = Accepted {
+        let warned = Answered::from(Accepted {
             rejected_spans: 0,
             message: "no service.name".to_owned(),
-        };
+        });
         let text = String::from_utf8(response_json(&warned).to_vec()).expect("JSON is UTF-8");
         assert_eq!(
             text,
@@ -153,7 +223,7 @@ mod tests {
         let decoded = tonic_types::Status::decode(status_protobuf(&busy)).expect("our own bytes");
         assert_eq!(
             (decoded.code, decoded.message.as_str()),
-            (14, "cannot take spans now: retry in 1.5 s")
+            (14, "cannot take telemetry now: retry in 1.5 s")
         );
         assert_eq!(decoded.details.len(), 1);
         let json: serde_json::Value = serde_json::from_slice(&status_json(&busy)).expect("our own JSON");

@@ -1,12 +1,12 @@
-//! OTLP/gRPC: `opentelemetry.proto.collector.trace.v1.TraceService/Export`.
+//! OTLP/gRPC: `Export` of `opentelemetry.proto.collector.trace.v1.TraceService` and, where somebody takes metrics, of
+//! `opentelemetry.proto.collector.metrics.v1.MetricsService`.
 //!
 //! In: HTTP/2 without TLS, messages plain, gzip or zstd. Out: bytes to the sink, gRPC answers.
 //! Left out on purpose: protobuf decoding, reflection, health (the collector's web listener has it).
 
 use super::answer;
-use super::{
-    Accepted, BATCH_ID, BatchMeta, Door, IntakeObserver, Limits, Outcome, TraceSink, Transport, Turned,
-};
+use super::door::{Door, Turned};
+use super::{BATCH_ID, BatchMeta, IntakeObserver, Limits, Outcome, Signal, Sinks, TraceSink, Transport};
 use crate::codec::{EXPORT_PATH, RawCodec};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Collected, LengthLimitError, Limited};
@@ -27,6 +27,7 @@ use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Request, Response, Status};
 
+const METRICS_EXPORT_PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 /// Windows: one sender may have this much on its way per connection, a quarter of it per request.
 const CONNECTION_WINDOW: u32 = 16 << 20;
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -44,11 +45,15 @@ const ACCEPT_REST: Duration = Duration::from_secs(1);
 /// Where the HTTP/2 server cannot go on. Failures of one connection are that connection's.
 pub async fn serve_grpc<S: TraceSink>(
     listener: TcpListener,
-    sink: S,
+    sinks: impl Into<Sinks<S>>,
     limits: Limits,
     observer: Arc<dyn IntakeObserver>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
+    let door = Door::new(sinks.into(), limits, observer);
+    let metrics = door
+        .serves(Signal::Metrics)
+        .then(|| MetricsService { door: door.clone() });
     let (accepted, incoming) = mpsc::channel(1);
     let accepting = tokio::spawn(accept(listener, accepted));
     let served = tonic::transport::Server::builder()
@@ -57,9 +62,8 @@ pub async fn serve_grpc<S: TraceSink>(
         .max_frame_size(FRAME)
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
-        .add_service(TraceService {
-            door: Door::new(sink, limits, observer),
-        })
+        .add_service(TraceService { door })
+        .add_optional_service(metrics)
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), shutdown)
         .await;
     accepting.abort();
@@ -94,27 +98,57 @@ impl<S> NamedService for TraceService<S> {
     const NAME: &'static str = "opentelemetry.proto.collector.trace.v1.TraceService";
 }
 
-type HttpResponse = http::Response<tonic::body::Body>;
+#[derive(Clone)]
+struct MetricsService<S> {
+    door: Door<S>,
+}
 
-impl<S: TraceSink> Service<http::Request<tonic::body::Body>> for TraceService<S> {
+impl<S> NamedService for MetricsService<S> {
+    const NAME: &'static str = "opentelemetry.proto.collector.metrics.v1.MetricsService";
+}
+
+type HttpRequest = http::Request<tonic::body::Body>;
+type HttpResponse = http::Response<tonic::body::Body>;
+type Answering = Pin<Box<dyn Future<Output = Result<HttpResponse, Infallible>> + Send>>;
+
+impl<S: TraceSink> Service<HttpRequest> for TraceService<S> {
     type Response = HttpResponse;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+    fn call(&mut self, request: HttpRequest) -> Answering {
         let door = self.door.clone();
-        Box::pin(async move { Ok(answer_call(door, request).await) })
+        Box::pin(async move { Ok(answer_call(door, Signal::Traces, request).await) })
     }
 }
 
-async fn answer_call<S: TraceSink>(door: Door<S>, request: http::Request<tonic::body::Body>) -> HttpResponse {
+impl<S: TraceSink> Service<HttpRequest> for MetricsService<S> {
+    type Response = HttpResponse;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: HttpRequest) -> Answering {
+        let door = self.door.clone();
+        Box::pin(async move { Ok(answer_call(door, Signal::Metrics, request).await) })
+    }
+}
+
+async fn answer_call<S: TraceSink>(door: Door<S>, signal: Signal, request: HttpRequest) -> HttpResponse {
+    let served = match signal {
+        Signal::Traces => EXPORT_PATH,
+        Signal::Metrics => METRICS_EXPORT_PATH,
+    };
     let read = async {
-        if request.uri().path() != EXPORT_PATH {
-            let text = format!("`{}` is not served, `{EXPORT_PATH}` is", request.uri().path());
+        if request.uri().path() != served {
+            let text = format!("`{}` is not served, `{served}` is", request.uri().path());
             return Err(Turned {
                 outcome: Outcome::Unsupported,
                 status: Status::unimplemented(text),
@@ -128,9 +162,9 @@ async fn answer_call<S: TraceSink>(door: Door<S>, request: http::Request<tonic::
         ))
     };
     match read.await {
-        Ok((_place, request)) => export(door, request).await,
+        Ok((_place, request)) => export(door, signal, request).await,
         Err(turned) => {
-            door.turned_away(Transport::Grpc, turned.outcome);
+            door.turned_away(signal, Transport::Grpc, turned.outcome);
             turned.status.into_http()
         }
     }
@@ -147,7 +181,11 @@ async fn collect(body: tonic::body::Body, limits: &Limits) -> Result<Collected<B
     }
 }
 
-async fn export<S: TraceSink>(door: Door<S>, request: http::Request<Collected<Bytes>>) -> HttpResponse {
+async fn export<S: TraceSink>(
+    door: Door<S>,
+    signal: Signal,
+    request: http::Request<Collected<Bytes>>,
+) -> HttpResponse {
     let reached = Arc::new(AtomicBool::new(false));
     let response = Grpc::new(RawCodec)
         .accept_compressed(CompressionEncoding::Zstd)
@@ -156,6 +194,7 @@ async fn export<S: TraceSink>(door: Door<S>, request: http::Request<Collected<By
         .unary(
             Export {
                 door: door.clone(),
+                signal,
                 reached: reached.clone(),
             },
             request,
@@ -165,7 +204,7 @@ async fn export<S: TraceSink>(door: Door<S>, request: http::Request<Collected<By
         return response;
     }
     let turned = unreadable(response, door.limits.max_request_bytes);
-    door.turned_away(Transport::Grpc, turned.0);
+    door.turned_away(signal, Transport::Grpc, turned.0);
     turned.1
 }
 
@@ -182,7 +221,7 @@ fn unreadable(response: HttpResponse, limit: usize) -> (Outcome, HttpResponse) {
         }
         _ => (
             Outcome::Malformed,
-            Status::invalid_argument(status.message()).into_http(),
+            Turned::malformed(status.message()).status.into_http(),
         ),
     }
 }
@@ -190,6 +229,7 @@ fn unreadable(response: HttpResponse, limit: usize) -> (Outcome, HttpResponse) {
 /// The method itself, once tonic has taken the message apart.
 struct Export<S> {
     door: Door<S>,
+    signal: Signal,
     reached: Arc<AtomicBool>,
 }
 
@@ -199,7 +239,7 @@ impl<S: TraceSink> UnaryService<Bytes> for Export<S> {
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         self.reached.store(true, Ordering::Relaxed);
-        let door = self.door.clone();
+        let (door, signal) = (self.door.clone(), self.signal);
         Box::pin(async move {
             let batch = BatchMeta {
                 batch_id: request
@@ -210,8 +250,8 @@ impl<S: TraceSink> UnaryService<Bytes> for Export<S> {
                 peer: peer(&request),
                 transport: Transport::Grpc,
             };
-            let accepted: Accepted = door.take(request.into_inner(), batch).await?;
-            Ok(Response::new(answer::response_protobuf(&accepted)))
+            let answered = door.take(signal, request.into_inner(), batch).await?;
+            Ok(Response::new(answer::response_protobuf(&answered)))
         })
     }
 }

@@ -1,14 +1,13 @@
-//! OTLP/HTTP: `POST /v1/traces`.
+//! OTLP/HTTP: `POST /v1/traces` and, where somebody takes metrics, `POST /v1/metrics`.
 //!
-//! In: protobuf or JSON, plain, gzip or zstd, over HTTP/1.1 or HTTP/2. Out: bytes to the sink; answers in the
+//! In: protobuf or, for traces, JSON, plain, gzip or zstd, over HTTP/1.1 or HTTP/2. Out: bytes to the sink; answers in the
 //! content type of the request, errors as `google.rpc.Status`.
 //! Left out on purpose: cross-origin headers (browsers send through a proxy that adds them) and other signals.
 
-use super::answer;
+use super::answer::{self, Answered};
+use super::door::{Door, Turned};
 use super::inflate::{Compression, InflateError, inflate};
-use super::{
-    Accepted, BATCH_ID, BatchMeta, Door, IntakeObserver, Limits, Outcome, TraceSink, Transport, Turned,
-};
+use super::{BATCH_ID, BatchMeta, IntakeObserver, Limits, Outcome, Signal, Sinks, TraceSink, Transport};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
@@ -25,7 +24,8 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tonic::Status;
 
-const PATH: &str = "/v1/traces";
+const TRACES_PATH: &str = "/v1/traces";
+const METRICS_PATH: &str = "/v1/metrics";
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -35,7 +35,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Where the listener cannot go on. Failures of one connection are that connection's.
 pub async fn serve_http<S: TraceSink>(
     listener: TcpListener,
-    sink: S,
+    sinks: impl Into<Sinks<S>>,
     limits: Limits,
     observer: Arc<dyn IntakeObserver>,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -45,22 +45,26 @@ pub async fn serve_http<S: TraceSink>(
         let _ = connection.set_nodelay(true);
     });
     let service =
-        router(Door::new(sink, limits, observer)).into_make_service_with_connect_info::<SocketAddr>();
+        router(Door::new(sinks.into(), limits, observer)).into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service)
         .with_graceful_shutdown(shutdown)
         .await
 }
 
 fn router<S: TraceSink>(door: Door<S>) -> Router {
-    Router::new()
-        .route(PATH, post(export::<S>))
+    let mut router = Router::new().route(TRACES_PATH, post(export_traces::<S>));
+    if door.serves(Signal::Metrics) {
+        router = router.route(METRICS_PATH, post(export_metrics::<S>));
+    }
+    router
         .method_not_allowed_fallback(wrong_method::<S>)
         .fallback(wrong_path::<S>)
         .with_state(door)
 }
 
 async fn wrong_method<S: TraceSink>(State(door): State<Door<S>>, request: Request) -> Response {
-    let text = format!("method {} is not served on `{PATH}`, POST is", request.method());
+    let (method, path) = (request.method(), request.uri().path());
+    let text = format!("method {method} is not served on `{path}`, POST is");
     let mut response = unsupported(&door, &request, StatusCode::METHOD_NOT_ALLOWED, text);
     response
         .headers_mut()
@@ -69,11 +73,16 @@ async fn wrong_method<S: TraceSink>(State(door): State<Door<S>>, request: Reques
 }
 
 async fn wrong_path<S: TraceSink>(State(door): State<Door<S>>, request: Request) -> Response {
-    let text = format!("path `{}` is not served, `{PATH}` is", request.uri().path());
+    let served = if door.serves(Signal::Metrics) {
+        "`/v1/traces` and `/v1/metrics` are"
+    } else {
+        "`/v1/traces` is"
+    };
+    let text = format!("path `{}` is not served, {served}", request.uri().path());
     unsupported(&door, &request, StatusCode::NOT_FOUND, text)
 }
 
-async fn export<S: TraceSink>(
+async fn export_traces<S: TraceSink>(
     State(door): State<Door<S>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
@@ -82,9 +91,31 @@ async fn export<S: TraceSink>(
         let text = "the content type must be `application/x-protobuf` or `application/json`".to_owned();
         return unsupported(&door, &request, StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     };
+    export(&door, Signal::Traces, format, peer, request).await
+}
+
+async fn export_metrics<S: TraceSink>(
+    State(door): State<Door<S>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let Some(format @ Format::Protobuf) = Format::of(request.headers()) else {
+        let text = "the content type of metrics must be `application/x-protobuf`".to_owned();
+        return unsupported(&door, &request, StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+    };
+    export(&door, Signal::Metrics, format, peer, request).await
+}
+
+async fn export<S: TraceSink>(
+    door: &Door<S>,
+    signal: Signal,
+    format: Format,
+    peer: SocketAddr,
+    request: Request,
+) -> Response {
     let Some(compression) = compression(request.headers()) else {
         let text = "the content encoding must be `identity`, `gzip` or `zstd`".to_owned();
-        let mut response = unsupported(&door, &request, StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+        let mut response = unsupported(door, &request, StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
         response
             .headers_mut()
             .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("zstd, gzip"));
@@ -99,19 +130,20 @@ async fn export<S: TraceSink>(
         peer: Some(peer),
         transport: format.transport(),
     };
-    match answer_request(&door, format, compression, batch, request.into_body()).await {
-        Ok(accepted) => respond(StatusCode::OK, format, format.response(&accepted)),
+    match answer_request(door, signal, format, compression, batch, request.into_body()).await {
+        Ok(answered) => respond(StatusCode::OK, format, format.response(&answered)),
         Err(status) => refused(answer::http_code(&status), format, &status),
     }
 }
 
 async fn answer_request<S: TraceSink>(
     door: &Door<S>,
+    signal: Signal,
     format: Format,
     compression: Compression,
     batch: BatchMeta,
     body: Body,
-) -> Result<Accepted, Status> {
+) -> Result<Answered, Status> {
     let read = async {
         let place = door.enter()?;
         let body = collect(body, &door.limits).await?;
@@ -121,9 +153,9 @@ async fn answer_request<S: TraceSink>(
         ))
     };
     match read.await {
-        Ok((_place, body)) => door.take(body, batch).await,
+        Ok((_place, body)) => door.take(signal, body, batch).await,
         Err(Turned { outcome, status }) => {
-            door.turned_away(batch.transport, outcome);
+            door.turned_away(signal, batch.transport, outcome);
             Err(status)
         }
     }
@@ -156,24 +188,21 @@ async fn protobuf(
     let convert = move || {
         let plain = inflate(compression, body, limit).map_err(|error| match error {
             InflateError::TooLarge => Turned::too_large(limit),
-            InflateError::Broken(error) => malformed(&format!("the body cannot be decompressed: {error}")),
+            InflateError::Broken(error) => {
+                Turned::malformed(&format!("the body cannot be decompressed: {error}"))
+            }
         })?;
         match format {
             Format::Protobuf => Ok(plain),
-            Format::Json => crate::json::trace_request_to_protobuf(&plain)
-                .map_err(|error| malformed(&format!("the body is not OTLP/JSON: {error}"))),
+            Format::Json => crate::json::trace_request_to_protobuf(&plain).map_err(|error| {
+                let text = format!("the body is not OTLP/JSON: {error}");
+                Turned::malformed_at(error.path(), &error.to_string(), &text)
+            }),
         }
     };
     match tokio::task::spawn_blocking(convert).await {
         Ok(converted) => converted,
         Err(error) => Err(Turned::broken(&error)),
-    }
-}
-
-fn malformed(reason: &str) -> Turned {
-    Turned {
-        outcome: Outcome::Malformed,
-        status: Status::invalid_argument(reason),
     }
 }
 
@@ -210,10 +239,10 @@ impl Format {
         }
     }
 
-    fn response(self, accepted: &Accepted) -> Bytes {
+    fn response(self, answered: &Answered) -> Bytes {
         match self {
-            Self::Protobuf => answer::response_protobuf(accepted),
-            Self::Json => answer::response_json(accepted),
+            Self::Protobuf => answer::response_protobuf(answered),
+            Self::Json => answer::response_json(answered),
         }
     }
 
@@ -235,7 +264,12 @@ fn compression(headers: &HeaderMap) -> Option<Compression> {
 /// Counts and answers what is not served. A request in no content type of ours gets JSON, which people can read.
 fn unsupported<S: TraceSink>(door: &Door<S>, request: &Request, code: StatusCode, text: String) -> Response {
     let format = Format::of(request.headers()).unwrap_or(Format::Json);
-    door.turned_away(format.transport(), Outcome::Unsupported);
+    let signal = if request.uri().path() == METRICS_PATH {
+        Signal::Metrics
+    } else {
+        Signal::Traces
+    };
+    door.turned_away(signal, format.transport(), Outcome::Unsupported);
     refused(code, format, &Status::unimplemented(text))
 }
 

@@ -56,3 +56,47 @@ impl<'a> Iterator for Messages<'a> {
         found
     }
 }
+
+/// Takes a length and so many bytes off `rest`; `None` where they are not there.
+#[inline]
+pub(super) fn delimited<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, tail) = match **rest {
+        [length @ ..0x80, ref tail @ ..] => (usize::from(length), tail),
+        [low @ 0x80..=0xff, high @ ..0x80, ref tail @ ..] => {
+            (usize::from(low & 0x7f) | usize::from(high) << 7, tail)
+        }
+        _ => return long_delimited(rest),
+    };
+    let (inside, after) = tail.split_at_checked(length)?;
+    *rest = after;
+    Some(inside)
+}
+
+#[cold]
+fn long_delimited<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let mut reader = Reader::new(rest);
+    let inside = reader.delimited().ok()?;
+    *rest = reader.bytes();
+    Some(inside.bytes())
+}
+
+/// Takes a varint off `rest`.
+#[inline]
+pub(super) fn varint(rest: &mut &[u8]) -> Option<u64> {
+    if let [value @ ..0x80, tail @ ..] = *rest {
+        *rest = tail;
+        return Some(u64::from(*value));
+    }
+    let mut reader = Reader::new(rest);
+    let value = reader.varint().ok()?;
+    *rest = reader.bytes();
+    Some(value)
+}
+
+/// Takes `N` bytes off `rest`.
+#[inline]
+pub(super) fn array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (array, tail) = rest.split_first_chunk::<N>()?;
+    *rest = tail;
+    Some(*array)
+}

@@ -40,7 +40,7 @@ pub(super) static REQUEST: Schema = schema(
     "ExportTraceServiceRequest",
     &[("resource_spans", Message(&RESOURCE_SPANS))],
 );
-static RESOURCE_SPANS: Schema = schema(
+pub(super) static RESOURCE_SPANS: Schema = schema(
     "ResourceSpans",
     &[
         ("resource", Message(&RESOURCE)),
@@ -65,7 +65,7 @@ static ENTITY_REF: Schema = schema(
         ("description_keys", Text),
     ],
 );
-static SCOPE_SPANS: Schema = schema(
+pub(super) static SCOPE_SPANS: Schema = schema(
     "ScopeSpans",
     &[
         ("scope", Message(&SCOPE)),
@@ -82,7 +82,7 @@ static SCOPE: Schema = schema(
         ("dropped_attributes_count", Varint),
     ],
 );
-static SPAN: Schema = Schema {
+pub(super) static SPAN: Schema = Schema {
     name: "Span",
     counted: true,
     fields: &[
@@ -104,7 +104,7 @@ static SPAN: Schema = Schema {
         ("flags", Fixed32),
     ],
 };
-static EVENT: Schema = schema(
+pub(super) static EVENT: Schema = schema(
     "Event",
     &[
         ("time_unix_nano", Fixed64),
@@ -113,7 +113,7 @@ static EVENT: Schema = schema(
         ("dropped_attributes_count", Varint),
     ],
 );
-static LINK: Schema = schema(
+pub(super) static LINK: Schema = schema(
     "Link",
     &[
         ("trace_id", Bytes),
@@ -124,11 +124,11 @@ static LINK: Schema = schema(
         ("flags", Fixed32),
     ],
 );
-static STATUS: Schema = schema(
+pub(super) static STATUS: Schema = schema(
     "Status",
     &[("reserved", Expect::Unknown), ("message", Text), ("code", Varint)],
 );
-static KEY_VALUE: Schema = schema(
+pub(super) static KEY_VALUE: Schema = schema(
     "KeyValue",
     &[
         ("key", Text),
@@ -136,7 +136,7 @@ static KEY_VALUE: Schema = schema(
         ("key_strindex", Varint),
     ],
 );
-static ANY_VALUE: Schema = schema(
+pub(super) static ANY_VALUE: Schema = schema(
     "AnyValue",
     &[
         ("string_value", Text),
@@ -152,6 +152,22 @@ static ANY_VALUE: Schema = schema(
 static ARRAY_VALUE: Schema = schema("ArrayValue", &[("values", Message(&ANY_VALUE))]);
 static KEY_VALUE_LIST: Schema = schema("KeyValueList", &[("values", Message(&KEY_VALUE))]);
 
+/// What is wrong with `body`, which [`super::walk`] refused.
+#[cold]
+pub(super) fn fault(body: &[u8]) -> Malformed {
+    let found = check(body).err();
+    debug_assert!(
+        found.is_some(),
+        "the walk refuses what the tables accept: {body:02x?}"
+    );
+    found.unwrap_or(Malformed {
+        message: REQUEST.name,
+        field: None,
+        offset: 0,
+        fault: Fault::Varint,
+    })
+}
+
 /// The number of spans in `body`, once every level of it is known to be well-formed.
 pub(super) fn check(body: &[u8]) -> Result<u64, Malformed> {
     let mut spans = 0;
@@ -159,47 +175,58 @@ pub(super) fn check(body: &[u8]) -> Result<u64, Malformed> {
     Ok(spans)
 }
 
-fn check_message(
+/// Checks `message` and all within it. `depth` is how many levels more may nest in it.
+pub(super) fn check_message(
     schema: &'static Schema,
     mut message: Reader<'_>,
     depth: u32,
     spans: &mut u64,
 ) -> Result<(), Malformed> {
     *spans += u64::from(schema.counted);
-    loop {
-        let at = message.at();
-        let Some((number, payload)) = message.field().map_err(|fault| in_message(schema, fault))? else {
-            return Ok(());
-        };
-        let field = schema
-            .fields
-            .get((number - 1) as usize)
-            .map_or(Expect::Unknown, |(_, expect)| *expect);
-        let checked = match (field, payload) {
-            (Message(inner), Payload::Bytes(bytes)) => {
-                message
-                    .enter(depth)
-                    .map_err(|fault| in_field(schema, number, fault))?;
-                check_message(inner, bytes, depth - 1, spans)?;
-                continue;
-            }
-            (Text, Payload::Bytes(bytes)) => check_text(bytes),
-            (Varint, Payload::Varint(_))
-            | (Fixed32, Payload::Fixed32(_))
-            | (Fixed64, Payload::Fixed64(_))
-            | (Bytes, Payload::Bytes(_)) => Ok(()),
-            (Expect::Unknown, Payload::Group) => message.skip_group(number, depth),
-            (Expect::Unknown, _) => message.enter(depth),
-            (expected, found) => {
-                let fault = Fault::Mismatch {
-                    found: found.wire_type(),
-                    wanted: expected.wire_type(),
-                };
-                Err(FaultAt { fault, at })
-            }
-        };
-        checked.map_err(|fault| in_field(schema, number, fault))?;
-    }
+    while check_field(schema, &mut message, depth, spans)?.is_some() {}
+    Ok(())
+}
+
+/// Reads the next field of `message` and checks it with all within it; `None` at the end. A group was skipped.
+pub(super) fn check_field<'a>(
+    schema: &'static Schema,
+    message: &mut Reader<'a>,
+    depth: u32,
+    spans: &mut u64,
+) -> Result<Option<(u32, Payload<'a>)>, Malformed> {
+    let at = message.at();
+    let Some((number, payload)) = message.field().map_err(|fault| in_message(schema, fault))? else {
+        return Ok(None);
+    };
+    let field = schema
+        .fields
+        .get((number - 1) as usize)
+        .map_or(Expect::Unknown, |(_, expect)| *expect);
+    let checked = match (field, payload) {
+        (Message(inner), Payload::Bytes(bytes)) => {
+            message
+                .enter(depth)
+                .map_err(|fault| in_field(schema, number, fault))?;
+            check_message(inner, bytes, depth - 1, spans)?;
+            Ok(())
+        }
+        (Text, Payload::Bytes(bytes)) => check_text(bytes),
+        (Varint, Payload::Varint(_))
+        | (Fixed32, Payload::Fixed32(_))
+        | (Fixed64, Payload::Fixed64(_))
+        | (Bytes, Payload::Bytes(_)) => Ok(()),
+        (Expect::Unknown, Payload::Group) => message.skip_group(number, depth),
+        (Expect::Unknown, _) => message.enter(depth),
+        (expected, found) => {
+            let fault = Fault::Mismatch {
+                found: found.wire_type(),
+                wanted: expected.wire_type(),
+            };
+            Err(FaultAt { fault, at })
+        }
+    };
+    checked.map_err(|fault| in_field(schema, number, fault))?;
+    Ok(Some((number, payload)))
 }
 
 fn check_text(text: Reader<'_>) -> Result<(), FaultAt> {

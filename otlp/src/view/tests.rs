@@ -1,176 +1,21 @@
 //! The view against prost: on the same bytes the same verdict and, where accepted, the same values.
 
-use super::schema::{Expect, REQUEST, Schema};
-use super::{
-    Attributes, Kind, Malformed, SpanCount, StatusCode, Value, for_each_span, for_each_span_unchecked,
-};
+#[path = "../../tests/differential/agreement.rs"]
+mod agreement;
+
+use super::schema::{self, Expect, REQUEST, Schema};
+use super::{Kind, StatusCode, for_each_span};
 use crate::wire::Fault;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
+use agreement::{Plain, by_view};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
-use prost::Message as _;
 use std::fmt::Debug;
 
-/// A value that can be compared: doubles by their bits.
-#[derive(Debug, Clone, PartialEq)]
-enum Plain {
-    Str(String),
-    Bool(bool),
-    Int(i64),
-    Double(u64),
-    Bytes(Vec<u8>),
-    Other,
-}
-
-type Pairs = Vec<(String, Plain)>;
-
-/// All that the view tells of a span.
-#[derive(Debug, Clone, PartialEq)]
-struct Seen {
-    resource: Pairs,
-    scope: (String, String),
-    ids: [Vec<u8>; 3],
-    texts: [String; 2],
-    kind: i32,
-    status: i32,
-    times: [u64; 2],
-    flags: u32,
-    attributes: Pairs,
-    links: Vec<(Vec<u8>, Vec<u8>, Pairs)>,
-    raw: Vec<u8>,
-}
-
-fn by_view(body: &[u8]) -> Result<Vec<Seen>, Malformed> {
-    let mut seen = Vec::new();
-    let count = for_each_span(body, |resource, scope, span| {
-        seen.push(Seen {
-            resource: pairs(resource.attributes()),
-            scope: (scope.name.to_owned(), scope.version.to_owned()),
-            ids: [span.trace_id, span.span_id, span.parent_span_id].map(<[u8]>::to_vec),
-            texts: [span.trace_state, span.name].map(str::to_owned),
-            kind: span.kind.number(),
-            status: span.status.number(),
-            times: [span.start_unix_nano, span.end_unix_nano],
-            flags: span.flags,
-            attributes: pairs(span.attributes()),
-            links: span
-                .links()
-                .map(|link| {
-                    (
-                        link.trace_id.to_vec(),
-                        link.span_id.to_vec(),
-                        pairs(link.attributes()),
-                    )
-                })
-                .collect(),
-            raw: span.raw().to_vec(),
-        });
-    })?;
-    assert_eq!(count, SpanCount(seen.len() as u64));
-    Ok(seen)
-}
-
-fn pairs(attributes: Attributes<'_>) -> Pairs {
-    let plain = |value| match value {
-        Value::Str(text) => Plain::Str(text.to_owned()),
-        Value::Bool(bool) => Plain::Bool(bool),
-        Value::Int(int) => Plain::Int(int),
-        Value::Double(double) => Plain::Double(double.to_bits()),
-        Value::Bytes(bytes) => Plain::Bytes(bytes.to_vec()),
-        Value::Other => Plain::Other,
-    };
-    attributes
-        .map(|(key, value)| (key.to_owned(), plain(value)))
-        .collect()
-}
-
-fn by_prost(body: &[u8]) -> Result<Vec<Seen>, prost::DecodeError> {
-    let request = ExportTraceServiceRequest::decode(body)?;
-    let mut seen = Vec::new();
-    for resource_spans in &request.resource_spans {
-        let resource = resource_spans.resource.clone().unwrap_or_default();
-        for scope_spans in &resource_spans.scope_spans {
-            let scope = scope_spans.scope.clone().unwrap_or_default();
-            for span in &scope_spans.spans {
-                let status = span.status.clone().unwrap_or_default();
-                seen.push(Seen {
-                    resource: prost_pairs(&resource.attributes),
-                    scope: (scope.name.clone(), scope.version.clone()),
-                    ids: [
-                        span.trace_id.clone(),
-                        span.span_id.clone(),
-                        span.parent_span_id.clone(),
-                    ],
-                    texts: [span.trace_state.clone(), span.name.clone()],
-                    kind: span.kind() as i32,
-                    status: status.code() as i32,
-                    times: [span.start_time_unix_nano, span.end_time_unix_nano],
-                    flags: span.flags,
-                    attributes: prost_pairs(&span.attributes),
-                    links: span
-                        .links
-                        .iter()
-                        .map(|link| {
-                            (
-                                link.trace_id.clone(),
-                                link.span_id.clone(),
-                                prost_pairs(&link.attributes),
-                            )
-                        })
-                        .collect(),
-                    raw: span.encode_to_vec(),
-                });
-            }
-        }
-    }
-    Ok(seen)
-}
-
-fn prost_pairs(attributes: &[KeyValue]) -> Pairs {
-    use any_value::Value as V;
-    let plain = |pair: &KeyValue| match pair.value.clone().and_then(|value| value.value) {
-        Some(V::StringValue(text)) => Plain::Str(text),
-        Some(V::BoolValue(bool)) => Plain::Bool(bool),
-        Some(V::IntValue(int)) => Plain::Int(int),
-        Some(V::DoubleValue(double)) => Plain::Double(double.to_bits()),
-        Some(V::BytesValue(bytes)) => Plain::Bytes(bytes),
-        Some(V::ArrayValue(_) | V::KvlistValue(_) | V::StringValueStrindex(_)) | None => Plain::Other,
-    };
-    attributes
-        .iter()
-        .map(|pair| (pair.key.clone(), plain(pair)))
-        .collect()
-}
-
-/// Whether both took `body`; panics where they disagree.
+/// Whether both took `body`, and the tables too; panics where they disagree.
 fn agree(body: &[u8]) -> bool {
-    for_each_span_unchecked(body, |resource, _, span| {
-        resource.attributes().for_each(drop);
-        span.attributes().for_each(drop);
-        span.links().for_each(|link| link.attributes().for_each(drop));
-    });
-    match (by_view(body), by_prost(body)) {
-        (Ok(view), Ok(prost)) => {
-            assert_same(&view, prost);
-            true
-        }
-        (Err(_), Err(_)) => false,
-        (Ok(_), Err(error)) => panic!("prost refuses what the view takes: {error}\n{body:02x?}"),
-        (Err(error), Ok(_)) => panic!("the view refuses what prost takes: {error}\n{body:02x?}"),
-    }
-}
-
-fn assert_same(view: &[Seen], prost: Vec<Seen>) {
-    assert_eq!(view.len(), prost.len());
-    for (view, mut prost) in view.iter().zip(prost) {
-        // prost writes fields in its own order: what the raw bytes mean must be the same, not the bytes.
-        let reread = opentelemetry_proto::tonic::trace::v1::Span::decode(&view.raw[..])
-            .expect("the raw bytes of a span are a span");
-        assert_eq!(reread.encode_to_vec(), prost.raw);
-        prost.raw.clone_from(&view.raw);
-        assert_eq!(*view, prost);
-    }
+    let accepted = agreement::agree(body);
+    assert_eq!(schema::check(body).is_ok(), accepted);
+    accepted
 }
 
 /// Decisions, from bytes that proptest can shrink; all zero at the end.
@@ -520,6 +365,19 @@ fn a_refusal_names_the_field_and_the_byte() {
         Fault::WireType(7),
     );
     refused(&span_with(&[0x80]), ("Span", None::<&str>, 6), Fault::Varint);
+}
+
+#[test]
+fn a_status_counts_with_all_that_stands_in_it() {
+    let status = |fields: &[u8]| span_with(&wrap(15, fields));
+    let seen = by_view(&status(&[0x18, 2, 0x18, 1])).expect("a code may come twice");
+    assert_eq!(seen[0].status, 1);
+    assert!(agree(&status(&[0x18, 2, 0x18, 1])));
+    refused(
+        &status(&[&[0x18, 2][..], &wrap(2, b"\xff")].concat()),
+        ("Status", Some("message"), 12),
+        Fault::Utf8,
+    );
 }
 
 #[test]

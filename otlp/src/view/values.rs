@@ -3,10 +3,18 @@
 //! In: checked messages that hold them. Out: keys, values and ids, borrowed.
 //! Left out on purpose: lists within values; a reader that needs one decodes the raw bytes.
 
-use super::fields::{Fields, Messages, text};
+use super::fields::{Fields, Messages, delimited, text};
 use crate::wire::{Payload, Reader};
 
 const LINK_ATTRIBUTES: u32 = 4;
+/// Keys of `KeyValue.key` and `value`.
+const KEY: u8 = 0x0a;
+const VALUE: u8 = 0x12;
+/// Keys of `AnyValue.string_value`, `bool_value`, `int_value` and `double_value`.
+pub(super) const STRING: u8 = 0x0a;
+pub(super) const BOOL: u8 = 0x10;
+pub(super) const INT: u8 = 0x18;
+pub(super) const DOUBLE: u8 = 0x21;
 
 /// A link to a span of this or another trace.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +32,7 @@ impl<'a> Link<'a> {
         Attributes::of(self.body, LINK_ATTRIBUTES)
     }
 
-    fn read(body: Reader<'a>) -> Self {
+    pub(super) fn read(body: Reader<'a>) -> Self {
         let mut link = Self {
             trace_id: &[],
             span_id: &[],
@@ -134,13 +142,38 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+/// Key and `AnyValue` of a pair that has each once, in this order and with nothing beside them.
 #[inline]
-fn read_pair(pair: Reader<'_>) -> (&str, Value<'_>) {
+pub(super) fn usual_pair(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    if let [KEY, key_length @ ..0x80, rest @ ..] = pair
+        && let Some((key, [VALUE, length @ ..0x80, any @ ..])) =
+            rest.split_at_checked(usize::from(*key_length))
+        && usize::from(*length) == any.len()
+    {
+        return Some((key, any));
+    }
+    longer_pair(pair)
+}
+
+/// The same where key or value is longer than 127 bytes.
+fn longer_pair(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut rest = pair.strip_prefix(&[KEY])?;
+    let key = delimited(&mut rest)?;
+    rest = rest.strip_prefix(&[VALUE])?;
+    let any = delimited(&mut rest)?;
+    rest.is_empty().then_some((key, any))
+}
+
+#[inline]
+pub(super) fn read_pair(pair: Reader<'_>) -> (&str, Value<'_>) {
+    if let Some((key, any)) = usual_pair(pair.bytes()) {
+        return (text(Reader::new(key)), read_any(Reader::new(any), Value::Other));
+    }
     let mut read = ("", Value::Other);
     for (number, payload) in Fields(pair) {
         match (number, payload) {
             (1, Payload::Bytes(key)) => read.0 = text(key),
-            (2, Payload::Bytes(value)) => read.1 = read_value(value, read.1),
+            (2, Payload::Bytes(value)) => read.1 = read_any(value, read.1),
             _ => {}
         }
     }
@@ -149,7 +182,12 @@ fn read_pair(pair: Reader<'_>) -> (&str, Value<'_>) {
 
 /// The last member of the `oneof`, or `before` where this message has none: such messages merge.
 #[inline]
-fn read_value<'a>(value: Reader<'a>, before: Value<'a>) -> Value<'a> {
+pub(super) fn read_any<'a>(value: Reader<'a>, before: Value<'a>) -> Value<'a> {
+    if let [STRING, length @ ..0x80, string @ ..] = value.bytes()
+        && usize::from(*length) == string.len()
+    {
+        return Value::Str(text(Reader::new(string)));
+    }
     let mut read = before;
     for field in Fields(value) {
         read = match field {

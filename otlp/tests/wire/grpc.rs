@@ -4,8 +4,11 @@ use crate::support::{Intake, Recorder, gzip, listen, request_of, span_names, unt
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
-use otlp::intake::{Accepted, BATCH_ID, Limits, Outcome, Refusal, Transport};
+use otlp::intake::{Accepted, BATCH_ID, BatchMeta, Limits, Outcome, Refusal, TraceSink, Transport, Verdict};
+use otlp::view::{self, Span, SpanCount, Visit};
 use prost::Message as _;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -13,6 +16,8 @@ use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
+
+const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 async fn client(intake: &Intake) -> TraceServiceClient<Channel> {
     TraceServiceClient::connect(format!("http://{}", intake.address))
@@ -100,7 +105,7 @@ async fn refused(refusal: Refusal) -> Status {
         .expect_err("the sink refuses")
 }
 
-fn retry_delay(status: &Status) -> Option<Duration> {
+pub(crate) fn retry_delay(status: &Status) -> Option<Duration> {
     status.get_details_retry_info().and_then(|info| info.retry_delay)
 }
 
@@ -136,10 +141,14 @@ async fn an_empty_request_is_a_success_that_the_sink_never_sees() {
 }
 
 /// Sends one gRPC frame as it is and returns status and message of the answer.
-async fn call(intake: &Intake, encoding: Option<&str>, frame: Vec<u8>) -> Status {
+pub(crate) async fn call(intake: &Intake, encoding: Option<&str>, frame: Vec<u8>) -> Status {
+    call_at(intake, EXPORT_PATH, encoding, frame).await
+}
+
+/// The same for any path.
+pub(crate) async fn call_at(intake: &Intake, path: &str, encoding: Option<&str>, frame: Vec<u8>) -> Status {
     let channel = Channel::from_shared(format!("http://{}", intake.address)).expect("an address");
     let mut channel = channel.connect().await.expect("the intake listens");
-    let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
     let mut request = http::Request::post(path)
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -163,7 +172,7 @@ async fn call(intake: &Intake, encoding: Option<&str>, frame: Vec<u8>) -> Status
     Status::from_header_map(response.headers()).expect("a status without a message")
 }
 
-fn frame(compressed: bool, message: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(compressed: bool, message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).expect("short").to_be_bytes();
     [&[u8::from(compressed)][..], &length, message].concat()
 }
@@ -179,8 +188,91 @@ async fn a_message_that_is_not_otlp_is_an_invalid_argument_with_the_reason() {
         "the body is not an `ExportTraceServiceRequest`: byte 0 in `ExportTraceServiceRequest` is malformed: \
          wire type 7 does not exist, it must be 0 to 5"
     );
+    let bad_request = status
+        .get_details_bad_request()
+        .expect("what is malformed is named");
+    let violation = &bad_request.field_violations[0];
+    assert_eq!(
+        (violation.field.as_str(), violation.description.as_str()),
+        (
+            "ExportTraceServiceRequest",
+            "wire type 7 does not exist, it must be 0 to 5"
+        )
+    );
     assert!(sink.batches().is_empty());
     assert_eq!(sink.observed()[0].outcome, Outcome::Malformed);
+}
+
+/// Checks and reads in one pass, as the collector does, and keeps the names of the spans.
+#[derive(Clone, Default)]
+struct OnePass(Arc<Mutex<Vec<String>>>);
+
+#[derive(Default)]
+struct Names(Vec<String>);
+
+impl Visit<'_> for Names {
+    fn span(&mut self, span: &Span<'_>, _: Range<usize>) {
+        self.0.push(span.name.to_owned());
+    }
+}
+
+impl TraceSink for OnePass {
+    async fn export(&self, body: Bytes, batch: BatchMeta) -> Result<Accepted, Refusal> {
+        self.export_unchecked(body, batch).await.answer
+    }
+
+    async fn export_unchecked(&self, body: Bytes, _: BatchMeta) -> Verdict {
+        let mut names = Names::default();
+        match view::read_spans(&body, &mut names) {
+            Ok(spans) => {
+                self.0
+                    .lock()
+                    .expect("no test panics while it holds the names")
+                    .extend(names.0);
+                Verdict {
+                    spans,
+                    ..Verdict::default()
+                }
+            }
+            Err(malformed) => Verdict {
+                spans: SpanCount(0),
+                answer: Err(Refusal::Malformed(malformed)),
+            },
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_checks_by_itself_is_answered_for_as_if_the_intake_had() {
+    let (sink, observer) = (OnePass::default(), Recorder::default());
+    let listener = listen("127.0.0.1:0").await;
+    let intake = Intake::grpc_to(listener, sink.clone(), &observer, Limits::default());
+    client(&intake)
+        .await
+        .export(message(&["a", "b"]))
+        .await
+        .expect("accepted");
+    let good = request_of(&["c"]);
+    let checked = Recorder::default();
+    let checking = Intake::grpc(&checked, Limits::default()).await;
+    let mut statuses = Vec::new();
+    for intake in [&intake, &checking] {
+        // A whole span, and a second `ResourceSpans` that ends early.
+        let status = call(intake, None, frame(false, &[&good[..], &[0x0a, 9]].concat())).await;
+        statuses.push((
+            status.code(),
+            status.message().to_owned(),
+            status.details().to_vec(),
+        ));
+    }
+    assert_eq!(statuses[0].0, Code::InvalidArgument);
+    assert_eq!(statuses[0], statuses[1]);
+    assert_eq!(
+        *sink.0.lock().expect("no test panics while it holds the names"),
+        ["a", "b"]
+    );
+    let seen: Vec<_> = observer.observed().iter().map(|o| (o.outcome, o.spans)).collect();
+    assert_eq!(seen, [(Outcome::Accepted, 2), (Outcome::Malformed, 0)]);
 }
 
 #[tokio::test]
@@ -279,8 +371,7 @@ async fn a_sender_that_stops_halfway_is_not_waited_for() {
     );
     grpc.ready().await.expect("connected");
     let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let path =
-        http::uri::PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
+    let path = http::uri::PathAndQuery::from_static(EXPORT_PATH);
     let codec = tonic_prost::ProstCodec::<ExportTraceServiceRequest, ExportTraceServiceRequest>::default();
     let status = grpc
         .client_streaming(Request::new(stream), path, codec)

@@ -9,40 +9,46 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const PROTOBUF: &str = "application/x-protobuf";
-const JSON: &str = "application/json";
+pub(crate) const PROTOBUF: &str = "application/x-protobuf";
+pub(crate) const JSON: &str = "application/json";
 const SPAN_AS_JSON: &str = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{
     "traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"GET /cart","kind":2
 }]}]}]}"#;
 
-struct Answer {
-    code: u16,
+pub(crate) struct Answer {
+    pub(crate) code: u16,
     head: String,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
         })
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some(JSON));
         serde_json::from_slice(&self.body).expect("a JSON body")
     }
 
     /// Code and message of the `google.rpc.Status` in protobuf.
-    fn status(&self) -> (i32, String) {
+    pub(crate) fn status(&self) -> (i32, String) {
         assert_eq!(self.header("content-type"), Some(PROTOBUF));
         let status = tonic_types::Status::decode(&self.body[..]).expect("a google.rpc.Status");
         (status.code, status.message)
     }
 }
 
-async fn send(intake: &Intake, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub(crate) async fn send(
+    intake: &Intake,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let mut head = format!(
         "{method} {path} HTTP/1.1\r\nhost: intake\r\nconnection: close\r\ncontent-length: {}\r\n",
         body.len()
@@ -78,7 +84,7 @@ async fn exchange(intake: &Intake, request: &[u8]) -> Answer {
     }
 }
 
-async fn post(intake: &Intake, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub(crate) async fn post(intake: &Intake, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     send(intake, "POST", "/v1/traces", headers, body).await
 }
 
@@ -221,6 +227,16 @@ async fn garbage_is_a_400_that_says_why_in_the_format_of_the_request() {
         json.json()["message"]
             .as_str()
             .is_some_and(|text| text.contains("resourceSpans"))
+    );
+    assert_eq!(
+        json.json()["details"],
+        serde_json::json!([{
+            "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": [{
+                "field": "resourceSpans",
+                "description": json.json()["message"].as_str().and_then(|text| text.strip_prefix("the body is not OTLP/JSON: ")),
+            }],
+        }])
     );
     let outcomes: Vec<_> = sink.observed().iter().map(|o| o.outcome).collect();
     assert_eq!(outcomes, [Outcome::Malformed; 2]);

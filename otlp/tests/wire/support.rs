@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use otlp::encode::{self, SpanRecord};
 use otlp::intake::{
-    Accepted, BatchMeta, IntakeObserver, Limits, Observed, Refusal, TraceSink, serve_grpc, serve_http,
+    Accepted, BatchMeta, IntakeObserver, Limits, Observed, Refusal, Sinks, TraceSink, serve_grpc, serve_http,
 };
 use otlp::{Kind, StatusCode, view};
 use std::collections::VecDeque;
@@ -96,12 +96,22 @@ impl Intake {
     }
 
     pub(crate) fn grpc_on(listener: TcpListener, sink: &Recorder, limits: Limits) -> Self {
+        Self::grpc_to(listener, sink.clone(), sink, limits)
+    }
+
+    /// Before other sinks than the recorder, which observes.
+    pub(crate) fn grpc_to<S: TraceSink>(
+        listener: TcpListener,
+        sinks: impl Into<Sinks<S>>,
+        observer: &Recorder,
+        limits: Limits,
+    ) -> Self {
         let address = listener.local_addr().expect("a bound listener");
         let (stop, stopped) = oneshot::channel();
-        let (sink, observer) = (sink.clone(), Arc::new(sink.clone()));
+        let (sinks, observer) = (sinks.into(), Arc::new(observer.clone()));
         let server = tokio::spawn(async move {
             let shutdown = async { stopped.await.unwrap_or_default() };
-            serve_grpc(listener, sink, limits, observer, shutdown)
+            serve_grpc(listener, sinks, limits, observer, shutdown)
                 .await
                 .expect("the server ends well");
         });
@@ -113,13 +123,22 @@ impl Intake {
     }
 
     pub(crate) async fn http(sink: &Recorder, limits: Limits) -> Self {
+        Self::http_to(sink.clone(), sink, limits).await
+    }
+
+    /// Before other sinks than the recorder, which observes.
+    pub(crate) async fn http_to<S: TraceSink>(
+        sinks: impl Into<Sinks<S>>,
+        observer: &Recorder,
+        limits: Limits,
+    ) -> Self {
         let listener = listen("127.0.0.1:0").await;
         let address = listener.local_addr().expect("a bound listener");
         let (stop, stopped) = oneshot::channel();
-        let (sink, observer) = (sink.clone(), Arc::new(sink.clone()));
+        let (sinks, observer) = (sinks.into(), Arc::new(observer.clone()));
         let server = tokio::spawn(async move {
             let shutdown = async { stopped.await.unwrap_or_default() };
-            serve_http(listener, sink, limits, observer, shutdown)
+            serve_http(listener, sinks, limits, observer, shutdown)
                 .await
                 .expect("the server ends well");
         });

@@ -1,0 +1,183 @@
+//! What both transports share: the way from bytes to a sink, and the counting.
+//!
+//! In: request bytes, decompressed. Out: the answer, in the words of gRPC, and one event to the observer.
+//! Left out on purpose: reading requests from the network and writing answers to it.
+
+use super::answer::{self, Answered};
+use super::sink::Sinks;
+use super::{
+    BatchMeta, IntakeObserver, Limits, Observed, Outcome, Refusal, Signal, TraceSink, Transport, Verdict,
+};
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use prost::Message as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+
+/// How long a sender is asked to wait where the intake itself is full.
+const RETRY_WHEN_FULL: Duration = Duration::from_secs(1);
+
+/// Sinks, limits and observer of one listener.
+#[derive(Clone)]
+pub(super) struct Door<S> {
+    pub(super) limits: Limits,
+    sinks: Sinks<S>,
+    observer: Arc<dyn IntakeObserver>,
+    room: Arc<Semaphore>,
+}
+
+/// Why a request gets no further, and what the sender is told.
+#[derive(Debug)]
+pub(super) struct Turned {
+    pub(super) outcome: Outcome,
+    pub(super) status: Status,
+}
+
+impl<S: TraceSink> Door<S> {
+    pub(super) fn new(sinks: Sinks<S>, limits: Limits, observer: Arc<dyn IntakeObserver>) -> Self {
+        let room = Arc::new(Semaphore::new(limits.max_requests.min(Semaphore::MAX_PERMITS)));
+        Self {
+            limits,
+            sinks,
+            observer,
+            room,
+        }
+    }
+
+    /// Whether anybody takes this signal.
+    pub(super) fn serves(&self, signal: Signal) -> bool {
+        match signal {
+            Signal::Traces => true,
+            Signal::Metrics => self.sinks.metrics.is_some(),
+        }
+    }
+
+    /// A place for one request, held until it is answered.
+    pub(super) fn enter(&self) -> Result<OwnedSemaphorePermit, Turned> {
+        let refused = |_| {
+            Turned::refused(&Refusal::Busy {
+                retry_after: RETRY_WHEN_FULL,
+            })
+        };
+        self.room.clone().try_acquire_owned().map_err(refused)
+    }
+
+    /// Hands `body` to the sink of its signal and counts what came of it.
+    pub(super) async fn take(
+        &self,
+        signal: Signal,
+        body: Bytes,
+        batch: BatchMeta,
+    ) -> Result<Answered, Status> {
+        let mut observed = Observed {
+            signal,
+            transport: batch.transport,
+            outcome: Outcome::Accepted,
+            bytes: body.len() as u64,
+            spans: 0,
+            rejected_spans: 0,
+        };
+        let answer = match signal {
+            Signal::Traces => {
+                let Verdict { spans, answer } = self.sinks.traces.export_unchecked(body, batch).await;
+                observed.spans = spans.0;
+                answer
+                    .map(Answered::from)
+                    .map_err(|refusal| Turned::refused(&refusal))
+            }
+            Signal::Metrics => self.take_metrics(body, batch).await,
+        };
+        match &answer {
+            Ok(answered) => observed.rejected_spans = answered.rejected,
+            Err(turned) => observed.outcome = turned.outcome,
+        }
+        self.observer.request(&observed);
+        answer.map_err(|turned| turned.status)
+    }
+
+    async fn take_metrics(&self, body: Bytes, batch: BatchMeta) -> Result<Answered, Turned> {
+        let sink = self.sinks.metrics.as_ref().ok_or_else(|| Turned {
+            outcome: Outcome::Unsupported,
+            status: Status::unimplemented("metrics are not served here, traces are"),
+        })?;
+        let request = ExportMetricsServiceRequest::decode(body).map_err(|error| {
+            Turned::malformed(&format!(
+                "the body is not an `ExportMetricsServiceRequest`: {error}"
+            ))
+        })?;
+        if request.resource_metrics.is_empty() {
+            return Ok(Answered::full(Signal::Metrics));
+        }
+        let answer = sink.take(request, batch).await;
+        answer
+            .map(Answered::from)
+            .map_err(|refusal| Turned::refused(&refusal))
+    }
+
+    /// Counts a request that never reached [`Door::take`].
+    pub(super) fn turned_away(&self, signal: Signal, transport: Transport, outcome: Outcome) {
+        self.observer.request(&Observed {
+            signal,
+            transport,
+            outcome,
+            bytes: 0,
+            spans: 0,
+            rejected_spans: 0,
+        });
+    }
+}
+
+impl Turned {
+    fn refused(refusal: &Refusal) -> Self {
+        Self {
+            outcome: match refusal {
+                Refusal::Busy { .. } => Outcome::Busy,
+                Refusal::Exhausted { .. } => Outcome::Exhausted,
+                Refusal::Invalid(_) => Outcome::Invalid,
+                Refusal::Malformed(_) => Outcome::Malformed,
+            },
+            status: answer::refusal(refusal),
+        }
+    }
+
+    pub(super) fn malformed(reason: &str) -> Self {
+        Self::malformed_at("", reason, reason)
+    }
+
+    /// With the field that is at fault.
+    pub(super) fn malformed_at(field: &str, description: &str, text: &str) -> Self {
+        Self {
+            outcome: Outcome::Malformed,
+            status: answer::bad_request(field, description, text),
+        }
+    }
+
+    pub(super) fn too_large(limit: usize) -> Self {
+        let text = format!(
+            "the request is longer than {limit} bytes after decompression: send smaller batches, \
+             `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` sets them in most SDKs"
+        );
+        Self {
+            outcome: Outcome::TooLarge,
+            status: Status::resource_exhausted(text),
+        }
+    }
+
+    pub(super) fn too_slow(limit: Duration) -> Self {
+        let text = format!("the request did not arrive within {} s", limit.as_secs_f64());
+        Self {
+            outcome: Outcome::Interrupted,
+            status: Status::unavailable(text),
+        }
+    }
+
+    pub(super) fn broken(reason: &dyn std::fmt::Display) -> Self {
+        let text = format!("the request broke off: {reason}");
+        Self {
+            outcome: Outcome::Interrupted,
+            status: Status::unavailable(text),
+        }
+    }
+}
