@@ -1,6 +1,7 @@
 //! One module per command: its arguments and how it is wired.
 
 pub(crate) mod agent;
+pub(crate) mod check;
 pub(crate) mod collector;
 pub(crate) mod demo;
 pub(crate) mod generate;

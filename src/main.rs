@@ -37,12 +37,18 @@ enum Command {
     Map(commands::map::Args),
     /// Writes dashboards, rules and everything else from a map
     Generate(commands::generate::Args),
+    /// Says why a map has an edge, or why not
+    Check(commands::check::Args),
     /// Disturbs a service of a running demo shop, or heals it
     Demo(commands::demo::Args),
 }
 
 /// What a command failed with. The exit code is 2 unless the command's own answer is "no", which is 1.
 type Failure = Box<dyn Error + Send + Sync>;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -51,6 +57,7 @@ fn main() -> ExitCode {
         Command::Collector(args) => commands::collector::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
+        Command::Check(args) => commands::check::run(&args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Map(args) => commands::map::run(&args),
     };

@@ -54,7 +54,11 @@ impl Settings {
             found.extend(self.agent.check());
         }
         if uses != Uses::Agent {
-            found.extend(collector::settings::check(&self.generate, &self.services));
+            found.extend(collector::settings::check(
+                &self.collector,
+                &self.generate,
+                &self.services,
+            ));
         }
         found
     }

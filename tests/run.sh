@@ -35,6 +35,13 @@ command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(
 command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null || missing+=(prometheus-alertmanager)
 # The compression libraries are built from C.
 command -v cc >/dev/null || missing+=(build-essential)
+# The languages of the SDKs whose clients `tests/sdk` runs.
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
+command -v javac >/dev/null || missing+=(default-jdk-headless)
+command -v mvn >/dev/null || missing+=(maven)
+command -v go >/dev/null || missing+=(golang-go)
 if [ "${#missing[@]}" -gt 0 ]; then
   step "installing ${missing[*]}"
   # In a shell of its own, so that the policy is gone whether this succeeds or not.

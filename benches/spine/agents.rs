@@ -10,7 +10,7 @@ use std::time::Duration;
 use map::catalogue as names;
 use serde::Serialize;
 
-use crate::collectors::start_collector;
+use crate::entry::start_collector;
 use crate::openloop::{self, Schedule, Way};
 use crate::peers::Role;
 use crate::process::{Contestant, free_addresses, until};
@@ -72,7 +72,7 @@ pub(crate) fn measure(plan: &Plan) -> Result<Figures, Failure> {
     openloop::wake_up_on_time();
     let scratch = tempfile::tempdir()?;
     let (_service, upstream) = Contestant::peer(Role::Upstream)?;
-    let (_collector, grpc, web) = start_collector(scratch.path())?;
+    let (_collector, grpc, web) = start_collector(scratch.path(), "collector", &[])?;
     let mut agents = [
         Agent::start("inbound", scratch.path(), grpc, Some(upstream))?,
         Agent::start("outbound", scratch.path(), grpc, None)?,

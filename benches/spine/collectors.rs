@@ -1,31 +1,33 @@
-//! The collector beside its peers: CPU and memory for the same spans.
+//! The collector beside its peers: CPU and memory for the same spans, and how long an acknowledgement takes.
 //!
 //! In: how many spans and rounds. Out: [`Figures`], or a failure where a span was not accounted for.
 //! Left out on purpose: the most that each can take. With one machine for both sides that would measure the sender too.
 
-use std::net::SocketAddr;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use map::catalogue as names;
 use serde::Serialize;
 
-use crate::load::{EDGES_PER_TRACE, SPANS_PER_TRACE};
+use crate::Failure;
+use crate::entry::Entry;
+use crate::load::{BATCH, Fleet};
 use crate::peers::Role;
-use crate::process::{Contestant, free_addresses, until};
-use crate::sender::{Sender, Sent};
-use crate::stat::Spread;
-use crate::{Failure, http, otelcol};
+use crate::sender::{Sender, Sent, Timed};
+use crate::stat::{Spread, quantile};
 
-/// How often a contestant is asked whether it is done. Being asked costs it CPU, which counts.
-const ASK_EVERY: Duration = Duration::from_millis(500);
-pub(crate) const READY_EVERY: Duration = Duration::from_millis(20);
+/// How many bare writes are timed.
+const WRITES: usize = 400;
 
 /// How much is measured.
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
     pub(crate) spans_per_turn: u64,
+    /// How long each contestant is sent to on a schedule.
+    pub(crate) timed: Duration,
     pub(crate) otelcol: Option<PathBuf>,
+    pub(crate) rotel: Option<PathBuf>,
 }
 
 /// What came of it.
@@ -35,6 +37,8 @@ pub(crate) struct Figures {
     pub(crate) bytes_per_span: f64,
     /// The collector first.
     pub(crate) contestants: Vec<Figure>,
+    /// A write of one request's bytes and an fdatasync, in a loop of nothing else.
+    pub(crate) bare_sync: Quantiles,
 }
 
 /// One contestant's figures.
@@ -53,62 +57,100 @@ pub(crate) struct Figure {
     pub(crate) spans: u64,
     /// Requests sent again because the contestant asked for a pause.
     pub(crate) retries: u64,
+    pub(crate) on_time: OnTime,
+}
+
+/// At half of the rate that it had in its turns.
+#[derive(Debug, Serialize)]
+pub(crate) struct OnTime {
+    pub(crate) spans_per_second: f64,
+    /// From the instant a request was due to its acknowledgement.
+    pub(crate) acknowledged: Quantiles,
+    /// From there to its sending: the part that is the sender's own.
+    pub(crate) lateness: Quantiles,
+    pub(crate) requests: u64,
+    pub(crate) retries: u64,
+}
+
+/// Milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Quantiles {
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) max_ms: f64,
 }
 
 /// Starts all contestants, lets them take turns, and checks that the collector counted every span.
 pub(crate) fn measure(plan: &Plan) -> Result<Figures, Failure> {
     let scratch = tempfile::tempdir()?;
-    let mut entries = vec![
-        Entry::collector(scratch.path())?,
-        Entry::peer("floor: same intake, message dropped", Role::Drop)?,
-        Entry::peer("tonic with prost, message dropped", Role::Prost)?,
-    ];
-    if let Some(path) = &plan.otelcol {
-        entries.push(Entry::otelcol(path, scratch.path())?);
-    }
-    let sender = Sender::new()?;
+    let mut contestants = contestants(plan, scratch.path())?;
+    let sender = Sender::new(Fleet::Shop)?;
     for round in 0..=plan.rounds {
         eprintln!(
             "collector: round {round} of {}{}",
             plan.rounds,
             if round == 0 { " (warm-up)" } else { "" }
         );
-        for entry in &mut entries {
-            entry.take_turn(&sender, plan.spans_per_turn, round > 0)?;
+        for (entry, turns) in &mut contestants {
+            let turn = take_turn(entry, &sender, plan.spans_per_turn)?;
+            turns.extend((round > 0).then_some(turn));
         }
     }
-    entries.iter().try_for_each(Entry::check)?;
-    let collector = entries
+    let mut figures = Vec::new();
+    let collector = contestants
         .first()
-        .map(|entry| entry.turns.clone())
+        .map(|(_, turns)| turns.clone())
         .unwrap_or_default();
-    let contestants = entries
-        .iter()
-        .map(|entry| entry.figure(&collector))
-        .collect::<Result<_, _>>()?;
+    for (entry, turns) in &mut contestants {
+        eprintln!("collector: on a schedule, {}", entry.name);
+        let rate = Spread::of(turns.iter().map(|turn| turn.spans_per_second)).median / 2.0;
+        let whole_life = entry.process.cpu_seconds()? * 1e6 / entry.spans as f64;
+        let timed = sender.send_on_time(entry.grpc, rate, plan.timed)?;
+        entry.took(timed.spans, timed.retries);
+        entry.settle()?;
+        entry.check()?;
+        figures.push(figure(
+            entry,
+            turns,
+            &collector,
+            whole_life,
+            OnTime::of(rate, &timed),
+        )?);
+    }
     Ok(Figures {
         spans_per_turn: plan.spans_per_turn,
         bytes_per_span: sender.bytes_per_span(),
-        contestants,
+        contestants: figures,
+        bare_sync: bare_sync(scratch.path(), (sender.bytes_per_span() * BATCH as f64) as usize)?,
     })
 }
 
-/// What a contestant's page says, and where.
-enum Account {
-    /// It has none; an acknowledgement is all.
-    None,
-    Collector(SocketAddr),
-    Otelcol(SocketAddr),
-}
-
-struct Entry {
-    name: &'static str,
-    process: Contestant,
-    grpc: SocketAddr,
-    account: Account,
-    turns: Vec<Turn>,
-    spans: u64,
-    retries: u64,
+fn contestants(plan: &Plan, scratch: &Path) -> Result<Vec<(Entry, Vec<Turn>)>, Failure> {
+    let kept = |name: &str, durability: &str| {
+        let dir = scratch.join(name);
+        [
+            format!("data_dir: '{}'", dir.display()),
+            format!("journal: {{ durability: {durability} }}"),
+        ]
+    };
+    let mut entries = vec![
+        Entry::collector("collector: map and metrics", scratch, &[])?,
+        Entry::collector("collector: journal sync, store", scratch, &kept("sync", "sync"))?,
+        Entry::collector(
+            "collector: journal write, store",
+            scratch,
+            &kept("write", "write"),
+        )?,
+        Entry::peer("floor: same intake, message dropped", Role::Drop)?,
+        Entry::peer("tonic with prost, message dropped", Role::Prost)?,
+    ];
+    if let Some(path) = &plan.otelcol {
+        entries.push(Entry::otelcol(path, scratch)?);
+    }
+    if let Some(path) = &plan.rotel {
+        entries.push(Entry::rotel(path, scratch)?);
+    }
+    Ok(entries.into_iter().map(|entry| (entry, Vec::new())).collect())
 }
 
 #[derive(Clone, Copy)]
@@ -117,144 +159,71 @@ struct Turn {
     spans_per_second: f64,
 }
 
-impl Entry {
-    fn new(name: &'static str, process: Contestant, grpc: SocketAddr, account: Account) -> Self {
-        Self {
-            name,
-            process,
-            grpc,
-            account,
-            turns: Vec::new(),
-            spans: 0,
-            retries: 0,
-        }
-    }
-
-    fn peer(name: &'static str, role: Role) -> Result<Self, Failure> {
-        let (process, grpc) = Contestant::peer(role)?;
-        Ok(Self::new(name, process, grpc, Account::None))
-    }
-
-    fn collector(scratch: &Path) -> Result<Self, Failure> {
-        let (process, grpc, web) = start_collector(scratch)?;
-        Ok(Self::new(
-            "tracemap collector",
-            process,
-            grpc,
-            Account::Collector(web),
-        ))
-    }
-
-    fn otelcol(path: &Path, scratch: &Path) -> Result<Self, Failure> {
-        let otelcol::Started {
-            name,
-            process,
-            grpc,
-            own,
-        } = otelcol::start(path, scratch)?;
-        Ok(Self::new(name, process, grpc, Account::Otelcol(own)))
-    }
-
-    fn take_turn(&mut self, sender: &Sender, spans: u64, counts: bool) -> Result<(), Failure> {
-        let before = self.process.cpu_seconds()?;
-        let sent = sender
-            .send(self.grpc, spans)
-            .map_err(|error| format!("{}: {error}", self.name))?;
-        self.spans += sent.spans;
-        self.retries += sent.retries;
-        self.settle()?;
-        if counts {
-            self.turns
-                .push(Turn::of(self.process.cpu_seconds()? - before, sent));
-        }
-        Ok(())
-    }
-
-    /// Waits until nothing of this turn is left to do.
-    fn settle(&self) -> Result<(), Failure> {
-        match self.account {
-            Account::None => {}
-            Account::Collector(web) => {
-                let is_idle = |page: &str| http::sum(page, names::COLLECTOR_TRACES, r#"state="open""#) == 0.0;
-                until(
-                    "the collector did not close its traces",
-                    web,
-                    "/metrics",
-                    ASK_EVERY,
-                    is_idle,
-                )?;
-            }
-            Account::Otelcol(own) => {
-                let has_all = |page: &str| http::sum(page, otelcol::ACCEPTED, "") >= self.spans as f64;
-                until(
-                    "otelcol did not count every span",
-                    own,
-                    "/metrics",
-                    ASK_EVERY,
-                    has_all,
-                )?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Every span was mapped and every call became a request on an edge; else the figure is of less than the work.
-    fn check(&self) -> Result<(), Failure> {
-        let Account::Collector(web) = self.account else {
-            return Ok(());
-        };
-        let page = http::get(web, "/metrics")?;
-        let mapped = http::sum(&page, names::COLLECTOR_SPANS, r#"outcome="mapped"#);
-        let edges = http::sum(&page, names::EDGE_REQUESTS, "");
-        let expected = (
-            self.spans as f64,
-            (self.spans / SPANS_PER_TRACE * EDGES_PER_TRACE) as f64,
-        );
-        if (mapped, edges) == expected {
-            return Ok(());
-        }
-        let (spans, requests) = expected;
-        Err(format!(
-            "no figure: of {spans} spans the collector mapped {mapped}, of {requests} requests it has {edges} on edges"
-        )
-        .into())
-    }
-
-    fn figure(&self, collector: &[Turn]) -> Result<Figure, Failure> {
-        let pairs = self.turns.iter().zip(collector);
-        Ok(Figure {
-            name: self.name,
-            cpu_seconds_per_million: Spread::of(self.turns.iter().map(|turn| turn.cpu_per_million)),
-            times_the_collector: Spread::of(
-                pairs.map(|(own, ours)| own.cpu_per_million / ours.cpu_per_million),
-            ),
-            spans_per_second: Spread::of(self.turns.iter().map(|turn| turn.spans_per_second)),
-            cpu_seconds_per_million_whole_life: self.process.cpu_seconds()? * 1e6 / self.spans as f64,
-            peak_rss_mib: self.process.rss_mib()?.1,
-            spans: self.spans,
-            retries: self.retries,
-        })
-    }
+fn take_turn(entry: &mut Entry, sender: &Sender, spans: u64) -> Result<Turn, Failure> {
+    let before = entry.process.cpu_seconds()?;
+    let Sent { spans, took, .. } = entry.feed(sender, spans)?;
+    Ok(Turn {
+        cpu_per_million: (entry.process.cpu_seconds()? - before) * 1e6 / spans as f64,
+        spans_per_second: spans as f64 / took.as_secs_f64(),
+    })
 }
 
-impl Turn {
-    fn of(cpu_seconds: f64, sent: Sent) -> Self {
+fn figure(
+    entry: &Entry,
+    turns: &[Turn],
+    collector: &[Turn],
+    cpu_seconds_per_million_whole_life: f64,
+    on_time: OnTime,
+) -> Result<Figure, Failure> {
+    let pairs = turns.iter().zip(collector);
+    Ok(Figure {
+        name: entry.name,
+        cpu_seconds_per_million: Spread::of(turns.iter().map(|turn| turn.cpu_per_million)),
+        times_the_collector: Spread::of(pairs.map(|(own, ours)| own.cpu_per_million / ours.cpu_per_million)),
+        spans_per_second: Spread::of(turns.iter().map(|turn| turn.spans_per_second)),
+        cpu_seconds_per_million_whole_life,
+        peak_rss_mib: entry.process.rss_mib()?.1,
+        spans: entry.spans,
+        retries: entry.retries,
+        on_time,
+    })
+}
+
+/// What the disk itself takes for one request, when nobody else writes.
+fn bare_sync(scratch: &Path, bytes: usize) -> Result<Quantiles, Failure> {
+    let mut file = File::create(scratch.join("bare"))?;
+    let body = vec![0x5a; bytes];
+    let mut took = Vec::with_capacity(WRITES);
+    for _ in 0..WRITES {
+        let start = Instant::now();
+        file.write_all(&body)?;
+        file.sync_data()?;
+        took.push(start.elapsed().as_nanos() as u64);
+    }
+    took.sort_unstable();
+    Ok(Quantiles::of(&took))
+}
+
+impl OnTime {
+    fn of(spans_per_second: f64, timed: &Timed) -> Self {
         Self {
-            cpu_per_million: cpu_seconds * 1e6 / sent.spans as f64,
-            spans_per_second: sent.spans as f64 / sent.took.as_secs_f64(),
+            spans_per_second,
+            acknowledged: Quantiles::of(&timed.acknowledged),
+            lateness: Quantiles::of(&timed.lateness),
+            requests: timed.acknowledged.len() as u64,
+            retries: timed.retries,
         }
     }
 }
 
-/// Starts the real collector with every setting but its addresses at the default; returns OTLP/gRPC and web page.
-pub(crate) fn start_collector(scratch: &Path) -> Result<(Contestant, SocketAddr, SocketAddr), Failure> {
-    let [grpc, http, web] = free_addresses()?;
-    let config = scratch.join("collector.yaml");
-    let text = format!("collector:\n  otlp: {{ grpc: {grpc}, http: {http} }}\n  web: {{ listen: {web} }}\n");
-    std::fs::write(&config, text)?;
-    let process = Contestant::tracemap(&["collector"], &config, &scratch.join("collector.log"))?;
-    until("the collector was not ready", web, "/readyz", READY_EVERY, |_| {
-        true
-    })?;
-    Ok((process, grpc, web))
+impl Quantiles {
+    /// Of sorted nanoseconds.
+    fn of(sorted: &[u64]) -> Self {
+        let at = |share| (quantile(sorted, share) as f64 / 1e4).round() / 1e2;
+        Self {
+            p50_ms: at(0.5),
+            p99_ms: at(0.99),
+            max_ms: at(1.0),
+        }
+    }
 }

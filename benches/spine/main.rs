@@ -10,7 +10,13 @@
 //! span, every trace new, the two halves of every edge in different requests. A turn lasts from the first request until
 //! nothing is left to do (the collector has closed every trace). CPU is user and system time of the process by
 //! `/proc/<pid>/stat`; one turn before the first round is not counted. What a process does after its turn (forgetting old
-//! traces) is in its figure for the whole life, start included.
+//! traces) is in its figure for the whole life, start included. After the rounds each contestant is sent to on a schedule
+//! at half the rate of its own turns; an acknowledgement's latency runs from the instant its request was due. A loop that
+//! only writes and syncs runs in the same directory, for disks differ more than collectors.
+//!
+//! Method, scale: the collector against itself, each figure with fresh processes; CPU is the threads' run time by
+//! `/proc/<pid>/task/*/schedstat`, because ten thousand spans take less than a tick. Services are few or a thousand in
+//! turns of the same round, after each has seen every edge.
 //!
 //! Method, agent: an open loop with a fixed schedule; latency runs from the instant a request was due, not from the instant
 //! it could be sent, so a stall counts for every request that it delayed. Direct, one proxy and two proxies take turns
@@ -19,6 +25,7 @@
 
 mod agents;
 mod collectors;
+mod entry;
 mod http;
 mod load;
 mod machine;
@@ -27,6 +34,7 @@ mod otelcol;
 mod peers;
 mod process;
 mod report;
+mod scale;
 mod sender;
 mod shape;
 mod stat;
@@ -51,6 +59,9 @@ struct Args {
     /// exporter `prometheus`, as one more contestant
     #[arg(long, value_name = "PATH")]
     peer_otelcol: Option<PathBuf>,
+    /// A rotel, which receives and forwards, as one more contestant
+    #[arg(long, value_name = "PATH")]
+    peer_rotel: Option<PathBuf>,
     /// Measures only this part
     #[arg(long)]
     only: Option<Part>,
@@ -71,10 +82,11 @@ struct Args {
     bench: bool,
 }
 
-/// One half of the benchmark.
+/// One part of the benchmark.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
     Collector,
+    Scale,
     Agent,
 }
 
@@ -102,16 +114,33 @@ fn measure(args: &Args) -> Result<(), Failure> {
         rounds,
         machine,
         collector: None,
+        scale: None,
         agent: None,
     };
-    if args.only != Some(Part::Agent) {
+    let wanted = |part| args.only.is_none_or(|only| only == part);
+    if wanted(Part::Collector) {
         report.collector = Some(collectors::measure(&collectors::Plan {
             rounds,
             spans_per_turn: spans,
+            timed: Duration::from_secs(if args.quick { 1 } else { 10 }),
             otelcol: args.peer_otelcol.clone(),
+            rotel: args.peer_rotel.clone(),
         })?);
     }
-    if args.only != Some(Part::Collector) {
+    if wanted(Part::Scale) {
+        report.scale = Some(scale::measure(&scale::Plan {
+            rounds,
+            traces_in_flight: if args.quick { 10_000 } else { 100_000 },
+            spans_per_turn: spans,
+            steps: if args.quick {
+                [1_000, 10_000, 50_000]
+            } else {
+                [10_000, 100_000, 1_000_000]
+            },
+            first_sights: if args.quick { 2 } else { 10 },
+        })?);
+    }
+    if wanted(Part::Agent) {
         report.agent = Some(agents::measure(&agents::Plan {
             rounds,
             rate: args.rate,

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Failure;
-use crate::collectors::READY_EVERY;
+use crate::entry::READY_EVERY;
 use crate::process::{Contestant, free_addresses, until};
 
 /// What it counts received spans by.

@@ -5,11 +5,12 @@
 
 use std::fs::{File, read_to_string};
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::entry::READY_EVERY;
 use crate::{Failure, http, peers};
 
 /// Clock ticks a second in `/proc/<pid>/stat`; Linux shows 100 on every machine that we build for.
@@ -59,6 +60,22 @@ impl Contestant {
         Ok((contestant, address.trim().parse()?))
     }
 
+    /// Waits until somebody takes connections at `address`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the state is another process's, and it can only be tried again"
+    )]
+    pub(crate) fn listening(name: &str, address: SocketAddr) -> Result<(), Failure> {
+        let started = Instant::now();
+        while let Err(error) = TcpStream::connect(address) {
+            if started.elapsed() > PATIENCE {
+                return Err(format!("{name} does not listen at {address}: {error}").into());
+            }
+            std::thread::sleep(READY_EVERY);
+        }
+        Ok(())
+    }
+
     /// User and system seconds of all its threads so far, those that ended included.
     pub(crate) fn cpu_seconds(&self) -> Result<f64, Failure> {
         let stat = read_to_string(format!("/proc/{}/stat", self.0.id()))?;
@@ -73,6 +90,17 @@ impl Contestant {
             .map(str::parse)
             .collect::<Result<_, _>>()?;
         Ok(ticks.iter().sum::<f64>() / TICKS)
+    }
+
+    /// The same of the threads that run, to a fraction of a microsecond. Threads that ended are not in it.
+    pub(crate) fn cpu_seconds_of_threads(&self) -> Result<f64, Failure> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.0.id()))?;
+        let of_thread = |thread: std::io::Result<std::fs::DirEntry>| {
+            // A thread may end between being listed and being read.
+            let stat = read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            stat.split_whitespace().next()?.parse::<f64>().ok()
+        };
+        Ok(threads.filter_map(of_thread).sum::<f64>() / 1e9)
     }
 
     /// MiB of memory now resident, and the most that ever were.

@@ -8,7 +8,7 @@ use std::fmt::{self, Formatter};
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::{agents, collectors};
+use crate::{agents, collectors, scale};
 
 /// Everything that one run found.
 #[derive(Debug, Serialize)]
@@ -18,6 +18,7 @@ pub(crate) struct Report {
     pub(crate) rounds: usize,
     pub(crate) machine: Machine,
     pub(crate) collector: Option<collectors::Figures>,
+    pub(crate) scale: Option<scale::Figures>,
     pub(crate) agent: Option<agents::Figures>,
 }
 
@@ -40,6 +41,9 @@ impl fmt::Display for Report {
         if let Some(figures) = &self.collector {
             collector(figures, f)?;
         }
+        if let Some(figures) = &self.scale {
+            scale(figures, f)?;
+        }
         if let Some(figures) = &self.agent {
             agent(figures, f)?;
         }
@@ -55,6 +59,7 @@ fn collector(figures: &collectors::Figures, f: &mut Formatter<'_>) -> fmt::Resul
         spans_per_turn,
         bytes_per_span,
         contestants,
+        bare_sync,
     } = figures;
     writeln!(
         f,
@@ -83,7 +88,65 @@ fn collector(figures: &collectors::Figures, f: &mut Formatter<'_>) -> fmt::Resul
     for figure in retries {
         writeln!(f, "{} asked for {} pauses", figure.name, figure.retries)?;
     }
-    Ok(())
+    writeln!(
+        f,
+        "\n{:<37}{:>19}{:>9}{:>9}{:>9}{:>12}",
+        "acknowledged at half the rate", "thousand spans/s", "p50 ms", "p99 ms", "max ms", "late p99 ms"
+    )?;
+    for figure in contestants {
+        let collectors::OnTime {
+            spans_per_second,
+            acknowledged: took,
+            lateness,
+            ..
+        } = &figure.on_time;
+        write!(
+            f,
+            "{:<37}{:>19.0}{:>9.2}",
+            figure.name,
+            spans_per_second / 1e3,
+            took.p50_ms
+        )?;
+        writeln!(
+            f,
+            "{:>9.2}{:>9.2}{:>12.2}",
+            took.p99_ms, took.max_ms, lateness.p99_ms
+        )?;
+    }
+    writeln!(
+        f,
+        "{:<37}{:>19}{:>9.2}{:>9.2}{:>9.2}",
+        "bare write and fdatasync", "", bare_sync.p50_ms, bare_sync.p99_ms, bare_sync.max_ms
+    )
+}
+
+fn scale(figures: &scale::Figures, f: &mut Formatter<'_>) -> fmt::Result {
+    let scale::Figures {
+        in_flight,
+        breadth,
+        steps,
+        edge_visible_seconds,
+    } = figures;
+    writeln!(
+        f,
+        "\n{} traces, {} spans in flight: RSS {:.0} MiB (before {:.0}), {:.0} bytes a span, {:.0} by the table's own count",
+        in_flight.traces,
+        in_flight.spans,
+        in_flight.rss_mib,
+        in_flight.rss_before_mib,
+        in_flight.rss_bytes_per_span,
+        in_flight.table_bytes_per_span
+    )?;
+    writeln!(
+        f,
+        "{} edges: {:.2} CPU-s per million spans, with 11 edges {:.2}, times {:.2}; peak RSS {:.0} MiB",
+        breadth.edges, breadth.wide, breadth.narrow, breadth.ratio, breadth.wide_peak_rss_mib
+    )?;
+    for step in steps {
+        let cost = step.cpu_seconds_per_million;
+        writeln!(f, "the next {} spans: {cost:.2} CPU-s per million", step.spans)?;
+    }
+    writeln!(f, "a new edge shows after {edge_visible_seconds:.2} s")
 }
 
 fn agent(figures: &agents::Figures, f: &mut Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,10 @@
-//! Sends the load: OTLP/gRPC, one connection, a fixed number of requests in flight.
+//! Sends the load: OTLP/gRPC, one connection.
 //!
-//! In: a collector's address. Out: every span acknowledged, or a failure.
-//! Left out on purpose: a rate. CPU per span is wanted, so the contestant gets work as fast as it acknowledges it; one
-//! that asks for a pause gets it.
+//! In: a collector's address. Out: every span acknowledged, or a failure; where asked for, how long each request took.
+//! Left out on purpose: losing anything. One that asks for a pause gets it, and the request again.
+//!
+//! CPU per span is measured at a fixed number of requests in flight: the contestant gets work as fast as it acknowledges
+//! it. Latency is measured on a schedule: each request is due at an instant, and its latency runs from there.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use crate::Failure;
-use crate::load::{BATCH, HALVES, Load};
+use crate::load::{BATCH, Fleet, HALVES, Load};
 
 const EXPORT: PathAndQuery =
     PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
@@ -28,6 +30,8 @@ const EXPORT: PathAndQuery =
 const IN_FLIGHT: usize = 8;
 /// What a contestant gets that says `UNAVAILABLE` or `RESOURCE_EXHAUSTED`.
 const PAUSE: Duration = Duration::from_millis(250);
+/// From the connection to the first due time.
+const LEAD: Duration = Duration::from_millis(20);
 
 /// One turn's worth of sending.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +42,17 @@ pub(crate) struct Sent {
     pub(crate) took: Duration,
 }
 
+/// Every request of a schedule, in nanoseconds from when it was due, sorted.
+#[derive(Debug, Default)]
+pub(crate) struct Timed {
+    /// To its acknowledgement.
+    pub(crate) acknowledged: Vec<u64>,
+    /// To its sending: what the sender itself adds.
+    pub(crate) lateness: Vec<u64>,
+    pub(crate) spans: u64,
+    pub(crate) retries: u64,
+}
+
 /// A client and the load, whose traces never come twice.
 pub(crate) struct Sender {
     runtime: tokio::runtime::Runtime,
@@ -46,13 +61,13 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn new() -> Result<Self, Failure> {
+    pub(crate) fn new(fleet: Fleet) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         Ok(Self {
             runtime,
-            load: Arc::new(Load::new()?),
+            load: Arc::new(Load::new(fleet)?),
             next: Arc::default(),
         })
     }
@@ -63,17 +78,29 @@ impl Sender {
 
     /// Sends at least `spans` spans, as whole traces, and returns when all are acknowledged.
     pub(crate) fn send(&self, to: SocketAddr, spans: u64) -> Result<Sent, Failure> {
+        self.send_by(to, spans, Load::request)
+    }
+
+    /// Sends at least `spans` spans of traces whose other half never comes, ten of each.
+    pub(crate) fn send_unpaired(&self, to: SocketAddr, spans: u64) -> Result<Sent, Failure> {
+        self.send_by(to, spans, Load::unpaired)
+    }
+
+    fn send_by(&self, to: SocketAddr, spans: u64, body: Body) -> Result<Sent, Failure> {
         let requests = spans.div_ceil(BATCH * HALVES) * HALVES;
         let end = self.next.load(Relaxed) + requests;
         let started = Instant::now();
         let retries = self.runtime.block_on(async {
-            let channel = Endpoint::from_shared(format!("http://{to}"))?
-                .initial_connection_window_size(16 << 20)
-                .connect()
-                .await?;
+            let channel = connect(to).await?;
             let mut workers = JoinSet::new();
             for _ in 0..IN_FLIGHT {
-                workers.spawn(work(channel.clone(), self.load.clone(), self.next.clone(), end));
+                workers.spawn(work(
+                    channel.clone(),
+                    self.load.clone(),
+                    body,
+                    self.next.clone(),
+                    end,
+                ));
             }
             let mut retries = 0;
             while let Some(worker) = workers.join_next().await {
@@ -89,9 +116,77 @@ impl Sender {
             took: started.elapsed(),
         })
     }
+
+    /// Sends whole traces at a rate, whatever the answers do.
+    pub(crate) fn send_on_time(
+        &self,
+        to: SocketAddr,
+        spans_per_second: f64,
+        length: Duration,
+    ) -> Result<Timed, Failure> {
+        let interval = Duration::from_secs_f64(BATCH as f64 / spans_per_second);
+        let pairs = (length.as_secs_f64() / interval.as_secs_f64() / HALVES as f64).ceil() as u64;
+        let first = self.next.fetch_add(pairs * HALVES, Relaxed);
+        self.runtime.block_on(async {
+            let channel = connect(to).await?;
+            let mut requests = JoinSet::new();
+            let start = tokio::time::Instant::now() + LEAD;
+            for number in 0..pairs * HALVES {
+                let due = start + interval.mul_f64(number as f64);
+                tokio::time::sleep_until(due).await;
+                let (channel, body) = (channel.clone(), self.load.request(first + number));
+                requests.spawn(async move {
+                    let lateness = due.elapsed();
+                    let retries = deliver(&mut Grpc::new(channel), body).await?;
+                    Ok::<_, Failure>((due.elapsed(), lateness, retries))
+                });
+            }
+            let mut timed = Timed {
+                spans: pairs * HALVES * BATCH,
+                ..Timed::default()
+            };
+            while let Some(request) = requests.join_next().await {
+                let (acknowledged, lateness, retries) = request??;
+                timed.acknowledged.push(acknowledged.as_nanos() as u64);
+                timed.lateness.push(lateness.as_nanos() as u64);
+                timed.retries += retries;
+            }
+            timed.acknowledged.sort_unstable();
+            timed.lateness.sort_unstable();
+            Ok(timed)
+        })
+    }
+
+    /// Sends these requests, one after the other.
+    pub(crate) fn send_these(
+        &self,
+        to: SocketAddr,
+        bodies: impl IntoIterator<Item = Bytes>,
+    ) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            let mut client = Grpc::new(connect(to).await?);
+            for body in bodies {
+                deliver(&mut client, body).await?;
+            }
+            Ok(())
+        })
+    }
 }
 
-async fn work(channel: Channel, load: Arc<Load>, next: Arc<AtomicU64>, end: u64) -> Result<u64, Failure> {
+type Body = fn(&Load, u64) -> Bytes;
+
+async fn connect(to: SocketAddr) -> Result<Channel, Failure> {
+    let endpoint = Endpoint::from_shared(format!("http://{to}"))?.initial_connection_window_size(16 << 20);
+    Ok(endpoint.connect().await?)
+}
+
+async fn work(
+    channel: Channel,
+    load: Arc<Load>,
+    body: Body,
+    next: Arc<AtomicU64>,
+    end: u64,
+) -> Result<u64, Failure> {
     let mut client = Grpc::new(channel);
     let mut retries = 0;
     loop {
@@ -99,12 +194,18 @@ async fn work(channel: Channel, load: Arc<Load>, next: Arc<AtomicU64>, end: u64)
         if number >= end {
             return Ok(retries);
         }
-        let body = load.request(number);
-        while !is_taken(&mut client, body.clone()).await? {
-            retries += 1;
-            tokio::time::sleep(PAUSE).await;
-        }
+        retries += deliver(&mut client, body(&load, number)).await?;
     }
+}
+
+/// Sends until it is acknowledged; how often it was sent again.
+async fn deliver(client: &mut Grpc<Channel>, body: Bytes) -> Result<u64, Failure> {
+    let mut retries = 0;
+    while !is_taken(client, body.clone()).await? {
+        retries += 1;
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(retries)
 }
 
 /// False where the contestant asked to come again later.

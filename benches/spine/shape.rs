@@ -1,6 +1,7 @@
 //! What a request of the load looks like.
 //!
-//! In: which variant and which side of the calls. Out: one `ExportTraceServiceRequest` whose ids are still to be written.
+//! In: which variant, which side of the calls, what services are called. Out: one `ExportTraceServiceRequest` whose ids
+//! are still to be written.
 //! Left out on purpose: anything rare. The requests are a fleet's of ordinary HTTP services, so that costs are ordinary.
 //!
 //! Fifty traces take two requests. Each trace is a chain through ten services with a database at its end, ten SERVER and
@@ -32,15 +33,18 @@ pub(crate) enum Half {
     Callees,
 }
 
+/// The name of the service at each place of the chain.
+pub(crate) type Naming = dyn Fn(usize) -> String;
+
 /// All that one side says of [`TRACES`] traces; every id but an absent parent is ones.
-pub(crate) fn request(variant: u64, half: Half) -> ExportTraceServiceRequest {
+pub(crate) fn request(variant: u64, half: Half, naming: &Naming) -> ExportTraceServiceRequest {
     let resource_spans = (0..SERVICES).map(|service| ResourceSpans {
         resource: Some(Resource {
-            attributes: resource(service),
+            attributes: resource(service, naming),
             ..Resource::default()
         }),
         scope_spans: (0..SCOPES)
-            .map(|scope| scope_spans(variant, service, scope, half))
+            .map(|scope| scope_spans(variant, service, scope, half, naming))
             .collect(),
         schema_url: String::new(),
     });
@@ -49,7 +53,7 @@ pub(crate) fn request(variant: u64, half: Half) -> ExportTraceServiceRequest {
     }
 }
 
-fn scope_spans(variant: u64, service: usize, scope: usize, half: Half) -> ScopeSpans {
+fn scope_spans(variant: u64, service: usize, scope: usize, half: Half, naming: &Naming) -> ScopeSpans {
     let traces = TRACES / SCOPES;
     let name = ["http.server", "http.client"][scope % 2].to_owned();
     ScopeSpans {
@@ -59,19 +63,19 @@ fn scope_spans(variant: u64, service: usize, scope: usize, half: Half) -> ScopeS
             ..Default::default()
         }),
         spans: (scope * traces..(scope + 1) * traces)
-            .map(|trace| span(variant, service, trace, half))
+            .map(|trace| span(variant, service, trace, half, naming))
             .collect(),
         schema_url: String::new(),
     }
 }
 
-fn span(variant: u64, service: usize, trace: usize, half: Half) -> Span {
+fn span(variant: u64, service: usize, trace: usize, half: Half, naming: &Naming) -> Span {
     let random = mixed(variant << 32 | (trace as u64) << 8 | service as u64);
     let last = service == SERVICES - 1;
     let (kind, attributes) = match half {
-        Half::Callees => (SpanKind::Server, server(service, random)),
+        Half::Callees => (SpanKind::Server, server(&naming(service), random)),
         Half::Callers if last => (SpanKind::Client, database(random)),
-        Half::Callers => (SpanKind::Client, client(service, random)),
+        Half::Callers => (SpanKind::Client, client(&naming(service + 1), random)),
     };
     let (start, end) = times(variant, service, trace, half);
     let is_root = service == 0 && half == Half::Callees;
@@ -128,8 +132,7 @@ fn operation(service: usize, random: u64) -> String {
     )
 }
 
-fn server(service: usize, random: u64) -> Vec<KeyValue> {
-    let name = service_name(service);
+fn server(name: &str, random: u64) -> Vec<KeyValue> {
     vec![
         text("http.request.method", "GET"),
         text("url.path", &format!("/api/v1/items/{}", random % 100_000)),
@@ -149,8 +152,7 @@ fn server(service: usize, random: u64) -> Vec<KeyValue> {
     ]
 }
 
-fn client(service: usize, random: u64) -> Vec<KeyValue> {
-    let callee = service_name(service + 1);
+fn client(callee: &str, random: u64) -> Vec<KeyValue> {
     vec![
         text("http.request.method", "GET"),
         text(
@@ -193,8 +195,8 @@ fn database(random: u64) -> Vec<KeyValue> {
     ]
 }
 
-fn resource(service: usize) -> Vec<KeyValue> {
-    let name = service_name(service);
+fn resource(service: usize, naming: &Naming) -> Vec<KeyValue> {
+    let name = naming(service);
     vec![
         text("service.name", &name),
         text("service.namespace", "shop"),
@@ -209,7 +211,8 @@ fn resource(service: usize) -> Vec<KeyValue> {
     ]
 }
 
-fn service_name(service: usize) -> String {
+/// The ten services of a shop.
+pub(crate) fn shop(service: usize) -> String {
     const NAMES: [&str; SERVICES] = [
         "web",
         "gateway",

@@ -2,23 +2,27 @@
 //!
 //! In: all spans of a trace that came so far, in any order. Out: [`Assembly`]; the same spans give the same result,
 //! so a trace that got late spans is assembled again and the difference is what changed.
-//! Left out on purpose: time, tables, names of peers that are aliases, baselines. Nothing here waits or remembers.
+//! Left out on purpose: time, tables, names of peers that are aliases, baselines. Nothing here waits or remembers;
+//! a [`Workspace`] holds nothing but room to work in.
 
 mod calls;
+mod critical;
 mod ids;
 mod layers;
 mod messages;
+mod retries;
+#[cfg(test)]
+mod tests;
 mod tree;
+mod visits;
 
-use std::sync::Arc;
+use map::ConnectionType;
 
-use map::{ConnectionType, NodeId, NodeKind};
+use crate::names::{Node, Operation};
+use crate::span::{Address, Span, SpanId, TraceId};
 
-use crate::span::{Span, SpanId, TraceId};
-
-use layers::Layers;
 pub(crate) use messages::producer as producer_of;
-pub use tree::Tree;
+use tree::{Ground, Index, Tree};
 
 /// What a trace says about the system.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,55 +33,50 @@ pub struct Assembly {
     pub calls: Vec<Call>,
     /// Messages followed from producer to consumer.
     pub flows: Vec<FlowSeen>,
+    /// How often each visit called each of its callees.
+    pub fan_outs: Vec<FanOut>,
     /// CLIENT and sending spans whose far side neither reported nor is named.
     pub unnamed_peers: u64,
 }
 
-impl Assembly {
-    /// Bytes it occupies while its trace is kept, shared strings aside.
-    pub fn footprint(&self) -> usize {
-        self.visits.len() * size_of::<Visit>()
-            + self.calls.len() * size_of::<Call>()
-            + self.flows.len() * size_of::<FlowSeen>()
-    }
-}
-
 /// One request to a service, nested spans of the service included.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Visit {
     /// The entry span.
     pub span: SpanId,
-    /// The service.
-    pub service: NodeId,
-    /// Name of the entry span.
-    pub operation: Arc<str>,
+    /// What the entry span does; its service is the one visited.
+    pub operation: Operation,
     /// When it began, nanoseconds since 1970.
     pub start: u64,
     /// Duration of the entry span, seconds.
     pub total: f64,
     /// The entry span less its outgoing calls, seconds.
     pub own: f64,
+    /// Seconds of it on the critical path of the trace, not its calls'. See [`Call::critical`].
+    pub critical: f64,
     /// True where the entry span is an error.
     pub failed: bool,
     /// How many requests it stands for.
-    pub weight: f64,
+    pub weight: f32,
 }
 
 /// One request over an edge.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Call {
     /// The callee's entry span, or the calling span where the callee reports none.
     pub span: SpanId,
     /// The outermost calling span, where there is one.
     pub calling: Option<SpanId>,
+    /// The entry span of the visit that calls; 0 where none does.
+    pub visit: SpanId,
     /// Who calls.
-    pub client: End,
+    pub client: Node,
     /// Who is called.
-    pub server: End,
+    pub server: Node,
     /// Set where the ends alone do not tell it.
     pub connection: Option<ConnectionType>,
-    /// What is asked: name of the callee's entry span, else of the calling span.
-    pub operation: Arc<str>,
+    /// What is asked: that of the callee's entry span, else of the calling span.
+    pub operation: Operation,
     /// When it began, nanoseconds since 1970.
     pub start: u64,
     /// Duration of the outermost calling span, seconds.
@@ -88,42 +87,18 @@ pub struct Call {
     pub own: Option<f64>,
     /// Seconds from the producer's end to the consumer's start.
     pub queue: Option<f64>,
+    /// Seconds of network and waiting on the critical path of the trace: the chain back from the end of its root.
+    pub critical: f64,
+    /// How many requests it stands for.
+    pub weight: f32,
     /// True where either side is an error.
     pub failed: bool,
-    /// How many requests it stands for.
-    pub weight: f64,
+    /// True where it repeats a call of the same visit that failed.
+    pub retry: bool,
+    /// True where the caller's agent counts the edge itself: evidence and example, but not a request more.
+    pub counted_elsewhere: bool,
     /// What it rests on.
     pub evidence: Basis,
-}
-
-/// One end of a call.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct End {
-    /// The node's id, before aliases.
-    pub id: NodeId,
-    /// The node's kind.
-    pub kind: NodeKind,
-    /// The address that was dialled, where only that names the node.
-    pub address: Option<Arc<str>>,
-}
-
-impl End {
-    /// A service that reports its own spans.
-    pub fn service(id: NodeId) -> Self {
-        Self {
-            id,
-            kind: NodeKind::Service,
-            address: None,
-        }
-    }
-
-    fn destination(name: &Arc<str>) -> Self {
-        Self {
-            id: NodeId::new(Arc::clone(name)),
-            kind: NodeKind::Destination,
-            address: None,
-        }
-    }
 }
 
 /// What a call rests on.
@@ -139,16 +114,19 @@ pub enum Basis {
     ServerOnly,
     /// The halves met across spans without a service.
     Bridged,
+    /// Only the callee's half came, and the request itself said who called.
+    Hinted,
 }
 
 impl Basis {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Paired,
         Self::Linked,
         Self::ClientOnly,
         Self::ServerOnly,
         Self::Bridged,
+        Self::Hinted,
     ];
 
     /// The value of the label `evidence`.
@@ -159,40 +137,56 @@ impl Basis {
             Self::ClientOnly => "client_only",
             Self::ServerOnly => "server_only",
             Self::Bridged => "bridged",
+            Self::Hinted => "hinted",
         }
     }
 }
 
 /// A message followed to its consumer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FlowSeen {
     /// The consumer's span.
     pub span: SpanId,
+    /// The same for the same producer's and consumer's spans in every run; who replays counts each once by it.
+    pub key: u64,
     /// Who sent.
-    pub producer: NodeId,
+    pub producer: Node,
     /// Where to, where either side named it.
-    pub destination: Option<NodeId>,
+    pub destination: Option<Node>,
     /// Who received.
-    pub consumer: NodeId,
+    pub consumer: Node,
     /// Seconds from the producer's end to the consumer's start, not below 0.
     pub queue: f64,
-    /// Duration of the producer's span, seconds.
-    pub client_seconds: f64,
+    /// Duration of the producer's span, seconds; `None` where only a hint names the producer.
+    pub client_seconds: Option<f64>,
     /// Duration of the consumer's span, seconds.
     pub server_seconds: f64,
     /// True where either side is an error.
     pub failed: bool,
     /// How many messages it stands for.
-    pub weight: f64,
+    pub weight: f32,
+}
+
+/// The calls of one visit to one callee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FanOut {
+    /// The entry span of the visit.
+    pub visit: SpanId,
+    /// Who calls.
+    pub client: Node,
+    /// Who is called.
+    pub server: Node,
+    /// How often; at least 1.
+    pub calls: u32,
 }
 
 /// The producing half of a link into another trace.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Producer {
     /// Who sent.
-    pub service: NodeId,
+    pub service: Node,
     /// Where to.
-    pub destination: Option<Arc<str>>,
+    pub destination: Option<Node>,
     /// When the sending span ended.
     pub end: u64,
     /// Its duration in seconds.
@@ -206,19 +200,96 @@ pub trait Surroundings {
     /// The producing span that a link names, if it came.
     fn producer(&self, trace: TraceId, span: SpanId) -> Option<Producer>;
     /// True where a workload claimed the address.
-    fn is_workload(&self, address: &str) -> bool;
+    fn is_workload(&self, address: Address) -> bool;
 }
 
-/// What the trace `id` says about the system. Linear in the number of its spans.
-pub fn assemble(id: TraceId, spans: &[Span], around: &dyn Surroundings) -> Assembly {
-    let tree = Tree::grow(spans);
-    let layers = Layers::of(&tree);
-    let mut out = Assembly::default();
-    calls::between_services(&tree, &layers, &mut out);
-    calls::to_virtual_nodes(&tree, &layers, &mut out);
-    calls::from_outside(&tree, around, &mut out);
-    messages::sent(&tree, &layers, &mut out);
-    messages::received(&tree, &layers, &messages::Links { trace: id, around }, &mut out);
-    calls::visits(&tree, &layers, &mut out);
-    out
+/// Room to work in, kept from trace to trace so that assembling allocates only what it returns.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    ground: Ground,
+    draft: Draft,
+    visits: visits::Room,
+    critical: critical::Room,
+    retries: retries::Room,
+}
+
+/// What was found so far; of each call also from where in the trace it goes out.
+#[derive(Debug, Default)]
+struct Draft {
+    visits: Vec<Visit>,
+    calls: Vec<Call>,
+    origins: Vec<Origin>,
+    flows: Vec<FlowSeen>,
+    unnamed_peers: u64,
+}
+
+/// Where a call goes out, by index of the span; [`tree::NONE`] where nothing is known.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    /// The outermost calling span.
+    calling: Index,
+    /// The span with the remote child, within it.
+    caller: Index,
+    /// The entry of the calling visit.
+    visit: Index,
+    /// The callee's entry.
+    callee: Index,
+}
+
+impl Origin {
+    /// Of a call that nobody here makes.
+    const NOWHERE: Self = Self {
+        calling: tree::NONE,
+        caller: tree::NONE,
+        visit: tree::NONE,
+        callee: tree::NONE,
+    };
+}
+
+impl Draft {
+    fn clear(&mut self) {
+        self.visits.clear();
+        self.calls.clear();
+        self.origins.clear();
+        self.flows.clear();
+        self.unnamed_peers = 0;
+    }
+
+    fn call(&mut self, call: Call, origin: Origin) {
+        self.calls.push(call);
+        self.origins.push(origin);
+    }
+}
+
+/// What the trace `id` says about the system. Linear in the number of its spans, but for sorting.
+pub fn assemble(
+    id: TraceId,
+    spans: &[Span],
+    around: &dyn Surroundings,
+    workspace: &mut Workspace,
+) -> Assembly {
+    let Workspace {
+        ground,
+        draft,
+        visits: busy,
+        critical,
+        retries,
+    } = workspace;
+    draft.clear();
+    let mut tree = Tree::grow(spans, ground);
+    layers::find(&mut tree);
+    visits::find(&mut tree, busy, draft);
+    calls::find(&tree, around, draft);
+    if tree.messages {
+        messages::find(&tree, &messages::Links { trace: id, around }, draft);
+    }
+    retries::mark(&tree, retries, draft);
+    critical::find(&mut tree, critical, draft);
+    Assembly {
+        visits: draft.visits.as_slice().to_vec(),
+        calls: draft.calls.as_slice().to_vec(),
+        flows: draft.flows.as_slice().to_vec(),
+        fan_outs: retries::fan_outs(&tree, retries, draft),
+        unnamed_peers: draft.unnamed_peers,
+    }
 }

@@ -10,55 +10,215 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use journal::{MAX_KEY, NewRecord};
 use map::catalogue as names;
-use otlp::intake::{Accepted, BatchMeta, IntakeObserver, Observed, Outcome, Refusal, TraceSink, Transport};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use otlp::intake::{
+    Accepted, AcceptedMetrics, BatchMeta, IntakeObserver, MetricsSink, Observed, Outcome, Refusal, Signal,
+    TraceSink, Transport, Verdict,
+};
+use otlp::view::SpanCount;
+use prost::Message as _;
+use tokio::sync::oneshot;
 
-use crate::exposition::Exposition;
+use crate::edge_counts::{self, METRIC};
+use crate::keeper::packed;
+use crate::pipeline::Full;
+use crate::read::{Extracted, Reader};
 use crate::rim::Shared;
-use crate::span::{Interner, extract_valid};
+use crate::scrape::Scrape;
 
 thread_local! {
-    /// Each worker keeps its own copies of names, so that no request waits for another's bytes to be read.
-    static NAMES: RefCell<Interner> = RefCell::default();
+    /// Each worker remembers names for itself, so that no request waits for another's bytes to be read.
+    static READER: RefCell<Reader> = RefCell::default();
 }
 
-/// Hands requests to the engine.
+/// Hands requests to the journal, where there is one, and to the shards.
 #[derive(Clone)]
 pub(crate) struct Sink(pub(crate) Arc<Shared>);
 
-/// When a sender shall come back that found the trace table full.
+/// When a sender shall come back that found no room.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl TraceSink for Sink {
-    async fn export(&self, body: Bytes, _batch: BatchMeta) -> Result<Accepted, Refusal> {
-        let extracted = NAMES.with_borrow_mut(|names| extract_valid(&body, names));
-        let mut reasons = BTreeMap::new();
-        extracted
-            .rejected
-            .iter()
-            .for_each(|reason| *reasons.entry(reason.as_str()).or_insert(0u64) += 1);
-        let now = self.0.now();
-        self.0
-            .engine()
-            .take(extracted, now)
-            .map_err(|_full| Refusal::Busy {
-                retry_after: RETRY_AFTER,
-            })?;
-        let message: Vec<String> = reasons
-            .iter()
-            .map(|(why, count)| format!("{count} spans: {why}"))
-            .collect();
-        Ok(Accepted {
-            rejected_spans: reasons.values().sum(),
-            message: message.join(", "),
+    async fn export(&self, body: Bytes, batch: BatchMeta) -> Result<Accepted, Refusal> {
+        self.export_unchecked(body, batch).await.answer
+    }
+
+    /// Checks and reads in one pass.
+    async fn export_unchecked(&self, body: Bytes, batch: BatchMeta) -> Verdict {
+        let predicates = &self.0.predicates;
+        let read = READER.with_borrow_mut(|reader| {
+            if !reader.notes(predicates) {
+                *reader = Reader::new(Arc::clone(predicates));
+            }
+            reader.read(&body)
+        });
+        match read {
+            Ok(extracted) => Verdict {
+                spans: SpanCount((extracted.spans.len() + extracted.rejected.len()) as u64),
+                answer: self.take(body, extracted, batch.batch_id).await,
+            },
+            Err(malformed) => Verdict {
+                answer: Err(Refusal::Malformed(malformed)),
+                ..Verdict::default()
+            },
+        }
+    }
+}
+
+impl MetricsSink for Sink {
+    async fn export_metrics(
+        &self,
+        request: ExportMetricsServiceRequest,
+        batch: BatchMeta,
+    ) -> Result<AcceptedMetrics, Refusal> {
+        let counted = edge_counts::read(&request);
+        let rejected = counted.rejected;
+        let message = if rejected > 0 {
+            format!(
+                "{rejected} data points: only `{METRIC}` with `tracemap.client` and `tracemap.server` is taken"
+            )
+        } else {
+            String::new()
+        };
+        let body = request.encode_to_vec().into();
+        self.commit(Kind::Counts, body, batch.batch_id, move |shared, id, time, _| {
+            shared.count(counted.edges, id, time);
+        })
+        .await?;
+        Ok(AcceptedMetrics {
+            rejected_data_points: rejected,
+            message,
         })
     }
 }
 
-/// Counts requests by transport and outcome.
+impl Sink {
+    async fn take(
+        &self,
+        body: Bytes,
+        extracted: Extracted,
+        batch: Option<String>,
+    ) -> Result<Accepted, Refusal> {
+        let accepted = told(&extracted);
+        if extracted.spans.is_empty() && extracted.rejected.is_empty() {
+            return Ok(accepted);
+        }
+        if let Err(Full) = self.0.routes.has_room() {
+            self.0.routes.know(extracted);
+            return Err(busy());
+        }
+        self.commit(Kind::Spans, body, batch, move |shared, id, time, position| {
+            shared.take(extracted, id, time, position);
+        })
+        .await?;
+        Ok(accepted)
+    }
+
+    /// Hands a request on once it is as durable as it is configured, and returns then.
+    ///
+    /// `hand_on` is told the batch's id, its time and its position in the journal.
+    async fn commit(
+        &self,
+        kind: Kind,
+        body: Bytes,
+        batch: Option<String>,
+        hand_on: impl FnOnce(&Shared, Option<&str>, u64, u64) + Send + 'static,
+    ) -> Result<(), Refusal> {
+        let time = self.0.now();
+        let Some(journal) = &self.0.journal else {
+            hand_on(&self.0, batch.as_deref(), time, 0);
+            return Ok(());
+        };
+        // A longer id is no agent's; its spans are recognised by their own ids.
+        let batch = batch.filter(|id| id.len() < MAX_KEY);
+        let record = NewRecord {
+            time,
+            key: kind.key(batch.as_deref()),
+            payload: body,
+        };
+        let (done, durable) = oneshot::channel();
+        let shared = Arc::clone(&self.0);
+        let handed_in = journal.append(record, move |appended| {
+            // Completions come in the order of the records: so does everything behind them, and a replay repeats it.
+            let taken = appended.map(|appended| {
+                hand_on(&shared, batch.as_deref(), time, packed(appended.position));
+            });
+            // Whoever asked may have gone away meanwhile.
+            drop(done.send(taken));
+        });
+        let answer = match handed_in {
+            Ok(()) => durable.await.ok(),
+            Err(error) => Some(Err(error)),
+        };
+        match answer {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "request not acknowledged");
+                Err(busy())
+            }
+            None => Err(busy()),
+        }
+    }
+}
+
+/// What a record of the journal holds: the first byte of its key, before the batch's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An `ExportTraceServiceRequest`.
+    Spans,
+    /// An `ExportMetricsServiceRequest` with an agent's counts.
+    Counts,
+}
+
+impl Kind {
+    fn key(self, batch: Option<&str>) -> Bytes {
+        let kind: &[u8] = match self {
+            Self::Spans => b"t",
+            Self::Counts => b"m",
+        };
+        [kind, batch.unwrap_or_default().as_bytes()].concat().into()
+    }
+
+    /// The kind and the batch's id of a record; `None` for records that only mark a snapshot.
+    pub(crate) fn of(key: &[u8]) -> Option<(Self, &str)> {
+        let (kind, batch) = key.split_first()?;
+        let kind = match kind {
+            b't' => Self::Spans,
+            b'm' => Self::Counts,
+            _ => return None,
+        };
+        Some((kind, str::from_utf8(batch).unwrap_or_default()))
+    }
+}
+
+fn busy() -> Refusal {
+    Refusal::Busy {
+        retry_after: RETRY_AFTER,
+    }
+}
+
+/// What the sender is told of spans that are not used.
+fn told(extracted: &Extracted) -> Accepted {
+    let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+    for reason in &extracted.rejected {
+        *reasons.entry(reason.as_str()).or_default() += 1;
+    }
+    let message: Vec<String> = reasons
+        .iter()
+        .map(|(why, count)| format!("{count} spans: {why}"))
+        .collect();
+    Accepted {
+        rejected_spans: reasons.values().sum(),
+        message: message.join(", "),
+    }
+}
+
+/// Counts requests by signal, transport and outcome.
 #[derive(Debug, Default)]
 pub(crate) struct ObservedCounts {
-    requests: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    requests: Mutex<BTreeMap<[&'static str; 3], u64>>,
     bytes: AtomicU64,
 }
 
@@ -68,7 +228,11 @@ pub(crate) struct Observer(pub(crate) Arc<Shared>);
 impl IntakeObserver for Observer {
     fn request(&self, request: &Observed) {
         let counts = &self.0.observed;
-        let key = (request.transport.as_str(), request.outcome.as_str());
+        let key = [
+            name(request.signal),
+            request.transport.as_str(),
+            request.outcome.as_str(),
+        ];
         *counts
             .requests
             .lock()
@@ -79,24 +243,28 @@ impl IntakeObserver for Observer {
     }
 }
 
+fn name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Traces => "traces",
+        Signal::Metrics => "metrics",
+    }
+}
+
 impl ObservedCounts {
     /// Writes the counts as series.
-    pub(crate) fn write(&self, out: &mut Exposition) {
+    pub(crate) fn write(&self, out: &mut Scrape<'_>) {
         out.family(names::COLLECTOR_REQUESTS);
         let counts = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        for transport in [Transport::Grpc, Transport::HttpProtobuf, Transport::HttpJson] {
-            for outcome in Outcome::ALL {
-                let (transport, outcome) = (transport.as_str(), outcome.as_str());
-                let count = counts.get(&(transport, outcome)).copied().unwrap_or(0);
-                let labels = [("transport", transport), ("outcome", outcome)];
-                out.sample(names::COLLECTOR_REQUESTS, &labels, count as f64);
+        for signal in [Signal::Traces, Signal::Metrics].map(name) {
+            for transport in [Transport::Grpc, Transport::HttpProtobuf, Transport::HttpJson] {
+                for outcome in Outcome::ALL {
+                    let (transport, outcome) = (transport.as_str(), outcome.as_str());
+                    let count = counts.get(&[signal, transport, outcome]).copied().unwrap_or(0);
+                    let labels = [("signal", signal), ("transport", transport), ("outcome", outcome)];
+                    out.sample(&labels, count as f64);
+                }
             }
         }
-        out.family(names::COLLECTOR_BYTES);
-        out.sample(
-            names::COLLECTOR_BYTES,
-            &[],
-            self.bytes.load(Ordering::Relaxed) as f64,
-        );
+        out.single(names::COLLECTOR_BYTES, self.bytes.load(Ordering::Relaxed) as f64);
     }
 }

@@ -1,24 +1,40 @@
-//! The collector: spans in; dependency map, metrics and generated files out.
+//! The collector: spans in; dependency map, metrics, stored traces and generated files out.
 //!
-//! In: OTLP over gRPC and HTTP. Out: the map on a page and an API, series for Prometheus, dashboards and rules that
-//! follow the map. Inside is an [`engine::Engine`] that knows neither socket nor clock; the rim is [`rim::Collector`].
-//! Left out on purpose for now, each with its place: the durable log between intake and table, shards, the trace
-//! store and the query APIs. Never drops a span without counting it.
+//! In: OTLP over gRPC and HTTP. Out: the map on a page and an API, series for Prometheus, traces for Grafana and Jaeger,
+//! dashboards and rules that follow the map. Inside, [`shard`]s pair the spans of their traces and one [`ledger`] counts
+//! what they say; neither knows sockets, clocks or disks. [`engine::Engine`] is both without threads, the `pipeline` both
+//! with them, and the rim is [`rim::Collector`].
+//! Left out on purpose: several collectors that share the work; formats carry a shard id for that day. Never drops a span
+//! without counting it.
 
 pub mod assemble;
-pub mod baseline;
-pub mod builder;
+mod backend;
+mod clock;
+mod edge_counts;
 pub mod engine;
-pub mod exposition;
+mod families;
+mod fragment;
 pub mod generate;
 mod intake;
+mod keeper;
+pub mod ledger;
+pub mod names;
 pub mod offline;
 pub mod peer;
+mod pipeline;
+mod process;
 mod publish;
+mod push;
+pub mod read;
 pub mod recent;
+mod restart;
 pub mod rim;
+mod scrape;
 pub mod series;
 pub mod settings;
+pub mod shard;
+mod snapshot;
 pub mod span;
 pub mod table;
+mod tail;
 mod web;

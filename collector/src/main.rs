@@ -45,6 +45,10 @@ struct File {
 /// What variables of the agent's section begin with.
 const FOREIGN: &str = "TRACEMAP_AGENT_";
 
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -66,7 +70,7 @@ fn load(path: Option<&Path>) -> Result<File, ConfigErrors> {
         .into_iter()
         .filter(|(name, _)| !name.starts_with(FOREIGN));
     Loader::new(&source).load_checked(&text, variables, |file: &File| {
-        collector::settings::check(&file.generate, &file.services)
+        collector::settings::check(&file.collector, &file.generate, &file.services)
     })
 }
 

@@ -4,20 +4,19 @@
 //! Left out on purpose: counters and baselines. A recording has no scraper.
 
 use bytes::Bytes;
-use map::Map;
+use map::{Map, Services};
 use otlp::view::Malformed;
 
-use crate::assemble::Assembly;
-use crate::builder::{Builder, MapBudget};
-use crate::span::{Interner, Span, extract};
-use crate::table::{Outcome, Table, TableSettings};
+use crate::engine::{Engine, EngineSettings};
+use crate::ledger::{LedgerSettings, MapBudget};
+use crate::read::Reader;
+use crate::table::TableSettings;
 
 /// Draws a map from requests in any order; ask for it with [`OfflineMap::finish`].
 #[derive(Debug)]
 pub struct OfflineMap {
-    table: Table,
-    builder: Builder,
-    names: Interner,
+    engine: Engine,
+    reader: Reader,
     summary: Summary,
 }
 
@@ -40,14 +39,25 @@ pub struct Summary {
 
 impl Default for OfflineMap {
     fn default() -> Self {
-        let settings = TableSettings {
+        let table = TableSettings {
             max_bytes: usize::MAX,
+            max_trace_bytes: Some(usize::MAX),
             ..TableSettings::default()
         };
+        // Nobody asks a recording what is slow.
+        let baseline = baseline::Settings {
+            min_requests: u64::MAX,
+            hours: false,
+            ..baseline::Settings::default()
+        };
+        let ledger = LedgerSettings::new(baseline, MapBudget::default(), Services::new());
         Self {
-            table: Table::new(settings),
-            builder: Builder::new(map::Services::new(), MapBudget::default()),
-            names: Interner::default(),
+            engine: Engine::new(EngineSettings {
+                table,
+                ledger,
+                shards: 1,
+            }),
+            reader: Reader::default(),
             summary: Summary::default(),
         }
     }
@@ -59,56 +69,23 @@ impl OfflineMap {
     /// # Errors
     /// [`Malformed`] where `body` is not an `ExportTraceServiceRequest`.
     pub fn take(&mut self, body: &Bytes) -> Result<(), Malformed> {
-        let extracted = extract(body, &mut self.names)?;
+        let extracted = self.reader.read(body)?;
         self.summary.rejected += extracted.rejected.len() as u64;
         self.summary.spans += (extracted.spans.len() + extracted.rejected.len()) as u64;
-        extracted
-            .workload_addresses
-            .into_iter()
-            .for_each(|address| self.table.claim(address));
-        for (trace, span) in extracted.spans {
-            self.note(&span);
-            if self.table.insert(trace, span, 0) == Outcome::Duplicate {
-                self.summary.duplicates += 1;
-            }
-        }
+        // Time stands still, so that no trace closes before everything came, and the table has no bound.
+        let taken = self.engine.take(extracted, 0);
+        debug_assert!(taken.is_ok(), "a table without a bound is never full");
         Ok(())
-    }
-
-    fn note(&mut self, span: &Span) {
-        let Some(service) = &span.service else {
-            self.summary.without_service += 1;
-            return;
-        };
-        let node = self.builder.note_service(service, span.start);
-        if let Some(address) = span.extra.as_deref().and_then(|extra| extra.own_address.as_ref()) {
-            self.builder.note_address(address, &node);
-        }
     }
 
     /// The map, once everything came.
     pub fn finish(mut self) -> (Map, Summary) {
-        self.summary.traces = self.table.len().0 as u64;
-        let mut unnamed = 0;
-        self.table.close_all(0, |closing| {
-            let Assembly {
-                visits,
-                calls,
-                flows,
-                unnamed_peers,
-            } = closing.added;
-            unnamed += unnamed_peers;
-            for visit in &visits {
-                self.builder.add_visit(visit);
-            }
-            for call in &calls {
-                self.builder.add_call(call, &closing.trace);
-            }
-            for flow in &flows {
-                self.builder.add_flow(flow);
-            }
-        });
-        self.summary.unnamed_peers = unnamed;
-        (self.builder.map().clone(), self.summary)
+        self.summary.traces = self.engine.open_traces() as u64;
+        self.engine.finish(0);
+        let outcomes = self.engine.outcomes();
+        self.summary.duplicates = outcomes.duplicate;
+        self.summary.without_service = outcomes.no_service;
+        self.summary.unnamed_peers = self.engine.unnamed_peers();
+        (self.engine.map(), self.summary)
     }
 }

@@ -12,9 +12,9 @@ use map::catalogue as names;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::exposition::Exposition;
 use crate::generate::{Artefacts, SyncReport, artefacts, sync};
 use crate::rim::report_sync_error;
+use crate::scrape::Scrape;
 use crate::settings::GenerateSettings;
 
 /// What was generated last.
@@ -26,7 +26,7 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    pub(crate) fn write_metrics(&self, out: &mut Exposition) {
+    pub(crate) fn write_metrics(&self, out: &mut Scrape<'_>) {
         out.family(names::COLLECTOR_FILES);
         let SyncReport {
             written,
@@ -40,7 +40,7 @@ impl Published {
             ("foreign", foreign.len()),
         ];
         for (state, count) in states {
-            out.sample(names::COLLECTOR_FILES, &[("state", state)], count as f64);
+            out.sample(&[("state", state)], count as f64);
         }
     }
 }

@@ -1,30 +1,43 @@
-//! The collector on sockets, with a clock: one engine behind a lock, intakes and pages around it.
+//! The collector on sockets, with a clock and files: the pipeline, and intakes and pages around it.
 //!
 //! In: settings and a signal to stop. Out: a running collector, and the addresses it got.
-//! Left out on purpose: what is done with spans. That is [`Engine`]'s.
+//! Left out on purpose: what is done with spans (`pipeline`), and how a restart finds its way back (`restart`).
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use map::Services;
-use otlp::intake::{IntakeObserver, Limits};
+use exposition::Format;
+use exposition::remote::RemoteWriteSettings;
+use journal::Journal;
+use map::catalogue as names;
+use map::{Map, Services};
+use otlp::intake::{IntakeObserver, Limits, Sinks};
+use sampling::Predicates;
+use store::TraceStore;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::engine::{Engine, RestoreError};
-use crate::exposition::Exposition;
-use crate::generate::{SyncError, replace};
+use crate::clock::Clock;
+use crate::families;
+use crate::generate::SyncError;
 use crate::intake::{ObservedCounts, Observer, Sink};
+use crate::keeper::{Batches, KeeperCounts, packed};
+use crate::ledger::{EdgeCounts, Ledger};
+use crate::pipeline::{Mark, Pipeline, Routes};
+use crate::process;
 use crate::publish::{Published, Publisher};
+use crate::read::Extracted;
+use crate::restart::{self, Replay, RestartError};
+use crate::scrape::Scrape;
 use crate::settings::{CollectorSettings, GenerateSettings, SAVE, TICK, WebSettings};
-
-/// The file in `data_dir` that holds map, counters and baselines.
-const STATE_FILE: &str = "state.json";
+use crate::tail::Tail;
 
 /// The collector cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -40,24 +53,18 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// The saved state cannot be read.
-    #[error("cannot read the saved state `{path}`")]
-    ReadState {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The saved state is not ours.
-    #[error("cannot use the saved state `{path}`: move it away to begin with an empty map")]
-    State {
-        /// The file.
-        path: PathBuf,
+    /// What an earlier run left cannot be used.
+    #[error("cannot go on from `{dir}`")]
+    Restart {
+        /// `data_dir`.
+        dir: PathBuf,
         /// What is wrong with it.
         #[source]
-        source: RestoreError,
+        source: RestartError,
     },
+    /// The system gives no more threads.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
 }
 
 /// A collector whose listeners are bound.
@@ -69,41 +76,117 @@ pub struct Collector {
     web: TcpListener,
     publisher: Publisher,
     limits: Limits,
-    state_file: Option<PathBuf>,
+    pipeline: Pipeline,
+    keeper: Option<JoinHandle<()>>,
+    replay: Option<Replay>,
+    remote_write: Option<RemoteWriteSettings>,
 }
 
 /// What intake, ticks and pages share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    engine: Mutex<Engine>,
-    started: Instant,
+    pub(crate) routes: Routes,
+    pub(crate) clock: Clock,
+    pub(crate) journal: Option<Arc<Journal>>,
+    pub(crate) store: Option<Arc<TraceStore>>,
+    pub(crate) batches: Arc<Batches>,
+    pub(crate) kept: Arc<KeeperCounts>,
     pub(crate) observed: ObservedCounts,
     pub(crate) published: watch::Receiver<Arc<Published>>,
+    pub(crate) ready: AtomicBool,
+    /// What tail sampling wants to know of every span.
+    pub(crate) predicates: Arc<Predicates>,
 }
 
 impl Shared {
-    pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
-        // A panic while the lock was held is a bug of ours; the map so far is still worth serving.
-        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Nanoseconds since the start, on a clock that does not go back.
+    /// Nanoseconds since 1970, on a clock that does not go back, not even over a restart.
     pub(crate) fn now(&self) -> u64 {
-        self.started.elapsed().as_nanos() as u64
+        self.clock.now()
     }
 
-    /// The text for `/metrics`.
-    pub(crate) fn metrics(&self) -> String {
-        let mut out = Exposition::default();
-        self.engine().write_metrics(&mut out);
+    /// Hands a request's spans to the shards, unless its batch came before.
+    pub(crate) fn take(&self, extracted: Extracted, batch: Option<&str>, time: u64, position: u64) {
+        if batch.is_some_and(|id| !id.is_empty() && !self.batches.is_new(id)) {
+            self.routes.repeat(&extracted);
+            self.routes.know(extracted);
+        } else {
+            self.routes.take(extracted, time, position);
+        }
+    }
+
+    /// Hands an agent's counts to the ledger, unless their batch came before.
+    pub(crate) fn count(&self, edges: Vec<EdgeCounts>, batch: Option<&str>, time: u64) {
+        if batch.is_none_or(|id| id.is_empty() || self.batches.is_new(id)) {
+            self.routes.count(edges, time);
+        }
+    }
+
+    /// The map as it stands; `None` while the collector ends.
+    pub(crate) async fn map(&self) -> Option<Map> {
+        self.routes.ask(|ledger| ledger.map()).await
+    }
+
+    /// The answer to a scraper.
+    pub(crate) async fn metrics(self: Arc<Self>, format: Format) -> Option<Vec<u8>> {
+        let shared = Arc::clone(&self);
+        let write = move |ledger: &mut Ledger, tail: Option<&Tail>| {
+            let mut encoder = exposition::ScrapeEncoder::new(format);
+            shared.write_metrics(ledger, tail, &mut encoder);
+            encoder.finish()
+        };
+        self.routes.ask_all(write).await
+    }
+
+    /// Everything that is scraped, process figures included.
+    pub(crate) fn write_metrics(
+        &self,
+        ledger: &Ledger,
+        tail: Option<&Tail>,
+        encoder: &mut dyn exposition::Encoder,
+    ) {
+        let mut out = Scrape::new(encoder);
+        families::write(ledger, &mut out);
         self.observed.write(&mut out);
         self.published.borrow().write_metrics(&mut out);
-        out.finish() + &process_metrics()
+        tail.inspect(|tail| tail.write(&mut out));
+        self.write_resources(&mut out);
+        process::write(&mut out);
+    }
+
+    /// What tables, journal and store occupy, and what they lost.
+    fn write_resources(&self, out: &mut Scrape<'_>) {
+        families::tables(self.routes.tables(), out);
+        out.single(
+            names::COLLECTOR_NAMES_BEYOND,
+            crate::names::beyond_budget() as f64,
+        );
+        let stored = [("stored", &self.kept.stored), ("lost", &self.kept.lost)];
+        out.family(names::COLLECTOR_STORED_SPANS);
+        for (outcome, count) in stored {
+            out.sample(&[("outcome", outcome)], count.load(Ordering::Relaxed) as f64);
+        }
+        let snapshots = [
+            ("written", &self.kept.snapshots),
+            ("failed", &self.kept.failed_snapshots),
+        ];
+        out.family(names::COLLECTOR_SNAPSHOTS);
+        for (outcome, count) in snapshots {
+            out.sample(&[("outcome", outcome)], count.load(Ordering::Relaxed) as f64);
+        }
+        if let Some(journal) = &self.journal {
+            write_journal(&journal.stats(), out);
+        }
+        if let Some(store) = &self.store {
+            let stats = store.stats();
+            out.single(names::COLLECTOR_STORE_BYTES, stats.disk_bytes as f64);
+            out.single(names::COLLECTOR_STORE_REMOVED_SPANS, stats.removed_spans as f64);
+            out.single(names::COLLECTOR_STORE_DAMAGED_READS, stats.damaged_reads as f64);
+        }
     }
 }
 
 impl Collector {
-    /// Binds all listeners and restores the state; nothing runs yet.
+    /// Binds all listeners and takes up what an earlier run left; nothing runs yet but the pipeline's threads.
     pub async fn bind(
         settings: &CollectorSettings,
         generate: &GenerateSettings,
@@ -112,18 +195,24 @@ impl Collector {
         let grpc = listen("collector.otlp.grpc", &settings.otlp.grpc).await?;
         let http = listen("collector.otlp.http", &settings.otlp.http).await?;
         let web = listen("collector.web.listen", &settings.web.listen).await?;
-        let state_file = settings.data_dir.as_ref().map(|dir| dir.join(STATE_FILE));
-        let engine = match &state_file {
-            Some(path) => restored(settings, services, path)?,
-            None => Engine::new(settings.engine(services)),
-        };
+        let restarted = restart::take_up(settings, services).map_err(|source| StartError::Restart {
+            dir: settings.data_dir.clone().unwrap_or_default(),
+            source,
+        })?;
         let generate = linked_to(generate, &settings.web, web.local_addr().ok());
         let (publisher, published) = Publisher::new(generate);
+        let started = restarted.start(settings).map_err(StartError::Thread)?;
         let shared = Shared {
-            engine: Mutex::new(engine),
-            started: Instant::now(),
+            routes: started.pipeline.routes.clone(),
+            clock: Clock::after(started.time),
+            journal: started.disk.as_ref().and_then(|disk| disk.journal.clone()),
+            store: started.disk.as_ref().and_then(|disk| disk.store.clone()),
+            batches: started.batches,
+            kept: started.counts,
             observed: ObservedCounts::default(),
             published,
+            ready: AtomicBool::new(false),
+            predicates: started.predicates,
         };
         let limits = Limits {
             max_request_bytes: settings.otlp.max_request_size.as_usize(),
@@ -136,7 +225,10 @@ impl Collector {
             web,
             publisher,
             limits,
-            state_file,
+            pipeline: started.pipeline,
+            keeper: started.keeper,
+            replay: started.replay,
+            remote_write: settings.remote_write.clone(),
         })
     }
 
@@ -155,7 +247,7 @@ impl Collector {
         self.web.local_addr()
     }
 
-    /// Runs until `shutdown` is done; then closes what is open, publishes and saves.
+    /// Runs until `shutdown` is done; then publishes, and leaves what a restart needs.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -166,25 +258,11 @@ impl Collector {
             web,
             mut publisher,
             limits,
-            state_file,
+            mut pipeline,
+            keeper,
+            replay,
+            remote_write,
         } = self;
-        let sink = Sink(Arc::clone(&shared));
-        let observer: Arc<dyn IntakeObserver> = Arc::new(Observer(Arc::clone(&shared)));
-        let (watched, counted) = (stopped.clone(), Arc::clone(&observer));
-        let grpc_sink = sink.clone();
-        tasks.spawn(async move {
-            if let Err(error) =
-                otlp::intake::serve_grpc(grpc, grpc_sink, limits, counted, until(watched)).await
-            {
-                error!(%error, "OTLP/gRPC intake ended");
-            }
-        });
-        let watched = stopped.clone();
-        tasks.spawn(async move {
-            if let Err(error) = otlp::intake::serve_http(http, sink, limits, observer, until(watched)).await {
-                error!(%error, "OTLP/HTTP intake ended");
-            }
-        });
         let (watched, pages) = (stopped.clone(), crate::web::router(Arc::clone(&shared)));
         tasks.spawn(async move {
             if let Err(error) = axum::serve(web, pages)
@@ -194,23 +272,36 @@ impl Collector {
                 error!(%error, "web listener ended");
             }
         });
-        let mut ticker = tokio::time::interval(TICK);
-        let mut saver = tokio::time::interval_at(tokio::time::Instant::now() + SAVE, SAVE);
         tokio::pin!(shutdown);
+        if let Some(replay) = replay {
+            // Spans that come meanwhile wait in the listeners' queues.
+            let (routes, batches) = (shared.routes.clone(), Arc::clone(&shared.batches));
+            let replayed = tokio::task::spawn_blocking(move || replay.run(&routes, &batches));
+            if let Err(error) = replayed.await {
+                error!(%error, "replay ended early; what it had not reached is in no counter");
+            }
+        }
+        serve_otlp(&mut tasks, &shared, grpc, http, limits, &stopped);
+        if let Some(settings) = remote_write {
+            let pushing = crate::push::run(Arc::clone(&shared), settings, until(stopped.clone()));
+            tasks.spawn(pushing);
+        }
+        shared.ready.store(true, Ordering::Relaxed);
+        let mut ticker = tokio::time::interval(TICK);
+        ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut saver = tokio::time::interval_at(tokio::time::Instant::now() + SAVE, SAVE);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
                 _ = ticker.tick() => {
-                    let map = {
-                        let mut engine = shared.engine();
-                        engine.tick(shared.now());
-                        publisher.is_due(Instant::now()).then(|| engine.map().clone())
-                    };
-                    if let Some(map) = map {
+                    shared.routes.advance(shared.now());
+                    if publisher.is_due(Instant::now()) && let Some(map) = shared.map().await {
                         publisher = publish(publisher, map).await;
                     }
                 }
-                _ = saver.tick() => save(&shared, state_file.as_deref()).await,
+                _ = saver.tick() => if keeper.is_some() {
+                    cut(&shared);
+                },
             }
         }
         info!("collector is stopping");
@@ -222,14 +313,81 @@ impl Collector {
         {
             warn!("connections were still open after 5 s and were cut");
         }
-        let map = {
-            let mut engine = shared.engine();
-            engine.finish(shared.now());
-            engine.map().clone()
+        let last = Mark {
+            time: shared.now(),
+            position: shared.journal.as_ref().map_or(0, |journal| packed(journal.end())),
         };
-        publisher.force();
-        publish(publisher, map).await;
-        save(&shared, state_file.as_deref()).await;
+        shared.batches.cut(last.position);
+        // With a journal the open traces stay open over the restart.
+        let close = shared.journal.is_none();
+        let ended = tokio::task::spawn_blocking(move || {
+            pipeline.end_shards(last, close);
+            pipeline
+        });
+        let pipeline = ended.await.expect("shards end without a panic");
+        if let Some(map) = shared.map().await {
+            publisher.force();
+            publish(publisher, map).await;
+        }
+        let written = tokio::task::spawn_blocking(move || {
+            pipeline.end();
+            keeper.map(JoinHandle::join)
+        });
+        if !matches!(written.await, Ok(None | Some(Ok(())))) {
+            error!("the last snapshot may not have been written");
+        }
+        if let Some(journal) = &shared.journal {
+            journal.close();
+        }
+    }
+}
+
+fn serve_otlp(
+    tasks: &mut JoinSet<()>,
+    shared: &Arc<Shared>,
+    grpc: TcpListener,
+    http: TcpListener,
+    limits: Limits,
+    stopped: &watch::Receiver<bool>,
+) {
+    let sink = Sink(Arc::clone(shared));
+    let sinks = Sinks::new(sink.clone()).with_metrics(sink);
+    let observer: Arc<dyn IntakeObserver> = Arc::new(Observer(Arc::clone(shared)));
+    let (watched, counted, taken) = (stopped.clone(), Arc::clone(&observer), sinks.clone());
+    tasks.spawn(async move {
+        if let Err(error) = otlp::intake::serve_grpc(grpc, taken, limits, counted, until(watched)).await {
+            error!(%error, "OTLP/gRPC intake ended");
+        }
+    });
+    let watched = stopped.clone();
+    tasks.spawn(async move {
+        if let Err(error) = otlp::intake::serve_http(http, sinks, limits, observer, until(watched)).await {
+            error!(%error, "OTLP/HTTP intake ended");
+        }
+    });
+}
+
+/// Cuts the stream for a snapshot: with a journal at a record of its own, so that every shard is cut at the same place.
+fn cut(shared: &Arc<Shared>) {
+    let time = shared.now();
+    let Some(journal) = &shared.journal else {
+        shared.routes.mark(Mark { time, position: 0 });
+        return;
+    };
+    let (routes, batches) = (shared.routes.clone(), Arc::clone(&shared.batches));
+    let record = journal::NewRecord {
+        time,
+        ..Default::default()
+    };
+    let handed_in = journal.append(record, move |appended| {
+        if let Ok(appended) = appended {
+            let position = packed(appended.position);
+            batches.cut(position);
+            routes.mark(Mark { time, position });
+        }
+    });
+    if let Err(error) = handed_in {
+        warn!(%error, "no snapshot this time");
     }
 }
 
@@ -251,27 +409,13 @@ pub async fn stop_signal() {
     let _ = interrupt.await;
 }
 
-async fn publish(mut publisher: Publisher, map: map::Map) -> Publisher {
+async fn publish(mut publisher: Publisher, map: Map) -> Publisher {
     // Rendering and writing take milliseconds to seconds; they must not hold up a worker of the runtime.
     let done = tokio::task::spawn_blocking(move || {
         publisher.publish(&map, Instant::now());
         publisher
     });
     done.await.expect("generators do not panic")
-}
-
-async fn save(shared: &Arc<Shared>, path: Option<&Path>) {
-    let Some(path) = path.map(Path::to_owned) else {
-        return;
-    };
-    let state = shared.engine().save();
-    let written = tokio::task::spawn_blocking(move || replace(&path, state)).await;
-    if let Ok(Err(error)) = written {
-        let cause = std::error::Error::source(&error)
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        error!(%error, cause, "state not saved; a restart now would go back to the last one that was");
-    }
 }
 
 /// Generated files link to the page at its real address, unless people wrote another one.
@@ -290,21 +434,6 @@ fn linked_to(generate: &GenerateSettings, web: &WebSettings, bound: Option<Socke
     generate
 }
 
-fn restored(settings: &CollectorSettings, services: Services, path: &Path) -> Result<Engine, StartError> {
-    let engine_settings = settings.engine(services);
-    match std::fs::read(path) {
-        Ok(saved) => Engine::restore(engine_settings, &saved).map_err(|source| StartError::State {
-            path: path.to_owned(),
-            source,
-        }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Engine::new(engine_settings)),
-        Err(source) => Err(StartError::ReadState {
-            path: path.to_owned(),
-            source,
-        }),
-    }
-}
-
 async fn listen(key: &'static str, address: &str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .await
@@ -320,20 +449,29 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
-/// CPU, memory and files of this process, as the `prometheus` crate reads them.
-fn process_metrics() -> String {
-    prometheus::TextEncoder::new()
-        .encode_to_string(&prometheus::gather())
-        .unwrap_or_else(|error| {
-            warn!(%error, "process metrics not encoded");
-            String::new()
-        })
-}
-
 /// Says once what a failed synchronisation means.
 pub(crate) fn report_sync_error(error: &SyncError) {
     let cause = std::error::Error::source(error)
         .map(ToString::to_string)
         .unwrap_or_default();
     error!(%error, cause, "generated files are not in step with the map");
+}
+
+fn write_journal(stats: &journal::Stats, out: &mut Scrape<'_>) {
+    out.single(names::COLLECTOR_JOURNAL_BYTES, stats.bytes as f64);
+    out.single(names::COLLECTOR_JOURNAL_SYNCS, stats.syncs as f64);
+    out.family(names::COLLECTOR_JOURNAL_RECORDS);
+    let outcomes = [
+        ("appended", stats.appended_records),
+        ("queue_full", stats.refused_queue_full),
+        ("budget_full", stats.refused_budget_full),
+        ("no_space", stats.refused_no_space),
+        ("write_failed", stats.refused_write),
+        ("sync_failed", stats.refused_sync),
+        ("other", stats.refused_other),
+        ("damaged", stats.damaged_records),
+    ];
+    for (outcome, count) in outcomes {
+        out.sample(&[("outcome", outcome)], count as f64);
+    }
 }

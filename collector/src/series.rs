@@ -1,47 +1,246 @@
 //! The counters and histograms that Prometheus scrapes. They never fall.
 //!
-//! In: spans, and what closed traces say. Out: values by series, and their text (`exposition`).
+//! In: what closed traces say, by slots that are found once. Out: values by series; their text is `exposition`'s.
 //! Left out on purpose: corrections. A late half changes the map, never a counter that was scraped (DESIGN §3.6).
 
-use std::collections::BTreeMap;
+mod exemplar;
+mod slab;
+mod store;
+mod timing;
+
 use std::sync::Arc;
 
-use map::catalogue::LATENCY_BUCKETS;
-use map::{ConnectionType, EdgeKey, FlowKey, NodeId};
+use baseline::Verdict;
+use map::catalogue::{CALL_BUCKETS, LATENCY_BUCKETS};
+use map::{EdgeKey, Histogram, NodeId};
 use otlp::{Kind, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::assemble::{Call, FlowSeen, Visit};
-use crate::baseline::Verdict;
-use crate::builder::Named;
-use crate::span::Span;
+use crate::shard::SpanDelta;
+use crate::span::TraceId;
 
-/// All series that come from spans.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct SeriesStore {
-    /// Tempo's service graph.
-    #[serde(with = "map::pairs")]
-    pub graph: BTreeMap<EdgeKey, GraphSeries>,
-    /// Tempo's span metrics.
-    #[serde(with = "map::pairs")]
-    pub spans: BTreeMap<SpanKey, SpanSeries>,
-    /// Ours, by the label `id`.
-    pub entities: BTreeMap<String, EntitySeries>,
-}
+pub use exemplar::{Exemplar, Exemplars};
+pub use slab::Slab;
+pub use store::{SeriesLimits, SeriesStore};
+pub use timing::{Observed, Timing, ZERO_THRESHOLD};
 
-/// One edge of the service graph.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// One edge of Tempo's service graph.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GraphSeries {
+    /// Who calls whom.
+    pub key: EdgeKey,
     /// Requests.
     pub requests: f64,
     /// Failed requests.
     pub failed: f64,
-    /// Seconds by the callee's span.
-    pub server: Classic,
     /// Seconds by the caller's span.
-    pub client: Classic,
+    pub client: Timing,
+    /// Seconds by the callee's span.
+    pub server: Timing,
     /// Seconds in the queue; `None` for edges without a broker.
-    pub queue: Option<Classic>,
+    pub queue: Option<Box<Timing>>,
+    /// Traces to look at: of `client` first, of `server` second.
+    pub exemplars: Exemplars,
+}
+
+impl GraphSeries {
+    fn new(key: EdgeKey) -> Self {
+        Self {
+            key,
+            requests: 0.0,
+            failed: 0.0,
+            client: Timing::default(),
+            server: Timing::default(),
+            queue: None,
+            exemplars: Exemplars::default(),
+        }
+    }
+
+    /// Counts requests.
+    #[inline]
+    pub fn count(&mut self, weight: f64, failed: bool) {
+        self.requests += weight;
+        self.failed += if failed { weight } else { 0.0 };
+    }
+}
+
+/// Whether an entity is a node or an edge: the label `kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntityKind {
+    /// A node's visits.
+    Service,
+    /// An edge's calls.
+    Edge,
+}
+
+impl EntityKind {
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Edge => "edge",
+        }
+    }
+}
+
+/// Everything of ours about one node or edge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EntitySeries {
+    /// The label `id`.
+    pub id: Arc<str>,
+    /// Node or edge.
+    pub kind: EntityKind,
+    /// The caller; empty for a node.
+    pub client: Arc<str>,
+    /// The callee; empty for a node.
+    pub server: Arc<str>,
+    /// Requests.
+    pub requests: f64,
+    /// Failed requests.
+    pub failed: f64,
+    /// Own seconds.
+    pub own: Timing,
+    /// Total seconds.
+    pub total: Timing,
+    /// Judged requests.
+    pub judged: u64,
+    /// Of them slow in own time.
+    pub own_slow: u64,
+    /// Expected to be.
+    pub own_expected: f64,
+    /// Of them slow in total.
+    pub total_slow: u64,
+    /// Expected to be.
+    pub total_expected: f64,
+    /// Seconds on the critical path of a trace.
+    pub critical: f64,
+    /// Requests that repeat one that failed.
+    pub retries: f64,
+    /// Calls per visit of the caller.
+    pub fan_out: Calls,
+    /// Seconds in the queue; `None` for nodes and for edges without a broker.
+    pub queue: Option<Box<Timing>>,
+    /// Traces to look at: of `total` first, of `own` second.
+    pub exemplars: Exemplars,
+}
+
+/// A request as an entity counts it.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Its trace.
+    pub trace: &'a TraceId,
+    /// When it is counted, nanoseconds.
+    pub now: u64,
+    /// How many it stands for.
+    pub weight: f64,
+    /// True where it failed.
+    pub failed: bool,
+    /// Its own time, where it is known.
+    pub own: Option<Observed>,
+    /// Its duration, where it is known.
+    pub total: Option<Observed>,
+    /// Its seconds on the critical path.
+    pub critical: f64,
+    /// True where somebody else counts it, so that only its times are new.
+    pub counted_elsewhere: bool,
+}
+
+impl EntitySeries {
+    fn new(id: Arc<str>, kind: EntityKind, client: Arc<str>, server: Arc<str>) -> Self {
+        Self {
+            id,
+            kind,
+            client,
+            server,
+            requests: 0.0,
+            failed: 0.0,
+            own: Timing::default(),
+            total: Timing::default(),
+            judged: 0,
+            own_slow: 0,
+            own_expected: 0.0,
+            total_slow: 0,
+            total_expected: 0.0,
+            critical: 0.0,
+            retries: 0.0,
+            fan_out: Calls::default(),
+            queue: None,
+            exemplars: Exemplars::default(),
+        }
+    }
+
+    /// Counts a request.
+    #[inline]
+    pub fn request(&mut self, request: &Request<'_>, verdict: Option<Verdict>) {
+        if !request.counted_elsewhere {
+            self.requests += request.weight;
+            self.failed += if request.failed { request.weight } else { 0.0 };
+        }
+        self.critical += request.critical * request.weight;
+        if let Some(own) = request.own {
+            self.own.observe(own, request.weight);
+        }
+        if let Some(total) = request.total {
+            self.total.observe(total, request.weight);
+        }
+        let seconds = |seen: Option<Observed>| seen.map(Observed::seconds);
+        self.exemplars.note(
+            request.trace,
+            request.now,
+            seconds(request.total),
+            seconds(request.own),
+        );
+        if let Some(verdict) = verdict {
+            self.judged += 1;
+            self.own_slow += u64::from(verdict.own_slow);
+            self.own_expected += verdict.own_expected;
+            self.total_slow += u64::from(verdict.total_slow);
+            self.total_expected += verdict.total_expected;
+        }
+    }
+}
+
+/// Calls per visit, in the buckets of [`CALL_BUCKETS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calls {
+    /// Visits per bucket, the last one above all bounds. Not cumulative.
+    buckets: [u64; CALL_BUCKETS.len() + 1],
+    sum: u64,
+}
+
+impl Calls {
+    /// Counts a visit that called so often.
+    #[inline]
+    pub fn observe(&mut self, calls: u32) {
+        let at = CALL_BUCKETS
+            .iter()
+            .filter(|bound| **bound < f64::from(calls))
+            .count();
+        if let Some(bucket) = self.buckets.get_mut(at) {
+            *bucket += 1;
+            self.sum += u64::from(calls);
+        }
+    }
+
+    /// Visits at or below each bound, then all of them.
+    pub fn cumulative(&self) -> [f64; CALL_BUCKETS.len() + 1] {
+        let mut sum = 0;
+        self.buckets.map(|bucket| {
+            sum += bucket;
+            sum as f64
+        })
+    }
+
+    /// Calls of all visits.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// True where no visit was counted.
+    pub fn is_empty(&self) -> bool {
+        self.buckets.iter().all(|bucket| *bucket == 0)
+    }
 }
 
 /// Labels of a span metric.
@@ -57,12 +256,51 @@ pub struct SpanKey {
     pub status: StatusLabel,
 }
 
+/// One series of span metrics, added up from what shards report.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SpanSeries {
+    /// Spans.
+    pub calls: f64,
+    /// Per bucket of [`LATENCY_BUCKETS`], the last one above all bounds. Not cumulative.
+    pub classic: [f64; LATENCY_BUCKETS.len() + 1],
+    /// Sum in seconds.
+    pub sum: f64,
+    /// The same in exponential buckets, weights rounded.
+    pub exponential: Histogram,
+    /// Traces to look at, in both places.
+    pub exemplars: Exemplars,
+}
+
+impl SpanSeries {
+    /// Spans at or below each bound, then all of them.
+    pub fn cumulative(&self) -> [f64; LATENCY_BUCKETS.len() + 1] {
+        let mut sum = 0.0;
+        self.classic.map(|bucket| {
+            sum += bucket;
+            sum
+        })
+    }
+
+    /// Adds what a shard counted since its last report.
+    pub fn add(&mut self, delta: &SpanDelta) {
+        self.calls += delta.calls;
+        for (bucket, more) in self.classic.iter_mut().zip(delta.latency.classic) {
+            *bucket += more;
+        }
+        self.sum += delta.latency.sum;
+        self.exponential.merge(&delta.latency.exponential);
+        if let Some((trace, seconds, at)) = &delta.exemplar {
+            self.exemplars.note(trace, *at, Some(*seconds), Some(*seconds));
+        }
+    }
+}
+
 /// The label `span_kind`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KindLabel(u8);
 
 /// The label `status_code`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StatusLabel(u8);
 
 impl KindLabel {
@@ -99,252 +337,5 @@ impl StatusLabel {
 impl From<StatusCode> for StatusLabel {
     fn from(status: StatusCode) -> Self {
         Self(status.number() as u8)
-    }
-}
-
-/// One series of span metrics.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct SpanSeries {
-    /// Spans.
-    pub calls: f64,
-    /// Seconds.
-    pub latency: Classic,
-}
-
-/// Whether an entity is a node or an edge: the label `kind`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EntityKind {
-    /// A node's visits.
-    Service,
-    /// An edge's calls.
-    Edge,
-}
-
-impl EntityKind {
-    /// The label's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Service => "service",
-            Self::Edge => "edge",
-        }
-    }
-}
-
-/// Everything of ours about one node or edge.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct EntitySeries {
-    /// Node or edge.
-    pub kind: EntityKind,
-    /// The caller; empty for a node.
-    pub client: String,
-    /// The callee; empty for a node.
-    pub server: String,
-    /// Requests.
-    pub requests: f64,
-    /// Failed requests.
-    pub failed: f64,
-    /// Own seconds.
-    pub own: Classic,
-    /// Total seconds.
-    pub total: Classic,
-    /// Judged requests.
-    pub judged: u64,
-    /// Of them slow in own time.
-    pub own_slow: u64,
-    /// Expected to be.
-    pub own_expected: f64,
-    /// Of them slow in total.
-    pub total_slow: u64,
-    /// Expected to be.
-    pub total_expected: f64,
-}
-
-/// A histogram with the buckets of [`LATENCY_BUCKETS`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Classic {
-    /// Observations per bucket, the last one above all bounds. Not cumulative.
-    buckets: Vec<f64>,
-    /// Sum in seconds.
-    sum: f64,
-}
-
-impl Default for Classic {
-    fn default() -> Self {
-        Self {
-            buckets: vec![0.0; LATENCY_BUCKETS.len() + 1],
-            sum: 0.0,
-        }
-    }
-}
-
-impl Classic {
-    /// Adds an observation that stands for `weight` requests.
-    pub fn observe(&mut self, seconds: f64, weight: f64) {
-        let at = LATENCY_BUCKETS.partition_point(|&bound| bound < seconds);
-        if let Some(bucket) = self.buckets.get_mut(at) {
-            *bucket += weight;
-            self.sum += seconds * weight;
-        }
-    }
-
-    /// Counts at or below each bound, then all of them.
-    pub fn cumulative(&self) -> impl Iterator<Item = f64> + '_ {
-        self.buckets.iter().scan(0.0, |sum, bucket| {
-            *sum += bucket;
-            Some(*sum)
-        })
-    }
-
-    /// Sum in seconds.
-    pub fn sum(&self) -> f64 {
-        self.sum
-    }
-}
-
-/// At most this many series of span metrics; further span names share [`OVERFLOW_NAME`] per service.
-const MAX_SPAN_SERIES: usize = 20_000;
-/// The `span_name` of what is beyond the budget.
-const OVERFLOW_NAME: &str = "__overflow__";
-
-impl SeriesStore {
-    /// Counts a span of a service in the span metrics.
-    pub fn span(&mut self, service: &NodeId, span: &Span) {
-        let mut key = SpanKey {
-            service: service.clone(),
-            name: Arc::clone(&span.name),
-            kind: span.kind.into(),
-            status: span.status.into(),
-        };
-        if self.spans.len() >= MAX_SPAN_SERIES && !self.spans.contains_key(&key) {
-            key.name = OVERFLOW_NAME.into();
-        }
-        let series = self.spans.entry(key).or_default();
-        series.calls += span.weight;
-        series.latency.observe(span.seconds(), span.weight);
-    }
-
-    /// The series of a node, at 0 from first sight.
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "it never does; looked up by `&str` first, this runs once a span"
-    )]
-    pub fn node(&mut self, id: &str) -> &mut EntitySeries {
-        if !self.entities.contains_key(id) {
-            self.entities
-                .insert(id.to_owned(), EntitySeries::new(EntityKind::Service, "", ""));
-        }
-        self.entities.get_mut(id).expect("inserted above")
-    }
-
-    /// The series of an edge, at 0 from first sight.
-    pub fn edge(&mut self, named: &Named) -> &mut EntitySeries {
-        let new = || {
-            let (client, server) = (named.key.client.as_str(), named.key.server.as_str());
-            EntitySeries::new(EntityKind::Edge, client, server)
-        };
-        self.entities.entry(named.id.clone()).or_insert_with(new)
-    }
-
-    /// Counts a visit of a node.
-    pub fn visit(&mut self, node: &NodeId, visit: &Visit, verdict: Option<Verdict>) {
-        let series = self.node(node.as_str());
-        series.request(
-            visit.weight,
-            visit.failed,
-            Some(visit.own),
-            Some(visit.total),
-            verdict,
-        );
-    }
-
-    /// Counts a call, and as an edge of the service graph unless a broker's destination is one of its ends.
-    pub fn call(&mut self, named: &Named, call: &Call, verdict: Option<Verdict>) {
-        let total = call.client_seconds.or(call.server_seconds);
-        self.edge(named)
-            .request(call.weight, call.failed, call.own, total, verdict);
-        if named.key.connection_type != ConnectionType::MessagingSystem {
-            let series = self.graph.entry(named.key.clone()).or_default();
-            series.request(call.weight, call.failed, call.client_seconds, call.server_seconds);
-        }
-    }
-
-    /// Counts a followed message as an edge from producer to consumer.
-    pub fn flow(&mut self, flow: &FlowKey, seen: &FlowSeen) {
-        let key = EdgeKey::new(
-            flow.producer.clone(),
-            flow.consumer.clone(),
-            ConnectionType::MessagingSystem,
-        );
-        let series = self.graph.entry(key).or_default();
-        series.request(
-            seen.weight,
-            seen.failed,
-            Some(seen.client_seconds),
-            Some(seen.server_seconds),
-        );
-        series
-            .queue
-            .get_or_insert_default()
-            .observe(seen.queue, seen.weight);
-    }
-
-    /// Ends the service-graph series of an edge that no longer exists; a scraper sees them go stale.
-    pub fn end_edge(&mut self, key: &EdgeKey) {
-        self.graph.remove(key);
-    }
-
-    /// Ends our own series of an edge whose id no longer exists.
-    pub fn end_entity(&mut self, id: &str) {
-        self.entities.remove(id);
-    }
-}
-
-impl GraphSeries {
-    fn request(&mut self, weight: f64, failed: bool, client: Option<f64>, server: Option<f64>) {
-        self.requests += weight;
-        self.failed += if failed { weight } else { 0.0 };
-        client.inspect(|s| self.client.observe(*s, weight));
-        server.inspect(|s| self.server.observe(*s, weight));
-    }
-}
-
-impl EntitySeries {
-    fn new(kind: EntityKind, client: &str, server: &str) -> Self {
-        Self {
-            kind,
-            client: client.to_owned(),
-            server: server.to_owned(),
-            requests: 0.0,
-            failed: 0.0,
-            own: Classic::default(),
-            total: Classic::default(),
-            judged: 0,
-            own_slow: 0,
-            own_expected: 0.0,
-            total_slow: 0,
-            total_expected: 0.0,
-        }
-    }
-
-    fn request(
-        &mut self,
-        weight: f64,
-        failed: bool,
-        own: Option<f64>,
-        total: Option<f64>,
-        verdict: Option<Verdict>,
-    ) {
-        self.requests += weight;
-        self.failed += if failed { weight } else { 0.0 };
-        own.inspect(|s| self.own.observe(*s, weight));
-        total.inspect(|s| self.total.observe(*s, weight));
-        if let Some(verdict) = verdict {
-            self.judged += 1;
-            self.own_slow += u64::from(verdict.own_slow);
-            self.own_expected += verdict.own_expected;
-            self.total_slow += u64::from(verdict.total_slow);
-            self.total_expected += verdict.total_expected;
-        }
     }
 }

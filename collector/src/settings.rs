@@ -9,13 +9,14 @@ use std::time::Duration;
 use alerts::AlertSettings;
 use config::{ByteSize, Finding, HumanDuration};
 use dashboards::DashboardSettings;
+use exposition::remote::RemoteWriteSettings;
 use map::Services;
+use sampling::SamplingSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::baseline::BaselineSettings;
-use crate::builder::MapBudget;
-use crate::engine::EngineSettings;
+use crate::ledger::{LedgerSettings, MapBudget};
+use crate::series::SeriesLimits;
 use crate::table::TableSettings;
 
 /// The section `collector`: what comes in, how it is paired, what is shown.
@@ -35,6 +36,16 @@ pub struct CollectorSettings {
     pub baseline: LearnSettings,
     /// How large the map may grow.
     pub map: MapSettings,
+    /// What is written before a sender is told that its spans are safe. Only with `data_dir`.
+    pub journal: JournalSettings,
+    /// Traces that are kept to be looked at. Only with `data_dir` and the journal.
+    pub store: StoreSettings,
+    /// Which traces are kept. The map and the metrics have counted every span before.
+    pub sampling: SamplingSettings,
+    /// Where series are pushed to, for those who do not scrape. Default: nowhere.
+    pub remote_write: Option<RemoteWriteSettings>,
+    /// Shards, each a thread with its own traces. Default 0: as many as there are cores.
+    pub shards: usize,
 }
 
 /// Where spans come in. Both bind to loopback unless another address is written.
@@ -103,6 +114,62 @@ impl Default for PairingSettings {
     }
 }
 
+/// What is written before a sender is told that its spans are safe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalSettings {
+    /// `sync` (default): acknowledged spans survive the loss of power. `write`: they survive the end of the process, at
+    /// a smaller cost. `off`: they survive neither; map and counters are still saved every ten seconds, and no trace
+    /// is stored.
+    pub durability: Durability,
+    /// Disk that it may take. Default `4GiB`, at least `256MiB`. At the bound senders are told to come back.
+    pub max_size: ByteSize,
+}
+
+/// How safe acknowledged spans are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// From loss of power.
+    #[default]
+    Sync,
+    /// From the end of the process.
+    Write,
+    /// Not at all.
+    Off,
+}
+
+impl Default for JournalSettings {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Sync,
+            max_size: ByteSize(4 << 30),
+        }
+    }
+}
+
+/// Traces that are kept to be looked at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// Default true. False keeps no trace; the map, the metrics and the alerts need none.
+    pub enabled: bool,
+    /// Older traces are removed. Default `3d`.
+    pub max_age: HumanDuration,
+    /// Disk that they may take; the oldest go first. Default `10GiB`.
+    pub max_size: ByteSize,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_age: HumanDuration::from_secs(3 * 24 * 3600),
+            max_size: ByteSize(10 << 30),
+        }
+    }
+}
+
 /// How normal latencies are learned, per operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -117,6 +184,17 @@ pub struct LearnSettings {
     pub margin: HumanDuration,
     /// And at least this many times the 95th percentile. Default 1.2.
     pub factor: f64,
+    /// Also learn what is normal for the hour of the week and of the day, so that a nightly job is no fault. Default
+    /// true.
+    pub hours: bool,
+    /// A shift that lasted this long raises a ticket: is this the new normal? Default `6h`.
+    pub shift_after: HumanDuration,
+    /// It is learned this long after the ticket, unless the node or edge is among `pins`. Default `6h`.
+    pub learn_after: HumanDuration,
+    /// Nodes (`shop/cart`) and edges (`shop/web->shop/cart`) whose baseline is held: no lasting shift is learned.
+    pub pins: Vec<String>,
+    /// Memory for baselines. Default `128MiB`. Beyond it operations of one node or edge share a baseline.
+    pub max_memory: ByteSize,
 }
 
 impl Default for LearnSettings {
@@ -127,6 +205,11 @@ impl Default for LearnSettings {
             refresh: HumanDuration::from_secs(3600),
             margin: HumanDuration::from_millis(5),
             factor: 1.2,
+            hours: true,
+            shift_after: HumanDuration::from_secs(6 * 3600),
+            learn_after: HumanDuration::from_secs(6 * 3600),
+            pins: Vec::new(),
+            max_memory: ByteSize::mib(128),
         }
     }
 }
@@ -139,6 +222,9 @@ pub struct MapSettings {
     pub max_nodes: usize,
     /// Default 50000.
     pub max_edges: usize,
+    /// A node or edge that nothing was seen of for so long is removed, and its series end. Default `1d`: long enough for
+    /// what runs once a day, since a counter that ends and begins anew loses its first increase.
+    pub stale_after: HumanDuration,
 }
 
 impl Default for MapSettings {
@@ -147,6 +233,7 @@ impl Default for MapSettings {
         Self {
             max_nodes: budget.nodes,
             max_edges: budget.edges,
+            stale_after: HumanDuration::from_secs(24 * 3600),
         }
     }
 }
@@ -189,34 +276,76 @@ pub enum Profile {
 }
 
 impl CollectorSettings {
-    /// What the engine needs of them.
-    pub fn engine(&self, services: Services) -> EngineSettings {
-        EngineSettings {
-            table: TableSettings {
-                wait: self.pairing.wait.get(),
-                max_open: self.pairing.max_wait.get(),
-                keep: self.pairing.keep.get(),
-                max_bytes: self.pairing.max_memory.as_usize(),
-            },
-            baseline: BaselineSettings {
+    /// What the shards need of them; the budget is for all shards together.
+    pub fn table(&self, places: bool) -> TableSettings {
+        TableSettings {
+            wait: self.pairing.wait.get(),
+            max_open: self.pairing.max_wait.get(),
+            keep: self.pairing.keep.get(),
+            max_bytes: self.pairing.max_memory.as_usize() / self.shards(),
+            places,
+            ..TableSettings::default()
+        }
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        if self.shards > 0 {
+            return self.shards;
+        }
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    /// What the ledger needs of them.
+    pub fn ledger(&self, services: Services) -> LedgerSettings {
+        LedgerSettings {
+            baseline: baseline::Settings {
                 learn: self.baseline.learn.get(),
                 min_requests: self.baseline.min_requests,
                 refresh: self.baseline.refresh.get(),
                 margin: self.baseline.margin.get(),
                 factor: self.baseline.factor,
+                hours: self.baseline.hours,
+                shift_after: self.baseline.shift_after.get(),
+                learn_after: self.baseline.learn_after.get(),
+                max_bytes: self.baseline.max_memory.as_usize(),
+                ..baseline::Settings::default()
             },
+            pins: self.baseline.pins.clone(),
             budget: MapBudget {
                 nodes: self.map.max_nodes,
                 edges: self.map.max_edges,
             },
             services,
+            stale_after: self.map.stale_after.get(),
+            // A replay brings back what tables held, which is no older than this.
+            remember_flows: self.pairing.keep.get() + 2 * self.pairing.max_wait.get(),
+            series: SeriesLimits::default(),
         }
     }
 }
 
 /// What the types of `generate` and `services` allow and good sense does not.
-pub fn check(generate: &GenerateSettings, services: &Services) -> Vec<Finding> {
+pub fn check(
+    collector: &CollectorSettings,
+    generate: &GenerateSettings,
+    services: &Services,
+) -> Vec<Finding> {
     let mut found = generate.alerts.check("generate.alerts");
+    found.extend(collector.sampling.check("collector.sampling"));
+    if let Some(remote_write) = &collector.remote_write {
+        found.extend(remote_write.check("collector.remote_write"));
+    }
+    if collector.journal.max_size < MIN_JOURNAL {
+        found.push(Finding {
+            path: "collector.journal.max_size".to_owned(),
+            message: format!(
+                "`max_size` is {}, but four segments must fit",
+                collector.journal.max_size
+            ),
+            hint: Some(format!("write at least {MIN_JOURNAL}")),
+        });
+    }
     for (name, settings) in services {
         for (i, objective) in settings.objectives.iter().enumerate() {
             let target = objective.target;
@@ -232,6 +361,8 @@ pub fn check(generate: &GenerateSettings, services: &Services) -> Vec<Finding> {
     found
 }
 
+/// Four segments of the journal.
+const MIN_JOURNAL: ByteSize = ByteSize::mib(256);
 /// How often closed traces are looked for.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
 /// How often the state is saved while it changes.

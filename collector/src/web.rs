@@ -6,17 +6,21 @@
 mod layout;
 mod page;
 mod picture;
+mod why;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use map::{export, file};
+use map::{Map, export, file};
 use serde::Deserialize;
 
+use crate::backend::Backend;
+use crate::ledger::Ledger;
 use crate::rim::Shared;
 
 type Ctx = State<Arc<Shared>>;
@@ -27,12 +31,38 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/", get(index))
         .route("/map.svg", get(svg))
         .route("/api/v1/map", get(map))
+        .route("/api/v1/why", get(why::answer))
         .route("/generated/{*path}", get(generated))
         .route("/runbooks/{name}", get(runbook))
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(|| async { "ok\n" }))
-        .with_state(shared)
+        .route("/readyz", get(ready))
+        .with_state(Arc::clone(&shared))
+        .merge(traces(&shared))
+}
+
+/// The query APIs of Tempo and Jaeger.
+fn traces(shared: &Arc<Shared>) -> Router {
+    let backend = Backend {
+        store: shared.store.clone(),
+        routes: shared.routes.clone(),
+        clock: shared.clock,
+    };
+    query::router(Arc::new(backend), query::Limits::default())
+}
+
+/// Not ready until what an earlier run left is taken up.
+async fn ready(State(shared): Ctx) -> Response {
+    if shared.ready.load(Ordering::Relaxed) {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "reading the journal\n").into_response()
+    }
+}
+
+/// What is answered while the collector ends.
+fn ending() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "the collector is ending\n").into_response()
 }
 
 /// Query of the page.
@@ -44,20 +74,8 @@ struct PageQuery {
 }
 
 async fn index(State(shared): Ctx, Query(query): Query<PageQuery>) -> Response {
-    let (map, lately) = {
-        let engine = shared.engine();
-        let map = engine.map().clone();
-        let nodes = map.nodes.keys().map(ToString::to_string);
-        let ids: Vec<String> = nodes
-            .chain(map.edges.keys().map(|key| map.edge_id(key)))
-            .collect();
-        let normal = |id: &String| Some((id.clone(), engine.baselines().learned(id)?.own));
-        let recent = |id: &String| (id.clone(), engine.recent().of(id));
-        let lately = page::Lately {
-            normal: ids.iter().filter_map(normal).collect(),
-            recent: ids.iter().map(recent).collect(),
-        };
-        (map, lately)
+    let Some((map, lately)) = shared.routes.ask(lately).await else {
+        return ending();
     };
     let files: Vec<String> = shared.published.borrow().files.keys().cloned().collect();
     typed(
@@ -66,8 +84,26 @@ async fn index(State(shared): Ctx, Query(query): Query<PageQuery>) -> Response {
     )
 }
 
+/// The map, and what its nodes and edges did in the latest minutes.
+fn lately(ledger: &mut Ledger) -> (Map, page::Lately) {
+    let map = ledger.map();
+    let nodes = map.nodes.keys().map(ToString::to_string);
+    let ids: Vec<String> = nodes
+        .chain(map.edges.keys().map(|key| map.edge_id(key)))
+        .collect();
+    let normal = |id: &String| Some((id.clone(), ledger.learned(id)?.own));
+    let recent = |id: &String| (id.clone(), ledger.recent(id));
+    let lately = page::Lately {
+        normal: ids.iter().filter_map(normal).collect(),
+        recent: ids.iter().map(recent).collect(),
+    };
+    (map, lately)
+}
+
 async fn svg(State(shared): Ctx) -> Response {
-    let map = shared.engine().map().clone();
+    let Some(map) = shared.map().await else {
+        return ending();
+    };
     typed("image/svg+xml", picture::draw(&map, None))
 }
 
@@ -79,7 +115,9 @@ struct MapQuery {
 }
 
 async fn map(State(shared): Ctx, Query(query): Query<MapQuery>) -> Response {
-    let map = shared.engine().map().clone();
+    let Some(map) = shared.map().await else {
+        return ending();
+    };
     match query.format.as_deref().unwrap_or("json") {
         "json" => typed("application/json", export::to_json(&map).to_string()),
         "yaml" => typed("application/yaml", file::map_to_yaml(&map)),
@@ -116,8 +154,15 @@ async fn runbook(state: Ctx, Path(name): Path<String>) -> Response {
     generated(state, Path(format!("alerts/runbooks/{name}.md"))).await
 }
 
-async fn metrics(State(shared): Ctx) -> Response {
-    typed("text/plain; version=0.0.4; charset=utf-8", shared.metrics())
+async fn metrics(State(shared): Ctx, headers: HeaderMap) -> Response {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let format = exposition::negotiate(accept.unwrap_or_default());
+    match shared.metrics(format).await {
+        Some(body) => ([(header::CONTENT_TYPE, format.content_type())], body).into_response(),
+        None => ending(),
+    }
 }
 
 fn typed(kind: &'static str, body: String) -> Response {

@@ -74,6 +74,14 @@ catalogue! {
     TOTAL_SLOW = "tracemap_total_slow_total", Counter, ["id", "kind", "client", "server"];
     /// How many judged requests were expected to exceed the edge in total time: the sum of their expected shares.
     TOTAL_SLOW_EXPECTED = "tracemap_total_slow_expected_total", Counter, ["id", "kind", "client", "server"];
+    /// Seconds of own time that lay on the critical path of a trace: what its root waited for there and nowhere else.
+    CRITICAL_SECONDS = "tracemap_critical_path_seconds_total", Counter, ["id", "kind", "client", "server"];
+    /// Requests of an edge that repeat one that failed.
+    RETRIES = "tracemap_retries_total", Counter, ["id", "kind", "client", "server"];
+    /// Calls of one visit to one callee. Its unit is calls, not seconds.
+    FAN_OUT = "tracemap_fan_out", Histogram, ["id", "kind", "client", "server"];
+    /// Seconds a message lay in the queue, on the edge from the destination to its consumer.
+    QUEUE_SECONDS = "tracemap_queue_seconds", Histogram, ["id", "kind", "client", "server"];
 
     /// 1 for every edge of the map, broker destinations being nodes of their own.
     EDGE_INFO = "tracemap_edge_info", Gauge, ["id", "client", "server", "connection_type"];
@@ -87,13 +95,17 @@ catalogue! {
     OWNER_INFO = "tracemap_owner_info", Gauge, ["id", "team", "tier"];
     /// The learned edge of an entity's busiest operation, in seconds. `measure` is `own` or `total`.
     BASELINE_SECONDS = "tracemap_baseline_seconds", Gauge, ["id", "kind", "measure"];
+    /// 1 while a shift of an operation has lasted so long that somebody should say whether it is the new normal.
+    NEW_NORMAL_INFO = "tracemap_new_normal_info", Gauge, ["id", "kind", "operation", "measure", "pinned"];
+    /// The learned edge of such an operation in seconds, and the one that would be: `edge` is old or new.
+    NEW_NORMAL_SECONDS = "tracemap_new_normal_seconds", Gauge, ["id", "kind", "operation", "measure", "edge"];
 
     /// Spans received by the collector, by what became of them.
     COLLECTOR_SPANS = "tracemap_collector_spans_total", Counter, ["outcome"];
     /// Spans the collector could not use, by reason.
     COLLECTOR_SPANS_DROPPED = "tracemap_collector_spans_dropped_total", Counter, ["reason"];
     /// Export requests received, by transport and outcome.
-    COLLECTOR_REQUESTS = "tracemap_collector_requests_total", Counter, ["transport", "outcome"];
+    COLLECTOR_REQUESTS = "tracemap_collector_requests_total", Counter, ["signal", "transport", "outcome"];
     /// Bytes of export requests received, after decompression.
     COLLECTOR_BYTES = "tracemap_collector_received_bytes_total", Counter, [];
     /// Traces in the table, open or kept for late spans.
@@ -104,12 +116,43 @@ catalogue! {
     COLLECTOR_EVIDENCE = "tracemap_collector_edge_evidence_total", Counter, ["evidence"];
     /// CLIENT spans whose far side neither reported nor is named by an attribute, so that no edge could be drawn.
     COLLECTOR_UNNAMED_PEERS = "tracemap_collector_unnamed_peers_total", Counter, [];
+    /// Requests whose far side is known only in part because a budget was spent, by the label that overflowed.
+    COLLECTOR_OVERFLOW = "tracemap_collector_overflow_total", Counter, ["label"];
+    /// Nodes and edges that were removed because nothing was seen of them for long, by kind.
+    COLLECTOR_ENDED = "tracemap_collector_ended_total", Counter, ["kind"];
+    /// Addresses at which several services answer, so that they name none of them.
+    COLLECTOR_SHARED_ADDRESSES = "tracemap_collector_shared_addresses", Gauge, [];
     /// Corrections of the map after a counter was final, by kind.
     COLLECTOR_CORRECTIONS = "tracemap_collector_map_corrections_total", Counter, ["kind"];
     /// Pairs that did not fit the reach budget.
     COLLECTOR_REACH_LEFT_OUT = "tracemap_collector_reach_left_out", Gauge, [];
     /// Generated files by state: `written`, `unchanged`, `foreign` (left alone).
     COLLECTOR_FILES = "tracemap_collector_generated_files", Gauge, ["state"];
+    /// Bytes that the baselines of operations occupy.
+    COLLECTOR_BASELINE_BYTES = "tracemap_collector_baseline_bytes", Gauge, [];
+    /// Requests since the start that no baseline of their own judged: folded into a shared one for want of memory, or
+    /// unjudged because too little is known.
+    COLLECTOR_BASELINE_REQUESTS = "tracemap_collector_baseline_requests_total", Counter, ["outcome"];
+    /// Names of nodes and operations that were asked for beyond the budget for names, since the start.
+    COLLECTOR_NAMES_BEYOND = "tracemap_collector_names_beyond_budget_total", Counter, [];
+    /// Bytes that the journal occupies on disk.
+    COLLECTOR_JOURNAL_BYTES = "tracemap_collector_journal_bytes", Gauge, [];
+    /// Requests handed to the journal since the start: appended, or refused by reason; the sender was told to come back.
+    COLLECTOR_JOURNAL_RECORDS = "tracemap_collector_journal_records_total", Counter, ["outcome"];
+    /// Groups of requests that the journal made durable together, since the start.
+    COLLECTOR_JOURNAL_SYNCS = "tracemap_collector_journal_syncs_total", Counter, [];
+    /// Snapshots of map and counters since the start: written or failed.
+    COLLECTOR_SNAPSHOTS = "tracemap_collector_snapshots_total", Counter, ["outcome"];
+    /// Spans of closed traces by what tail sampling decided, and the policy or the reason, since the start.
+    COLLECTOR_SAMPLED_SPANS = "tracemap_collector_sampled_spans_total", Counter, ["decision", "policy"];
+    /// Spans that tail sampling kept: stored, or lost because the journal or the store would not have them.
+    COLLECTOR_STORED_SPANS = "tracemap_collector_stored_spans_total", Counter, ["outcome"];
+    /// Bytes that stored traces occupy on disk.
+    COLLECTOR_STORE_BYTES = "tracemap_collector_store_bytes", Gauge, [];
+    /// Stored spans that were removed by age or size, since the start.
+    COLLECTOR_STORE_REMOVED_SPANS = "tracemap_collector_store_removed_spans_total", Counter, [];
+    /// Blocks of the trace store that were asked for and found damaged, since the start.
+    COLLECTOR_STORE_DAMAGED_READS = "tracemap_collector_store_damaged_reads_total", Counter, [];
 
     /// Requests that passed an agent, by direction and outcome.
     AGENT_REQUESTS = "tracemap_agent_requests_total", Counter, ["direction", "outcome"];
@@ -180,6 +223,20 @@ pub const LATENCY_BUCKETS: &[f64] = &[
     0.2, 0.256, 0.4, 0.512, 0.8, 1.024, 1.5, 2.048, 4.096, 8.192, 16.384, 32.768,
 ];
 
+/// Upper bounds of the classic buckets of [`FAN_OUT`], in calls.
+pub const CALL_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+impl Series {
+    /// Upper bounds of its classic buckets, where it is a histogram.
+    pub fn buckets(&self) -> &'static [f64] {
+        if self.name == FAN_OUT {
+            CALL_BUCKETS
+        } else {
+            LATENCY_BUCKETS
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -216,7 +273,11 @@ mod tests {
 
     #[test]
     fn buckets_rise_and_start_at_two_milliseconds_or_finer() {
-        assert!(LATENCY_BUCKETS.windows(2).all(|w| w[0] < w[1]));
+        assert!(
+            [LATENCY_BUCKETS, CALL_BUCKETS]
+                .iter()
+                .all(|b| b.windows(2).all(|w| w[0] < w[1]))
+        );
         assert!(LATENCY_BUCKETS[0] <= 0.002);
     }
 }

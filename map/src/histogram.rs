@@ -45,13 +45,24 @@ impl Default for Histogram {
 impl Histogram {
     /// Adds one observation in seconds. Negative, NaN and infinite values count as 0.
     pub fn observe(&mut self, seconds: f64) {
-        if !(seconds.is_finite() && seconds > 0.0) {
-            self.zero += 1;
+        self.add(Sample::of(seconds));
+    }
+
+    /// Adds one observation whose bucket was found before: one that goes into several histograms is looked up once.
+    #[inline]
+    pub fn add(&mut self, sample: Sample) {
+        self.add_many(sample, 1);
+    }
+
+    /// Adds `n` equal observations.
+    #[inline]
+    pub fn add_many(&mut self, sample: Sample, n: u64) {
+        if sample.index == Sample::ZERO {
+            self.zero = self.zero.saturating_add(n);
             return;
         }
-        self.sum += seconds;
-        let slot = self.slot_for(seconds);
-        self.counts[slot] += 1;
+        self.sum += sample.seconds * n as f64;
+        self.add_scaled(sample.index >> (MAX_SCALE - self.scale), n);
     }
 
     /// Takes one observation back that was added before; no effect where its bucket is empty.
@@ -60,16 +71,68 @@ impl Histogram {
             self.zero = self.zero.saturating_sub(1);
             return;
         }
-        let slot = i64::from(index(seconds, self.scale)) - i64::from(self.offset);
-        let Some(count) = usize::try_from(slot)
-            .ok()
-            .and_then(|slot| self.counts.get_mut(slot))
-        else {
+        let i = index(seconds) >> (MAX_SCALE - self.scale);
+        let Some(count) = self.slot(i).and_then(|slot| self.counts.get_mut(slot)) else {
             return;
         };
         if *count > 0 {
             *count -= 1;
             self.sum = (self.sum - seconds).max(0.0);
+        }
+    }
+
+    /// The OTLP scale, from −10 to [`MAX_SCALE`].
+    pub fn scale(&self) -> i32 {
+        self.scale
+    }
+
+    /// Index, at [`Histogram::scale`], of the first of [`Histogram::counts`].
+    pub fn offset(&self) -> i32 {
+        self.offset
+    }
+
+    /// Observations per bucket, without gaps, from [`Histogram::offset`] on; zeros are not among them.
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// Observations that were 0.
+    pub fn zero(&self) -> u64 {
+        self.zero
+    }
+
+    /// A histogram from its parts, as OTLP carries them; what lies beyond its width is folded to a coarser scale.
+    ///
+    /// A scale finer than [`MAX_SCALE`] is made coarser and one below −10 counts as −10. A sum that is no number
+    /// counts as 0. At most 65,536 buckets are read, and at most 2^40 observations of each.
+    pub fn from_parts(scale: i32, offset: i32, counts: &[u64], zero: u64, sum: f64) -> Self {
+        let mut all = Self {
+            scale: scale.clamp(MIN_SCALE, MAX_SCALE),
+            zero: zero.min(MOST),
+            sum: if sum.is_finite() { sum.max(0.0) } else { 0.0 },
+            ..Self::default()
+        };
+        let shift = scale.saturating_sub(MAX_SCALE).clamp(0, 31);
+        for (i, &n) in counts.iter().enumerate().take(1 << 16).filter(|(_, n)| **n > 0) {
+            let fine = offset.saturating_add(i as i32);
+            // The widest index that a finite value has at the finest scale.
+            let i = (fine >> shift).clamp(-WIDEST, WIDEST);
+            all.add_scaled(i, n.min(MOST));
+        }
+        all
+    }
+
+    /// Takes all observations of `other` back, bucket by bucket at the coarser of the two scales; none falls below 0.
+    pub fn subtract(&mut self, other: &Self) {
+        self.zero = self.zero.saturating_sub(other.zero);
+        self.sum = (self.sum - other.sum).max(0.0);
+        self.downscale_to(other.scale);
+        let shift = other.scale - self.scale;
+        for (i, &n) in other.counts.iter().enumerate() {
+            let slot = self.slot((other.offset + i as i32) >> shift);
+            if let Some(count) = slot.and_then(|slot| self.counts.get_mut(slot)) {
+                *count = count.saturating_sub(n);
+            }
         }
     }
 
@@ -201,25 +264,34 @@ impl Histogram {
         self.offset + self.counts.len() as i32
     }
 
-    fn slot_for(&mut self, seconds: f64) -> usize {
-        loop {
-            let i = index(seconds, self.scale);
-            let low = if self.counts.is_empty() {
-                i
-            } else {
-                self.offset.min(i)
-            };
-            let high = if self.counts.is_empty() {
-                i + 1
-            } else {
-                self.end().max(i + 1)
-            };
-            if usize::try_from(high - low).is_ok_and(|width| width <= MAX_BUCKETS) || self.scale == MIN_SCALE
-            {
-                return self.reserve(i);
-            }
-            self.downscale_to(self.scale - 1);
+    fn slot(&self, i: i32) -> Option<usize> {
+        usize::try_from(i64::from(i) - i64::from(self.offset)).ok()
+    }
+
+    /// Adds `n` to bucket `i` at the present scale, which is made coarser where the buckets do not reach.
+    fn add_scaled(&mut self, mut i: i32, n: u64) {
+        if let Some(count) = self.slot(i).and_then(|slot| self.counts.get_mut(slot)) {
+            *count = count.saturating_add(n);
+            return;
         }
+        while !self.reaches(i) && self.scale > MIN_SCALE {
+            self.downscale_to(self.scale - 1);
+            i >>= 1;
+        }
+        let slot = self.reserve(i);
+        if let Some(count) = self.counts.get_mut(slot) {
+            *count = count.saturating_add(n);
+        }
+    }
+
+    /// True where bucket `i` and the present ones fit the width together.
+    fn reaches(&self, i: i32) -> bool {
+        let (low, high) = if self.counts.is_empty() {
+            (i, i + 1)
+        } else {
+            (self.offset.min(i), self.end().max(i + 1))
+        };
+        usize::try_from(high - low).is_ok_and(|width| width <= MAX_BUCKETS)
     }
 
     /// Makes room for bucket `i`; returns its place in `counts`.
@@ -258,6 +330,40 @@ impl Histogram {
     }
 }
 
+/// An observation with its bucket.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    seconds: f64,
+    index: i32,
+}
+
+impl Sample {
+    const ZERO: i32 = i32::MIN;
+
+    /// The sample of an observation in seconds. Negative, NaN and infinite values count as 0.
+    #[inline]
+    pub fn of(seconds: f64) -> Self {
+        if seconds.is_finite() && seconds > 0.0 {
+            let index = index(seconds);
+            return Self { seconds, index };
+        }
+        Self {
+            seconds: 0.0,
+            index: Self::ZERO,
+        }
+    }
+
+    /// The observation in seconds; never negative.
+    pub fn seconds(self) -> f64 {
+        self.seconds
+    }
+
+    /// Its bucket at [`MAX_SCALE`]; `None` for 0.
+    pub fn bucket(self) -> Option<i32> {
+        (self.index != Self::ZERO).then_some(self.index)
+    }
+}
+
 /// A latency that few requests exceed, and how many do.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Edge {
@@ -267,10 +373,77 @@ pub struct Edge {
     pub share_above: f64,
 }
 
-/// The bucket of a positive finite value: the least `i` with `value <= base^(i+1)`.
-fn index(value: f64, scale: i32) -> i32 {
-    let position = value.log2() * f64::from(scale).exp2();
-    position.ceil() as i32 - 1
+/// The bucket at [`MAX_SCALE`] of a positive finite value: the least `i` with `value <= base^(i+1)`.
+///
+/// Read off the bits: the exponent counts octaves, and each 64th of an octave holds at most one of the 16 bounds. That is
+/// five times as fast as a logarithm, and exact at the bounds. A coarser scale's index is this one shifted to the right.
+#[inline]
+pub fn index(value: f64) -> i32 {
+    let bits = if value < f64::MIN_POSITIVE {
+        f64::MIN_POSITIVE.to_bits() // what lies below has no exponent of its own
+    } else {
+        value.to_bits()
+    };
+    let octave = ((bits >> 52) & 0x7ff) as i32 - 1023;
+    let fraction = bits & FRACTION;
+    let guess = usize::from(BELOW[(fraction >> 46) as usize]);
+    octave * 16 + guess as i32 + i32::from(fraction > BOUNDS[guess]) - 1
+}
+
+const FRACTION: u64 = (1 << 52) - 1;
+/// More observations than this are nobody's; sums of such counts do not overflow.
+const MOST: u64 = 1 << 40;
+/// The widest index: 1,024 octaves of 16 buckets.
+const WIDEST: i32 = 1 << 14;
+
+/// Fractions of `2^(k/16)` as the bits of an `f64` hold them; the last is beyond all.
+const BOUNDS: [u64; 17] = {
+    let roots: [f64; 16] = [
+        1.0,
+        1.044_273_782_427_413_8,
+        1.090_507_732_665_257_7,
+        1.138_788_634_756_691_6,
+        1.189_207_115_002_721,
+        1.241_857_812_073_484,
+        1.296_839_554_651_009_6,
+        1.354_255_546_936_892_7,
+        std::f64::consts::SQRT_2,
+        1.476_826_145_939_499_3,
+        1.542_210_825_407_940_7,
+        1.610_490_331_949_254_3,
+        1.681_792_830_507_429,
+        1.756_252_160_373_299_5,
+        1.834_008_086_409_342_4,
+        1.915_206_561_397_147_4,
+    ];
+    let mut bounds = [u64::MAX; 17];
+    let mut k = 0;
+    while k < 16 {
+        bounds[k] = roots[k].to_bits() & FRACTION;
+        k += 1;
+    }
+    bounds
+};
+
+/// By the first six bits of a fraction: how many bounds lie below all fractions that begin so.
+const BELOW: [u8; 64] = {
+    let mut below = [0; 64];
+    let mut cell = 0;
+    while cell < 64 {
+        let least = (cell as u64) << 46;
+        let mut k = 0;
+        while k < 16 && BOUNDS[k] < least {
+            k += 1;
+        }
+        below[cell] = k as u8;
+        cell += 1;
+    }
+    below
+};
+
+/// The upper bound in seconds of bucket `i` at `scale`, as [`index`] numbers them.
+pub fn upper_bound(i: i32, scale: i32) -> f64 {
+    bound(f64::from(i) + 1.0, scale)
 }
 
 /// `base^position`.
@@ -329,6 +502,55 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_belongs_to_the_bucket_below_it_and_what_lies_just_above_to_the_next() {
+        for (i, root) in (0i32..).zip(BOUNDS.iter().take(16)) {
+            for octave in [-1022, -20, -1, 0, 7, 1023] {
+                let at = f64::from_bits((((octave + 1023) as u64) << 52) | root);
+                assert_eq!(index(at), octave * 16 + i - 1, "{at}");
+                assert_eq!(index(at.next_up()), octave * 16 + i, "just above {at}");
+            }
+        }
+        assert_eq!(index(f64::from_bits(1)), index(f64::MIN_POSITIVE));
+    }
+
+    #[test]
+    fn what_is_subtracted_is_gone_whatever_the_scales() {
+        let wide: Vec<f64> = (-60..60).map(|e| f64::from(e).exp2()).collect();
+        let mut all = of(&wide);
+        let merged = of(&[0.25, 0.5, 0.0]);
+        all.merge(&merged);
+        all.subtract(&merged);
+        assert_eq!(
+            all.buckets().collect::<Vec<_>>(),
+            of(&wide).buckets().collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn parts_read_back_as_they_were_and_foreign_ones_fit() {
+        let histogram = of(&[0.001, 0.02, 0.0, 7.0]);
+        let read = Histogram::from_parts(
+            histogram.scale(),
+            histogram.offset(),
+            histogram.counts(),
+            histogram.zero(),
+            histogram.sum(),
+        );
+        assert_eq!(
+            read.buckets().collect::<Vec<_>>(),
+            histogram.buckets().collect::<Vec<_>>()
+        );
+        // At scale 8 bucket -1 ends at 1 s, and so does bucket -1 at scale 4.
+        assert_eq!(
+            Histogram::from_parts(8, -1, &[3], 0, 2.9).quantile(1.0),
+            Some(1.0)
+        );
+        let absurd = Histogram::from_parts(i32::MAX, i32::MIN, &[1, u64::MAX / 2], 0, f64::NAN);
+        assert_eq!(absurd.count(), 1 + MOST);
+        assert!(Histogram::from_parts(-99, i32::MAX, &[1; 9], 1, 1.0).counts.len() <= MAX_BUCKETS);
+    }
+
+    #[test]
     fn negative_and_absurd_values_count_as_zero() {
         let histogram = of(&[-1.0, f64::NAN, f64::INFINITY, 0.0]);
         assert_eq!(histogram.count(), 4);
@@ -343,6 +565,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_bucket_read_off_the_bits_is_the_logarithms(value in 1e-12..1e12f64) {
+            let slow = (value.log2() * 16.0).ceil() as i32 - 1;
+            let exact = upper_bound(slow, MAX_SCALE);
+            prop_assume!((value / exact - 1.0).abs() > 1e-12 && (value / upper_bound(slow - 1, MAX_SCALE) - 1.0).abs() > 1e-12);
+            prop_assert_eq!(index(value), slow);
+        }
+
         #[test]
         fn merging_equals_observing_together(a in prop::collection::vec(1e-6..1e4f64, 0..200), b in prop::collection::vec(1e-9..1e6f64, 0..200)) {
             let mut merged = of(&a);

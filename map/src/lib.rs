@@ -15,8 +15,10 @@ pub mod model;
 pub mod pairs;
 pub mod reach;
 pub mod services;
+pub mod why;
 
-pub use histogram::Histogram;
+pub use histogram::{Histogram, Sample};
 pub use id::{ConnectionType, EdgeKey, NodeId, NodeKind};
 pub use model::{Edge, EdgeStats, Evidence, Flow, FlowKey, Map, Node, NodeStats, Seen};
 pub use services::{Objective, Owner, ServiceSettings, Services};
+pub use why::Why;

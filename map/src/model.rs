@@ -39,6 +39,12 @@ pub struct Node {
     pub stats: NodeStats,
     /// When it was seen.
     pub seen: Seen,
+    /// Addresses and names under which callers dial it, for a service that peers turned out to be.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub aliases: BTreeSet<String>,
+    /// Services that all answer at this address, as behind a gateway, so that it names none of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub shared_by: BTreeSet<NodeId>,
 }
 
 /// What a node says of its own visits.
@@ -53,6 +59,25 @@ pub struct NodeStats {
     pub total: Histogram,
     /// Own time: the entry span less its outgoing calls, in seconds.
     pub own: Histogram,
+    /// Seconds of own time on the critical path of its traces, weighted.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub critical: f64,
+    /// CLIENT spans of the node whose far side neither reported nor is named, so that no edge could be drawn.
+    #[serde(skip_serializing_if = "is_none")]
+    pub unnamed_peers: u64,
+    /// Requests whose caller exists but did not report: an edge from `unknown`.
+    #[serde(skip_serializing_if = "is_none")]
+    pub orphans: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(seconds: &f64) -> bool {
+    seconds.abs() < f64::MIN_POSITIVE
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// From a caller to a callee.
@@ -78,8 +103,9 @@ impl Edge {
             client_only,
             server_only,
             bridged,
+            counted,
         } = self.evidence;
-        paired + hinted + linked + client_only + server_only + bridged
+        paired + hinted + linked + client_only + server_only + bridged + counted
     }
 
     /// Adds everything that another edge saw.
@@ -91,12 +117,16 @@ impl Edge {
         stats.server.merge(&other.stats.server);
         stats.own.merge(&other.stats.own);
         stats.queue.merge(&other.stats.queue);
+        stats.retries += other.stats.retries;
+        stats.fan_out.merge(&other.stats.fan_out);
+        stats.critical += other.stats.critical;
         evidence.paired += other.evidence.paired;
         evidence.hinted += other.evidence.hinted;
         evidence.linked += other.evidence.linked;
         evidence.client_only += other.evidence.client_only;
         evidence.server_only += other.evidence.server_only;
         evidence.bridged += other.evidence.bridged;
+        evidence.counted += other.evidence.counted;
         self.seen.note(other.seen.first);
         self.seen.note(other.seen.last);
         other
@@ -130,6 +160,15 @@ pub struct EdgeStats {
     pub own: Histogram,
     /// Seconds between the producer's end and the consumer's start.
     pub queue: Histogram,
+    /// Requests that repeat one that failed, weighted. Divided by `requests` it is their share.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub retries: f64,
+    /// Calls per visit of the caller that calls at all, in calls.
+    #[serde(skip_serializing_if = "Histogram::is_empty")]
+    pub fan_out: Histogram,
+    /// Seconds of network and waiting on the critical path of its traces, weighted.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub critical: f64,
 }
 
 /// How many requests of an edge rest on which evidence.
@@ -148,6 +187,9 @@ pub struct Evidence {
     pub server_only: u64,
     /// The halves met across spans that never came.
     pub bridged: u64,
+    /// The caller's agent counted them itself; spans of the same requests are evidence besides.
+    #[serde(skip_serializing_if = "is_none")]
+    pub counted: u64,
 }
 
 /// First and last sight.

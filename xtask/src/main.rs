@@ -6,9 +6,13 @@
 
 mod deny;
 mod edges;
+mod kills;
+mod page;
+mod power_cuts;
 mod recorded_maps;
 mod report;
 mod sets;
+mod store;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -37,6 +41,12 @@ enum Task {
 enum Proof {
     /// Compares the maps of recorded traces with the edges that are known of them
     RecordedMaps(recorded_maps::Args),
+    /// Kills a collector under load, again and again, and compares what it knows with what was sent
+    Kills(kills::Args),
+    /// Cuts the power of a journal's simulated disk and verifies what is left
+    PowerCuts(power_cuts::Args),
+    /// Fills the trace store and asks it
+    Store(store::Args),
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -44,6 +54,9 @@ type Failure = Box<dyn Error + Send + Sync>;
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Proof(Proof::RecordedMaps(args)) => recorded_maps::run(&args),
+        Task::Proof(Proof::Kills(args)) => kills::run(&args),
+        Task::Proof(Proof::PowerCuts(args)) => power_cuts::run(&args),
+        Task::Proof(Proof::Store(args)) => store::run(&args),
         Task::Deny(args) => deny::run(&args),
     };
     result.unwrap_or_else(|failure| {

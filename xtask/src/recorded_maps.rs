@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::edges::{self, Difference, Edges};
 use crate::report::{self, Outcome};
 use crate::sets::{self, Known, SETS, Set, Traces};
-use crate::{Failure, output, root};
+use crate::{Failure, output, page};
 
 /// Where the report goes, below the root of the workspace.
 const REPORT: &str = "docs/proofs/recorded-maps.md";
@@ -34,7 +34,7 @@ pub(crate) struct Args {
 
 /// Compares every set, tells, and writes the report.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let tracemap = args.tracemap.clone().map_or_else(build, Ok)?;
+    let tracemap = args.tracemap.clone().map_or_else(page::build, Ok)?;
     let scratch = tempfile::tempdir()?;
     let outcomes = SETS
         .iter()
@@ -46,10 +46,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         print!("\n{}", report::surprises(&outcomes));
         return Ok(ExitCode::from(1));
     }
-    let path = root().join(REPORT);
-    std::fs::write(&path, report::markdown(&outcomes, &today()?, &commit()?))
-        .map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
-    println!("\nwritten: {REPORT}");
+    page::write(
+        REPORT,
+        &report::markdown(&outcomes, &page::today()?, &page::commit()?),
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -133,46 +133,8 @@ fn traces(set: &Set, dir: &Path, converter: &Path, scratch: &Path) -> Result<Vec
     }
 }
 
-/// Builds the command and says where cargo put it.
-fn build() -> Result<PathBuf, Failure> {
-    let cargo = || {
-        let mut command = Command::new("cargo");
-        command.current_dir(root());
-        command
-    };
-    output(cargo().args(["build", "--release", "--locked", "--bin", "tracemap"]))?;
-    let metadata = output(cargo().args(["metadata", "--locked", "--no-deps", "--format-version", "1"]))?;
-    let metadata: Value = serde_json::from_slice(&metadata)?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .ok_or("`cargo metadata` names no target directory")?;
-    Ok(Path::new(target).join("release/tracemap"))
-}
-
 fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()).into())
-}
-
-fn today() -> Result<String, Failure> {
-    Ok(
-        String::from_utf8(output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?)?
-            .trim()
-            .to_owned(),
-    )
-}
-
-/// The commit that was measured, with a mark where the tree differed from it.
-fn commit() -> Result<String, Failure> {
-    let git = |args: &[&str]| output(Command::new("git").current_dir(root()).args(args));
-    let id = String::from_utf8(git(&["rev-parse", "--short=12", "HEAD"])?)?
-        .trim()
-        .to_owned();
-    let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
-    Ok(if changed {
-        format!("{id} and changes after it")
-    } else {
-        id
-    })
 }
 
 #[cfg(test)]

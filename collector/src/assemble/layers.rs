@@ -1,175 +1,191 @@
 //! What surrounds a span within its visit, and what lies below it.
 //!
-//! In: a [`Tree`]. Out: [`Layers`], found in one pass down and one pass up, however deep the nesting.
+//! In: a [`Tree`]. Out: its seats' facts and nearest names, found in one pass down and one pass up, however deep the
+//! nesting. Agents, SDKs and frameworks record one request several times; these are the layers.
 //! Left out on purpose: other visits. Nothing here looks beyond an entry span or into another service, except that
 //! a span knows whether it has a child there.
 
 use otlp::Kind;
 
-use super::tree::{Index, Tree};
+use super::tree::{Index, NONE, NOTHING, Nearest, Tree};
 use crate::span::{MessageRole, Span};
 
-/// Agents, SDKs and frameworks record one request several times; these are the layers, by index of the span.
-pub(super) struct Layers {
-    /// The outermost CLIENT or PRODUCER span that is the span or above it; one that takes messages is none.
-    pub(super) outermost_call: Vec<Option<Index>>,
-    /// The span with which the visit that a span belongs to begins: its entry, or below a polling entry the span that
-    /// processes a message.
-    pub(super) visit: Vec<Index>,
-    /// What is above a span.
-    pub(super) above: Vec<Above>,
-    /// What is below a span, itself included where that is said.
-    pub(super) below: Vec<Below>,
-}
+// What a span is; bits 0 and 1 are the tree's.
+/// A CLIENT span.
+pub(super) const CLIENT: u32 = 1 << 2;
+/// A CLIENT or PRODUCER span.
+pub(super) const ASKS: u32 = 1 << 3;
+/// A SERVER or CONSUMER span.
+pub(super) const SERVES: u32 = 1 << 4;
+/// It has to do with a message.
+pub(super) const MESSAGE: u32 = 1 << 5;
+/// It receives or processes messages.
+pub(super) const CONSUMES: u32 = 1 << 6;
+/// It sends messages.
+pub(super) const SENDS: u32 = 1 << 7;
+/// It processes a message.
+pub(super) const PROCESSES: u32 = 1 << 8;
+/// It receives messages.
+pub(super) const RECEIVES: u32 = 1 << 9;
+/// It has links; those of a consuming span name its producers.
+pub(super) const LINKED: u32 = 1 << 10;
+/// It names the destination of its message.
+const NAMES: u32 = 1 << 11;
 
-/// What is strictly above a span in its visit.
-#[derive(Clone, Copy, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts, each asked for alone"
-)]
-pub(super) struct Above {
-    /// A CLIENT span or one that sends a message: the span below it is the same request again.
-    pub(super) calls: bool,
-    /// A span that sends a message.
-    pub(super) sends: bool,
-    /// A span that processes a message.
-    pub(super) processes: bool,
-    /// One that does and names its producers by links.
-    pub(super) processes_linked: bool,
-    /// A span that receives messages and names their producers by links.
-    pub(super) receives_linked: bool,
-}
+// What is strictly above it in its visit.
+/// A CLIENT span or one that sends a message: the span below it is the same request again.
+pub(super) const BELOW_CALL: u32 = 1 << 12;
+/// A span that sends a message.
+pub(super) const BELOW_SENDING: u32 = 1 << 13;
+/// A span that processes a message.
+pub(super) const BELOW_PROCESS: u32 = 1 << 14;
+/// One that does and names its producers by links.
+pub(super) const BELOW_LINKED_PROCESS: u32 = 1 << 15;
+/// A span that receives messages and names their producers by links.
+pub(super) const BELOW_LINKED_RECEIVE: u32 = 1 << 16;
 
-/// What is below a span in its visit.
-#[derive(Clone, Copy, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts, each asked for alone"
-)]
-pub(super) struct Below {
-    /// The span itself or one below it has a child in another service.
-    pub(super) remote: bool,
-    /// The same, where the child serves and does not consume.
-    pub(super) remote_call: bool,
-    /// The nearest span that names a far side, itself included.
-    pub(super) peer: Option<Nearest>,
-    /// The nearest span that names a destination, itself included.
-    pub(super) destination: Option<Nearest>,
-    /// The nearest consuming child that names a destination, of whatever service.
-    pub(super) consumer_destination: Option<Nearest>,
-    /// A span that processes a message, strictly below.
-    pub(super) processes: bool,
-    /// One that does and names its producers by links, strictly below.
-    pub(super) processes_linked: bool,
-}
+// What is below it in its visit.
+/// The span itself or one below it has a child in another service.
+pub(super) const REMOTE: u32 = 1 << 17;
+/// The same, where the child serves and does not consume.
+pub(super) const REMOTE_CALL: u32 = 1 << 18;
+/// A span that processes a message, strictly below.
+pub(super) const ABOVE_PROCESS: u32 = 1 << 19;
+/// One that does and names its producers by links, strictly below.
+pub(super) const ABOVE_LINKED_PROCESS: u32 = 1 << 20;
 
-/// A span and how many levels down it is; the nearest sorts first.
-pub(super) type Nearest = (u32, Index);
+const LEVEL: Nearest = 1 << 32;
 
-impl Layers {
-    pub(super) fn of(tree: &Tree<'_>) -> Self {
-        let n = tree.spans.len();
-        let mut layers = Self {
-            outermost_call: vec![None; n],
-            visit: (0..n).collect(),
-            above: vec![Above::default(); n],
-            below: vec![Below::default(); n],
+/// What a span says by itself, as bits.
+pub(super) fn facts_of(span: &Span) -> u32 {
+    let mut facts = match span.kind {
+        Kind::Client => CLIENT | ASKS,
+        Kind::Producer => ASKS,
+        Kind::Server | Kind::Consumer => SERVES,
+        Kind::Unspecified | Kind::Internal => 0,
+    };
+    let Some(extra) = span.extra.as_deref() else {
+        return facts;
+    };
+    if let Some(message) = extra.message {
+        facts |= MESSAGE;
+        facts |= match message.role {
+            MessageRole::Send => SENDS,
+            MessageRole::Receive => CONSUMES | RECEIVES,
+            MessageRole::Process => CONSUMES | PROCESSES,
+            MessageRole::Settle => 0,
         };
-        for &i in &tree.top_down {
-            layers.look_up(tree, i);
-        }
-        for &i in tree.top_down.iter().rev() {
-            layers.look_down(tree, i);
-        }
-        layers
+        facts |= if message.destination.is_some() { NAMES } else { 0 };
     }
-
-    fn look_up(&mut self, tree: &Tree<'_>, i: Index) {
-        if let Some(parent) = tree.parent_in_visit(i) {
-            let span = &tree.spans[parent];
-            let above = self.above[parent];
-            self.above[i] = Above {
-                calls: above.calls || span.kind == Kind::Client && !span.consumes() || span.sends(),
-                sends: above.sends || span.sends(),
-                processes: above.processes || processes(span),
-                processes_linked: above.processes_linked || processes(span) && is_linked(span),
-                receives_linked: above.receives_linked || receives(span) && is_linked(span),
-            };
-            self.outermost_call[i] = self.outermost_call[parent];
-            let began = self.visit[parent];
-            self.visit[i] = if polls(&tree.spans[began]) && processes(&tree.spans[i]) {
-                i
-            } else {
-                began
-            };
-        }
-        if self.outermost_call[i].is_none() && calls(&tree.spans[i]) {
-            self.outermost_call[i] = Some(i);
-        }
+    if !extra.links.is_empty() {
+        facts |= LINKED;
     }
+    facts
+}
 
-    fn look_down(&mut self, tree: &Tree<'_>, i: Index) {
-        let span = &tree.spans[i];
-        let mut below = Below {
-            peer: span.peer().map(|_| (0, i)),
-            destination: names_destination(span).then_some((0, i)),
-            ..Below::default()
-        };
-        for &child in &tree.children[i] {
-            let span = &tree.spans[child];
-            let consumer = (span.consumes() && names_destination(span)).then_some((0, child));
-            below.consumer_destination = nearer(below.consumer_destination, consumer);
-            if tree.entry[child] == child {
-                below.remote = true;
-                below.remote_call |= !span.consumes();
-                continue;
-            }
-            let inner = self.below[child];
-            below.remote |= inner.remote;
-            below.remote_call |= inner.remote_call;
-            below.peer = nearer(below.peer, further(inner.peer));
-            below.destination = nearer(below.destination, further(inner.destination));
-            below.consumer_destination =
-                nearer(below.consumer_destination, further(inner.consumer_destination));
-            below.processes |= inner.processes || processes(span);
-            below.processes_linked |= inner.processes_linked || processes(span) && is_linked(span);
-        }
-        self.below[i] = below;
+/// Finds what is above and below every span.
+pub(super) fn find(tree: &mut Tree<'_>) {
+    for at in 0..tree.top_down.len() {
+        look_up(tree, tree.top_down[at]);
+    }
+    for at in (0..tree.top_down.len()).rev() {
+        pass_up(tree, tree.top_down[at]);
     }
 }
 
 /// True for spans in which somebody else is asked for something.
-pub(super) fn calls(span: &Span) -> bool {
-    matches!(span.kind, Kind::Client | Kind::Producer) && !span.consumes()
+pub(super) fn calls(tree: &Tree<'_>, i: Index) -> bool {
+    let facts = tree.seat(i).facts;
+    facts.any(ASKS) && !facts.any(CONSUMES)
 }
 
 /// True for the CLIENT spans in which a consumer waits for messages.
-pub(super) fn polls(span: &Span) -> bool {
-    span.kind == Kind::Client && receives(span)
+pub(super) fn polls(tree: &Tree<'_>, i: Index) -> bool {
+    let facts = tree.seat(i).facts;
+    facts.any(CLIENT) && facts.any(RECEIVES)
 }
 
-/// True where the producers of what it consumes are named by links.
-pub(super) fn is_linked(span: &Span) -> bool {
-    !span.links().is_empty()
+/// The span that a [`Nearest`] means.
+pub(super) fn found(nearest: Nearest) -> Option<Index> {
+    (nearest != NOTHING).then_some(nearest as u32)
 }
 
-fn processes(span: &Span) -> bool {
-    span.message().is_some_and(|m| m.role == MessageRole::Process)
+fn look_up(tree: &mut Tree<'_>, i: Index) {
+    let (mut own, names_peer) = (*tree.seat(i), tree.span(i).peer.is_some());
+    if own.entry != i && own.parent != NONE {
+        let parent = tree.seat(own.parent);
+        own.facts.add(below(parent.facts.0));
+        own.outermost_call = parent.outermost_call;
+        own.visit = parent.visit;
+        if own.facts.any(PROCESSES) && polls(tree, parent.visit) {
+            own.visit = i;
+        }
+    }
+    if own.outermost_call == NONE && calls(tree, i) {
+        own.outermost_call = i;
+    }
+    if names_peer {
+        own.peer = Nearest::from(i);
+    }
+    if own.facts.any(NAMES) {
+        own.destination = Nearest::from(i);
+    }
+    tree.seats[i as usize] = own;
 }
 
-fn receives(span: &Span) -> bool {
-    span.message().is_some_and(|m| m.role == MessageRole::Receive)
+/// What holds below a span with these facts.
+fn below(parent: u32) -> u32 {
+    let has = |bits| parent & bits != 0;
+    let mut facts =
+        parent & (BELOW_CALL | BELOW_SENDING | BELOW_PROCESS | BELOW_LINKED_PROCESS | BELOW_LINKED_RECEIVE);
+    if has(CLIENT) && !has(CONSUMES) || has(SENDS) {
+        facts |= BELOW_CALL;
+    }
+    if has(SENDS) {
+        facts |= BELOW_SENDING;
+    }
+    if has(PROCESSES) {
+        facts |= BELOW_PROCESS | if has(LINKED) { BELOW_LINKED_PROCESS } else { 0 };
+    }
+    if has(RECEIVES) && has(LINKED) {
+        facts |= BELOW_LINKED_RECEIVE;
+    }
+    facts
 }
 
-fn names_destination(span: &Span) -> bool {
-    span.message().is_some_and(|m| m.destination.is_some())
+/// Tells the parent what is at and below a span; all below it have told theirs.
+fn pass_up(tree: &mut Tree<'_>, i: Index) {
+    let child = *tree.seat(i);
+    if child.parent == NONE {
+        return;
+    }
+    let parent = &mut tree.seats[child.parent as usize];
+    if child.facts.any(CONSUMES) && child.facts.any(NAMES) {
+        parent.consumer_destination = parent.consumer_destination.min(Nearest::from(i));
+    }
+    if child.entry == i {
+        parent
+            .facts
+            .add(REMOTE | if child.facts.any(CONSUMES) { 0 } else { REMOTE_CALL });
+        return;
+    }
+    let mut facts = child.facts.0 & (REMOTE | REMOTE_CALL | ABOVE_PROCESS | ABOVE_LINKED_PROCESS);
+    if child.facts.any(PROCESSES) {
+        facts |= ABOVE_PROCESS
+            | if child.facts.any(LINKED) {
+                ABOVE_LINKED_PROCESS
+            } else {
+                0
+            };
+    }
+    parent.facts.add(facts);
+    parent.peer = parent.peer.min(further(child.peer));
+    parent.destination = parent.destination.min(further(child.destination));
+    parent.consumer_destination = parent
+        .consumer_destination
+        .min(further(child.consumer_destination));
 }
 
-fn further(nearest: Option<Nearest>) -> Option<Nearest> {
-    nearest.map(|(levels, i)| (levels + 1, i))
-}
-
-fn nearer(a: Option<Nearest>, b: Option<Nearest>) -> Option<Nearest> {
-    a.into_iter().chain(b).min()
+fn further(nearest: Nearest) -> Nearest {
+    nearest.saturating_add(LEVEL)
 }

@@ -4,50 +4,19 @@
 //! end, and [`FlowSeen`]s.
 //! Left out on purpose: brokers as callers. A destination waits for nobody.
 
-use std::sync::Arc;
+use map::ConnectionType;
 
-use map::{ConnectionType, NodeId};
+use super::calls::{arrived, leaving, left, node};
+use super::layers::{
+    ABOVE_LINKED_PROCESS, ABOVE_PROCESS, BELOW_LINKED_PROCESS, BELOW_LINKED_RECEIVE, BELOW_PROCESS,
+    BELOW_SENDING, CONSUMES, LINKED, RECEIVES, REMOTE, REMOTE_CALL, SENDS, found,
+};
+use super::tree::{BRIDGED, Index, NONE, Tree};
+use super::{Basis, Call, Draft, FlowSeen, Origin, Producer, Surroundings};
+use crate::names::Node;
+use crate::span::{Hint, Span, SpanId, TraceId};
 
-use super::calls::service;
-use super::layers::{Layers, is_linked};
-use super::tree::{Index, Tree};
-use super::{Assembly, Basis, Call, End, FlowSeen, Producer, Surroundings};
-use crate::span::{MessageRole, Span, SpanId, TraceId};
-
-/// Outermost sending spans whose destination is named, by themselves or by a consumer below them.
-pub(super) fn sent(tree: &Tree<'_>, layers: &Layers, out: &mut Assembly) {
-    for i in tree
-        .indices()
-        .filter(|&i| tree.spans[i].sends() && !layers.above[i].sends)
-    {
-        let (span, below) = (&tree.spans[i], &layers.below[i]);
-        if below.remote_call {
-            continue; // what was sent is a request after all; the call is counted where it arrived
-        }
-        let named = below.destination.or(below.consumer_destination);
-        let Some(destination) = named.and_then(|(_, j)| destination(&tree.spans[j])) else {
-            out.unnamed_peers += u64::from(!below.remote);
-            continue;
-        };
-        let seconds = span.seconds();
-        out.calls.push(Call {
-            span: span.id,
-            calling: Some(span.id),
-            client: End::service(service(span)),
-            server: End::destination(&destination),
-            connection: Some(ConnectionType::MessagingSystem),
-            operation: span.name.clone(),
-            start: span.start,
-            client_seconds: Some(seconds),
-            server_seconds: None,
-            own: Some(seconds),
-            queue: None,
-            failed: span.failed(),
-            weight: span.weight,
-            evidence: Basis::ClientOnly,
-        });
-    }
-}
+const BROKER: Option<ConnectionType> = Some(ConnectionType::MessagingSystem);
 
 /// Where links lead.
 pub(super) struct Links<'a> {
@@ -57,129 +26,135 @@ pub(super) struct Links<'a> {
     pub(super) around: &'a dyn Surroundings,
 }
 
-/// Consuming spans, each with the producers that its parent or its links name.
-pub(super) fn received(tree: &Tree<'_>, layers: &Layers, links: &Links<'_>, out: &mut Assembly) {
-    for i in tree.indices().filter(|&i| tree.spans[i].consumes()) {
-        if !counts(tree, layers, i) {
-            continue;
+/// All calls that are messages.
+pub(super) fn find(tree: &Tree<'_>, links: &Links<'_>, out: &mut Draft) {
+    let mut joined = Vec::new();
+    for i in tree.indices() {
+        let facts = tree.seat(i).facts;
+        if facts.any(SENDS) && !facts.any(BELOW_SENDING) {
+            sent(tree, i, out);
         }
-        let joined = producers(tree, i, links);
-        if joined.is_empty() {
-            out.calls.extend(unjoined(&tree.spans[i]));
-        }
-        for from in joined {
-            join(tree, i, &from, out);
+        if facts.any(CONSUMES) && counts(tree, i) {
+            producers(tree, i, links, &mut joined);
+            if joined.is_empty() {
+                unjoined(tree, i, links.trace, out);
+            }
+            for from in joined.drain(..) {
+                join(tree, i, links.trace, &from, out);
+            }
         }
     }
+}
+
+/// An outermost sending span whose destination is named, by itself or by a consumer below it.
+fn sent(tree: &Tree<'_>, i: Index, out: &mut Draft) {
+    let seat = tree.seat(i);
+    if seat.facts.any(REMOTE_CALL) {
+        return; // what was sent is a request after all; the call is counted where it arrived
+    }
+    let named = found(seat.destination).or_else(|| found(seat.consumer_destination));
+    let Some(destination) = named.and_then(|j| destination(tree.span(j))) else {
+        out.unnamed_peers += u64::from(!seat.facts.any(REMOTE));
+        return;
+    };
+    let call = Call {
+        connection: BROKER,
+        ..left(tree, i, destination)
+    };
+    out.call(call, leaving(tree, i));
 }
 
 /// Which of several nested consuming spans of one visit stands for the message.
 ///
 /// A message that a `receive` span took and a `process` span below it handled is one message, and a nested consuming
 /// span of an agent or SDK is the same message again. Of such spans the one whose links name the producers counts.
-fn counts(tree: &Tree<'_>, layers: &Layers, i: Index) -> bool {
-    let (above, below) = (&layers.above[i], &layers.below[i]);
-    match (role(&tree.spans[i]), is_linked(&tree.spans[i])) {
-        (Some(MessageRole::Receive), linked) => !below.processes_linked && (linked || !below.processes),
-        (_, true) => !above.processes_linked,
-        (_, false) => !above.processes && !above.receives_linked && !below.processes_linked,
+fn counts(tree: &Tree<'_>, i: Index) -> bool {
+    let facts = tree.seat(i).facts;
+    let linked = facts.any(LINKED);
+    if facts.any(RECEIVES) {
+        !facts.any(ABOVE_LINKED_PROCESS) && (linked || !facts.any(ABOVE_PROCESS))
+    } else if linked {
+        !facts.any(BELOW_LINKED_PROCESS)
+    } else {
+        !facts.any(BELOW_PROCESS | BELOW_LINKED_RECEIVE | ABOVE_LINKED_PROCESS)
     }
 }
 
 /// A producer that a consumer was joined with.
 struct Joined {
     producer: Producer,
+    /// Its trace and span.
+    id: (TraceId, SpanId),
     basis: Basis,
     /// The producer's own span leads to the destination, so that only the way from there is missing.
     sent: bool,
 }
 
-fn producers(tree: &Tree<'_>, i: Index, links: &Links<'_>) -> Vec<Joined> {
-    let by_link = tree.spans[i]
-        .links()
-        .iter()
-        .filter_map(|&(trace, id)| linked(tree, i, trace, id, links));
-    let joined: Vec<_> = by_link.collect();
+fn producers(tree: &Tree<'_>, i: Index, links: &Links<'_>, joined: &mut Vec<Joined>) {
+    let by_link = tree.span(i).links().iter();
+    joined.extend(by_link.filter_map(|&link| linked(tree, i, link, links)));
     if !joined.is_empty() {
-        return joined;
+        return;
     }
     // A `process` span below its own `receive` span finds the producer as the parent of that.
-    let entry = tree.entry[i];
+    let entry = tree.seat(i).entry;
     let by_entry = || {
-        tree.spans[entry]
-            .consumes()
-            .then(|| tree.remote_parent(entry))
-            .flatten()
+        let consumes = tree.seat(entry).facts.any(CONSUMES);
+        consumes.then(|| tree.remote_parent(entry)).flatten()
     };
-    let parent = tree.remote_parent(i).or_else(by_entry);
-    let by_parent = parent.map(|p| {
-        let (span, basis) = (
-            &tree.spans[p],
-            if tree.bridged[entry] {
-                Basis::Bridged
-            } else {
-                Basis::Paired
-            },
-        );
-        Joined {
-            producer: producer(span),
-            basis,
-            sent: span.sends(),
-        }
-    });
-    by_parent.into_iter().collect()
+    if let Some(parent) = tree.remote_parent(i).or_else(by_entry) {
+        let bridged = tree.seat(entry).facts.any(BRIDGED);
+        joined.push(Joined {
+            producer: produced(tree, parent),
+            id: (links.trace, tree.span(parent).id),
+            basis: if bridged { Basis::Bridged } else { Basis::Paired },
+            sent: tree.seat(parent).facts.any(SENDS),
+        });
+    }
 }
 
-fn linked(tree: &Tree<'_>, i: Index, trace: TraceId, id: SpanId, links: &Links<'_>) -> Option<Joined> {
+fn linked(tree: &Tree<'_>, i: Index, link: (TraceId, SpanId), links: &Links<'_>) -> Option<Joined> {
+    let (trace, id) = link;
     let producer = if trace == links.trace {
-        producer(&tree.spans[tree.ids.linked(i, id)?])
+        produced(tree, tree.ids.linked(tree.spans, i, id)?)
     } else {
         links.around.producer(trace, id)?
     };
-    let sent = producer.destination.is_some();
     Some(Joined {
         producer,
+        id: link,
         basis: Basis::Linked,
-        sent,
+        sent: producer.destination.is_some(),
     })
 }
 
-fn join(tree: &Tree<'_>, i: Index, joined: &Joined, out: &mut Assembly) {
-    let (span, from) = (&tree.spans[i], &joined.producer);
+fn join(tree: &Tree<'_>, i: Index, trace: TraceId, joined: &Joined, out: &mut Draft) {
+    let (span, from) = (tree.span(i), &joined.producer);
     // RabbitMQ's consumers append the queue to the producer's name; the producer's name is the shared one.
-    let named = from.destination.clone().or_else(|| destination(span));
+    let named = from.destination.or_else(|| destination(span));
     let queue = span.start.saturating_sub(from.end) as f64 / 1e9;
     let failed = span.failed() || from.failed;
-    let consumer = service(span);
-    let client = named
-        .as_ref()
-        .map_or_else(|| End::service(from.service.clone()), End::destination);
-    out.calls.push(Call {
-        span: span.id,
-        calling: None,
-        client,
-        server: End::service(consumer.clone()),
-        connection: Some(ConnectionType::MessagingSystem),
-        operation: span.name.clone(),
-        start: span.start,
-        client_seconds: None,
-        server_seconds: Some(span.seconds()),
-        own: None,
+    let client = named.unwrap_or(from.service);
+    let call = Call {
+        connection: BROKER,
         queue: Some(queue),
         failed,
-        weight: span.weight,
-        evidence: joined.basis,
-    });
-    if let Some(destination) = named.as_ref().filter(|_| !joined.sent) {
-        out.calls.push(unsent(span, joined, destination));
+        ..arrived(span, client, node(tree, i), joined.basis)
+    };
+    out.call(call, Origin::NOWHERE);
+    if let Some(destination) = named.filter(|_| !joined.sent) {
+        let call = unsent(span, from.service, destination, joined.basis);
+        let failed = from.failed;
+        out.call(Call { failed, ..call }, Origin::NOWHERE);
     }
     out.flows.push(FlowSeen {
         span: span.id,
-        producer: from.service.clone(),
-        destination: named.map(NodeId::new),
-        consumer,
+        key: key(trace, span.id, joined.id),
+        producer: from.service,
+        destination: named,
+        consumer: node(tree, i),
         queue,
-        client_seconds: from.seconds,
+        client_seconds: Some(from.seconds),
         server_seconds: span.seconds(),
         failed,
         weight: span.weight,
@@ -187,50 +162,77 @@ fn join(tree: &Tree<'_>, i: Index, joined: &Joined, out: &mut Assembly) {
 }
 
 /// The way to a destination that only the consumer named; without it the destination would have no caller.
-fn unsent(span: &Span, joined: &Joined, destination: &Arc<str>) -> Call {
+fn unsent(span: &Span, client: Node, destination: Node, basis: Basis) -> Call {
     Call {
-        span: span.id,
-        calling: None,
-        client: End::service(joined.producer.service.clone()),
-        server: End::destination(destination),
-        connection: Some(ConnectionType::MessagingSystem),
-        operation: span.name.clone(),
-        start: span.start,
-        client_seconds: None,
+        connection: BROKER,
         server_seconds: None,
-        own: None,
-        queue: None,
-        failed: joined.producer.failed,
-        weight: span.weight,
-        evidence: joined.basis,
+        ..arrived(span, client, destination, basis)
     }
 }
 
-/// A consumer whose producer is not known, where at least the destination is.
-fn unjoined(span: &Span) -> Option<Call> {
-    let destination = destination(span)?;
-    Some(Call {
+/// A consumer whose producer is not known, where at least the destination is, or who sent.
+fn unjoined(tree: &Tree<'_>, i: Index, trace: TraceId, out: &mut Draft) {
+    let (span, seat) = (tree.span(i), tree.seat(i));
+    let entry = tree.span(seat.entry);
+    let hint_of = |span: &Span| span.extra.as_deref().and_then(|extra| extra.hint);
+    let hint = hint_of(span).or_else(|| hint_of(entry));
+    match hint.filter(|_| tree.seat(seat.entry).parent == NONE) {
+        Some(hint) => hinted(tree, i, trace, hint, out),
+        None => {
+            if let Some(destination) = destination(span) {
+                let call = arrived(span, destination, node(tree, i), Basis::ServerOnly);
+                out.call(
+                    Call {
+                        connection: BROKER,
+                        ..call
+                    },
+                    Origin::NOWHERE,
+                );
+            }
+        }
+    }
+}
+
+/// A consumer whose message says who sent it. What the sender's agent counts is the way to the destination, or where
+/// there is none the way to the consumer.
+fn hinted(tree: &Tree<'_>, i: Index, trace: TraceId, hint: Hint, out: &mut Draft) {
+    let (span, consumer) = (tree.span(i), node(tree, i));
+    let destination = destination(span);
+    let queue = (hint.sent != 0).then(|| span.start.saturating_sub(hint.sent) as f64 / 1e9);
+    let call = Call {
+        connection: BROKER,
+        queue,
+        counted_elsewhere: hint.quiet && destination.is_none(),
+        ..arrived(span, destination.unwrap_or(hint.caller), consumer, Basis::Hinted)
+    };
+    out.call(call, Origin::NOWHERE);
+    if let Some(destination) = destination {
+        let call = Call {
+            counted_elsewhere: hint.quiet,
+            failed: false,
+            ..unsent(span, hint.caller, destination, Basis::Hinted)
+        };
+        out.call(call, Origin::NOWHERE);
+    }
+    let Some(queue) = queue else { return };
+    out.flows.push(FlowSeen {
         span: span.id,
-        calling: None,
-        client: End::destination(&destination),
-        server: End::service(service(span)),
-        connection: Some(ConnectionType::MessagingSystem),
-        operation: span.name.clone(),
-        start: span.start,
+        key: key(trace, span.id, (trace, span.parent_id)),
+        producer: hint.caller,
+        destination,
+        consumer,
+        queue,
         client_seconds: None,
-        server_seconds: Some(span.seconds()),
-        own: None,
-        queue: None,
+        server_seconds: span.seconds(),
         failed: span.failed(),
         weight: span.weight,
-        evidence: Basis::ServerOnly,
-    })
+    });
 }
 
 /// A span as the producing half of a message.
 pub(crate) fn producer(span: &Span) -> Producer {
     Producer {
-        service: service(span),
+        service: span.service().unwrap_or_else(Node::unknown),
         destination: span.sends().then(|| destination(span)).flatten(),
         end: span.end,
         seconds: span.seconds(),
@@ -238,10 +240,24 @@ pub(crate) fn producer(span: &Span) -> Producer {
     }
 }
 
-fn destination(span: &Span) -> Option<Arc<str>> {
-    span.message()?.destination.clone()
+fn produced(tree: &Tree<'_>, i: Index) -> Producer {
+    producer(tree.span(i))
 }
 
-fn role(span: &Span) -> Option<MessageRole> {
-    span.message().map(|m| m.role)
+fn destination(span: &Span) -> Option<Node> {
+    span.message()?.destination
+}
+
+/// FNV-1a over both ends of a flow: no secret is needed where a collision costs its maker one of his own messages.
+fn key(trace: TraceId, consumer: SpanId, producer: (TraceId, SpanId)) -> u64 {
+    let parts = [
+        trace.as_slice(),
+        &consumer.to_be_bytes(),
+        &producer.0,
+        &producer.1.to_be_bytes(),
+    ];
+    let bytes = parts.into_iter().flatten();
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

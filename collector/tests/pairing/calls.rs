@@ -154,7 +154,7 @@ fn every_retry_is_a_call_and_only_the_failed_one_has_failed() {
         &expect![[r#"
             call user -> web server_only server 100ms
             call web -> cart paired client 20ms server 10ms own 10ms failed
-            call web -> cart paired client 40ms server 30ms own 10ms
+            call web -> cart paired client 40ms server 30ms own 10ms retry
             visit cart `op` 10ms own 10ms failed
             visit cart `op` 30ms own 30ms
             visit web `op` 100ms own 40ms

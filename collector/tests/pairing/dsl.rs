@@ -9,8 +9,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use collector::assemble::{Assembly, Call, End, Producer, Surroundings, assemble};
-use collector::span::{Extracted, Interner, Span, SpanId, TraceId, extract};
+use collector::assemble::{Assembly, Call, Producer, Surroundings, Workspace, assemble};
+use collector::names::Node;
+use collector::read::{Extracted, Reader};
+use collector::span::{Address, Span, SpanId, TraceId};
 use expect_test::Expect;
 use map::NodeKind;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -30,17 +32,24 @@ pub(crate) fn request(text: &str) -> Extracted {
         .filter(|line| !line.is_empty() && !line.starts_with('#'));
     let resource_spans = lines.map(line).collect();
     let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-    extract(&body, &mut Interner::default()).expect("what was encoded is well-formed")
+    Reader::default()
+        .read(&body)
+        .expect("what was encoded is well-formed")
 }
 
 /// Spans of one trace.
 pub(crate) fn spans(text: &str) -> Vec<Span> {
-    request(text).spans.into_iter().map(|(_, span)| span).collect()
+    request(text).spans.into_iter().map(|read| read.span).collect()
 }
 
 /// What one trace says when nothing else is known.
 pub(crate) fn check(text: &str, expected: &Expect) {
-    expected.assert_eq(&told(&assemble(trace(1), &spans(text), &Nothing)));
+    expected.assert_eq(&told(&assembled(&spans(text))));
+}
+
+/// What the spans of trace 1 say when nothing else is known.
+pub(crate) fn assembled(spans: &[Span]) -> Assembly {
+    assemble(trace(1), spans, &Nothing, &mut Workspace::default())
 }
 
 /// A trace's id.
@@ -56,7 +65,7 @@ impl Surroundings for Nothing {
         None
     }
 
-    fn is_workload(&self, _: &str) -> bool {
+    fn is_workload(&self, _: Address) -> bool {
         false
     }
 }
@@ -174,7 +183,8 @@ pub(crate) fn told(said: &Assembly) -> String {
     let mut lines = Vec::new();
     for visit in &said.visits {
         let (total, own) = (ms(visit.total), ms(visit.own));
-        let mut line = format!("visit {} `{}` {total} own {own}", visit.service, visit.operation);
+        let service = visit.operation.service.map_or("-", |node| node.get().id.as_str());
+        let mut line = format!("visit {service} `{}` {total} own {own}", visit.operation.name);
         mark(&mut line, visit.failed, visit.weight);
         lines.push(line);
     }
@@ -182,11 +192,11 @@ pub(crate) fn told(said: &Assembly) -> String {
         lines.push(call_line(call));
     }
     for flow in &said.flows {
-        let by = flow.destination.as_ref().map_or("?", |d| d.as_str());
+        let by = flow.destination.map_or("?", |d| d.get().id.as_str());
         let mut line = format!(
             "flow {} -> {by} -> {} queue {}",
-            flow.producer,
-            flow.consumer,
+            flow.producer.id,
+            flow.consumer.id,
             ms(flow.queue)
         );
         mark(&mut line, flow.failed, flow.weight);
@@ -204,8 +214,8 @@ pub(crate) fn told(said: &Assembly) -> String {
 fn call_line(call: &Call) -> String {
     let mut line = format!(
         "call {} -> {} {}",
-        end(&call.client),
-        end(&call.server),
+        end(call.client),
+        end(call.server),
         call.evidence.as_str()
     );
     let times = [
@@ -220,21 +230,29 @@ fn call_line(call: &Call) -> String {
         }
     }
     mark(&mut line, call.failed, call.weight);
+    for (said, word) in [
+        (call.retry, " retry"),
+        (call.counted_elsewhere, " counted elsewhere"),
+    ] {
+        if said {
+            line.push_str(word);
+        }
+    }
     line
 }
 
-fn end(end: &End) -> String {
+fn end(end: Node) -> String {
     match end.kind {
         NodeKind::Service | NodeKind::User | NodeKind::Unknown => end.id.to_string(),
         kind => format!("{} ({kind})", end.id),
     }
 }
 
-fn mark(line: &mut String, failed: bool, weight: f64) {
+fn mark(line: &mut String, failed: bool, weight: f32) {
     if failed {
         line.push_str(" failed");
     }
-    if (weight - 1.0).abs() > 1e-9 {
+    if (weight - 1.0).abs() > 1e-6 {
         let _ = write!(line, " x{weight}");
     }
 }

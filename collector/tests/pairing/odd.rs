@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 
-use collector::assemble::assemble;
 use collector::engine::Engine;
-use collector::span::Extracted;
+use collector::read::Extracted;
 use expect_test::expect;
 use map::{ConnectionType, EdgeKey};
 
-use crate::dsl::{Nothing, check, request, spans, told, trace};
+use crate::dsl::{assembled, check, request, spans, told};
 use crate::scene::{SECOND, settings};
 
 #[test]
@@ -61,12 +60,12 @@ fn a_ring_without_a_service_leads_nowhere() {
 fn the_same_spans_say_the_same_in_any_order() {
     let text = "a CLIENT 1 0..90ms\n b CLIENT 1 5..85ms\n c SERVER 1 10..80ms\n d SERVER 2<-1 20..70ms\n e SERVER 1 9..70ms";
     let mut all = spans(text);
-    let first = told(&assemble(trace(1), &all, &Nothing));
+    let first = told(&assembled(&all));
     for _ in 0..all.len() {
         all.rotate_left(1);
-        assert_eq!(told(&assemble(trace(1), &all, &Nothing)), first);
+        assert_eq!(told(&assembled(&all)), first);
         all.reverse();
-        assert_eq!(told(&assemble(trace(1), &all, &Nothing)), first);
+        assert_eq!(told(&assembled(&all)), first);
     }
 }
 
@@ -131,7 +130,7 @@ const LARGE: usize = 100_000;
 #[test]
 fn a_trace_of_a_hundred_thousand_spans_is_assembled_whatever_its_shape() {
     for (name, shape) in SHAPES {
-        let assembly = assemble(trace(1), &spans(&shape(LARGE)), &Nothing);
+        let assembly = assembled(&spans(&shape(LARGE)));
         let found = assembly.visits.len() + assembly.calls.len();
         assert!(found > 0 || assembly.unnamed_peers > 0, "{name}");
     }

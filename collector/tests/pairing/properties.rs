@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use collector::engine::Engine;
-use collector::exposition::Exposition;
-use collector::span::{Extra, Extracted, Message, MessageRole, Peer, Span, TraceId};
-use map::{NodeId, NodeKind};
+use collector::names::{End, Node, Operation};
+use collector::read::{Extracted, Place, Received};
+use collector::span::{Address, Extra, Hint, Message, MessageRole, Span, TraceId};
+use map::NodeKind;
 use otlp::{Kind, StatusCode};
 use proptest::prelude::*;
 
@@ -18,7 +19,8 @@ use crate::system::{Asked, render, requests};
 
 /// Counts of the map's edges by their ends.
 fn edges(engine: &Engine) -> BTreeMap<(String, String), u64> {
-    let edges = engine.map().edges.iter();
+    let map = engine.map();
+    let edges = map.edges.iter();
     edges
         .map(|(key, edge)| {
             (
@@ -30,11 +32,8 @@ fn edges(engine: &Engine) -> BTreeMap<(String, String), u64> {
 }
 
 fn visits(engine: &Engine) -> BTreeMap<String, u64> {
-    let served = engine
-        .map()
-        .nodes
-        .iter()
-        .filter(|(_, node)| node.stats.requests > 0.0);
+    let map = engine.map();
+    let served = map.nodes.iter().filter(|(_, node)| node.stats.requests > 0.0);
     served
         .map(|(id, node)| (id.to_string(), node.stats.requests as u64))
         .collect()
@@ -54,7 +53,7 @@ fn engine() -> Engine {
     Engine::new(settings)
 }
 
-fn batch(spans: &[(TraceId, Span)]) -> Extracted {
+fn batch(spans: &[Received]) -> Extracted {
     Extracted {
         spans: spans.to_vec(),
         ..Extracted::default()
@@ -63,9 +62,7 @@ fn batch(spans: &[(TraceId, Span)]) -> Extracted {
 
 /// Counters and histograms by series.
 fn counters(engine: &Engine) -> BTreeMap<String, f64> {
-    let mut out = Exposition::default();
-    engine.write_metrics(&mut out);
-    let text = out.finish();
+    let text = engine.metrics();
     let samples = text
         .lines()
         .filter(|line| !line.starts_with('#'))
@@ -83,12 +80,12 @@ fn counters(engine: &Engine) -> BTreeMap<String, f64> {
 
 /// The spans in an order, each batch with the seconds after it; some spans come twice.
 fn delivered(
-    spans: &[(TraceId, Span)],
+    spans: &[Received],
     order: &[u32],
     cuts: &[(usize, u64)],
     twice: &[bool],
-) -> Vec<(Vec<(TraceId, Span)>, u64)> {
-    let mut keyed: Vec<(u32, &(TraceId, Span))> = Vec::new();
+) -> Vec<(Vec<Received>, u64)> {
+    let mut keyed: Vec<(u32, &Received)> = Vec::new();
     for (i, span) in spans.iter().enumerate() {
         let key = |n: usize| {
             order
@@ -184,7 +181,7 @@ proptest! {
         let truth = render(&requests);
         let is_lost = |i: usize| lost.get(i % lost.len()).copied().unwrap_or(false);
         let left: Vec<_> = truth.spans.iter().enumerate().filter(|(i, _)| !is_lost(*i)).map(|(_, s)| s.clone()).collect();
-        let here = |(trace, id): &(TraceId, u64)| left.iter().any(|(t, span)| t == trace && span.id == *id);
+        let here = |(trace, id): &(TraceId, u64)| left.iter().any(|read| read.trace == *trace && read.span.id == *id);
         let mut engine = engine();
         prop_assert!(engine.take(batch(&left), 0).is_ok());
         engine.finish(1);
@@ -216,7 +213,7 @@ proptest! {
         whole.finish(1);
         let mut restored = Engine::restore(settings(), &whole.save()).expect("what was saved can be restored");
         prop_assert_eq!(restored.map(), whole.map());
-        let other = |(trace, span): &(TraceId, Span)| ([trace[0] + 100; 16], span.clone());
+        let other = |read: &Received| Received { trace: [read.trace[0] + 100; 16], ..read.clone() };
         let later: Vec<_> = second.spans.iter().map(other).collect();
         for engine in [&mut whole, &mut restored] {
             prop_assert!(engine.take(batch(&later), 2).is_ok());
@@ -249,64 +246,89 @@ proptest! {
     }
 }
 
-fn any_span() -> impl Strategy<Value = (TraceId, Span)> {
+fn any_span() -> impl Strategy<Value = Received> {
     let time = || prop_oneof![Just(0), Just(u64::MAX), any::<u64>(), 0..100u64];
-    let service = || prop::option::of((0..3u8).prop_map(|n| NodeId::from(["a", "b", "user"][n as usize])));
-    let ids = (1..6u64, prop::option::of(1..7u64), 1..4u8);
-    (ids, service(), 0..6i32, (time(), time()), 0..3i32, extra()).prop_map(
-        |((id, parent, trace), service, kind, (a, b), status, extra)| {
-            let span = Span {
-                id,
-                parent,
-                service,
-                name: "op".into(),
-                kind: Kind::from_number(kind),
-                start: a.min(b),
-                end: a.max(b),
-                status: StatusCode::from_number(status),
-                weight: 1.0,
-                extra,
-            };
-            ([trace; 16], span)
-        },
+    let service =
+        || prop::option::of((0..3u8).prop_map(|n| Node::service(["a", "b", "user"][n as usize].into())));
+    let ids = (1..6u64, 0..7u64, 1..4u8);
+    (
+        ids,
+        service(),
+        0..6i32,
+        (time(), time()),
+        0..3i32,
+        (peer(), extra()),
     )
+        .prop_map(
+            |((id, parent_id, trace), service, kind, (a, b), status, (peer, extra))| Received {
+                trace: [trace; 16],
+                span: Span {
+                    id,
+                    parent_id,
+                    operation: Operation::of(service, "op"),
+                    start: a.min(b),
+                    end: a.max(b),
+                    peer,
+                    extra,
+                    weight: 1.0,
+                    kind: Kind::from_number(kind),
+                    status: StatusCode::from_number(status),
+                },
+                place: Place::default(),
+            },
+        )
 }
 
-fn extra() -> impl Strategy<Value = Option<Box<Extra>>> {
-    let name = || prop_oneof![Just("a"), Just("q"), Just("user"), Just("10.0.0.1:80")];
+fn any_name() -> impl Strategy<Value = &'static str> {
+    prop_oneof![Just("a"), Just("q"), Just("user"), Just("10.0.0.1:80")]
+}
+
+fn peer() -> impl Strategy<Value = Option<Node>> {
     let kind = prop_oneof![
         Just(NodeKind::External),
         Just(NodeKind::Database),
         Just(NodeKind::Destination)
     ];
-    let peer = prop::option::of((name(), kind).prop_map(|(id, kind)| Peer {
-        id: id.into(),
-        kind,
-        address: (kind == NodeKind::External).then(|| id.into()),
-    }));
+    prop::option::of((any_name(), kind).prop_map(|(id, kind)| {
+        Node::of(&End {
+            id: id.into(),
+            kind,
+            address: (kind == NodeKind::External).then(|| id.into()),
+        })
+    }))
+}
+
+fn extra() -> impl Strategy<Value = Option<Box<Extra>>> {
     let role = prop_oneof![
         Just(MessageRole::Send),
         Just(MessageRole::Receive),
         Just(MessageRole::Process),
         Just(MessageRole::Settle)
     ];
-    let message =
-        prop::option::of(
-            (role, prop::option::of(name())).prop_map(|(role, destination)| Message {
-                role,
-                destination: destination.map(Into::into),
-            }),
-        );
+    let message = prop::option::of(
+        (role, prop::option::of(any_name())).prop_map(|(role, destination)| Message {
+            role,
+            destination: destination.map(Node::destination),
+        }),
+    );
     let links = prop::collection::vec((1..4u8, 1..6u64).prop_map(|(trace, id)| ([trace; 16], id)), 0..3);
-    let address = || prop::option::of(name().prop_map(Into::into));
-    prop::option::of((peer, message, links, address(), address()).prop_map(
-        |(peer, message, links, own_address, caller_address)| {
+    let caller = prop::option::of((0..3u64).prop_map(Address));
+    let hint = prop::option::of((any_name(), any::<u64>(), any::<bool>()).prop_map(
+        |(caller, sent, quiet)| Hint {
+            caller: Node::service(caller.into()),
+            sent,
+            quiet,
+        },
+    ));
+    prop::option::of((message, links, caller, hint, 0..3u32).prop_map(
+        |(message, links, caller, hint, resend)| {
             Box::new(Extra {
-                peer,
                 message,
                 links,
-                own_address,
-                caller_address,
+                caller,
+                hint,
+                resend,
+                predicates: 0,
             })
         },
     ))

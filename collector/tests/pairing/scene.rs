@@ -6,10 +6,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use collector::baseline::BaselineSettings;
-use collector::builder::MapBudget;
 use collector::engine::{Engine, EngineSettings};
-use collector::exposition::Exposition;
+use collector::ledger::{LedgerSettings, MapBudget};
 use collector::table::TableSettings;
 use expect_test::Expect;
 
@@ -20,17 +18,14 @@ pub(crate) const SECOND: u64 = 1_000_000_000;
 
 /// What the tests run with unless they say otherwise.
 pub(crate) fn settings() -> EngineSettings {
+    let baseline = baseline::Settings {
+        learn: Duration::from_mins(10),
+        ..baseline::Settings::default()
+    };
     EngineSettings {
         table: TableSettings::default(),
-        baseline: BaselineSettings {
-            learn: Duration::from_mins(10),
-            min_requests: 200,
-            refresh: Duration::from_hours(1),
-            margin: Duration::from_millis(5),
-            factor: 1.2,
-        },
-        budget: MapBudget::default(),
-        services: map::Services::new(),
+        ledger: LedgerSettings::new(baseline, MapBudget::default(), map::Services::new()),
+        shards: 1,
     }
 }
 
@@ -117,9 +112,8 @@ impl Scene {
 
     /// All samples of `/metrics`.
     pub(crate) fn series(&self) -> Vec<String> {
-        let mut out = Exposition::default();
-        self.engine.write_metrics(&mut out);
-        out.finish()
+        self.engine
+            .metrics()
             .lines()
             .filter(|line| !line.starts_with('#'))
             .map(str::to_owned)

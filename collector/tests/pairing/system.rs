@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use collector::span::{Extra, Peer, Span, TraceId};
+use collector::names::{End, Node, Operation};
+use collector::read::{Place, Received};
+use collector::span::{Span, TraceId};
 use map::NodeKind;
 use otlp::{Kind, StatusCode};
 use proptest::prelude::*;
@@ -69,7 +71,7 @@ pub(crate) fn requests() -> impl Strategy<Value = Vec<Request>> {
 /// What happened, and the spans that tell it.
 #[derive(Default)]
 pub(crate) struct Rendered {
-    pub(crate) spans: Vec<(TraceId, Span)>,
+    pub(crate) spans: Vec<Received>,
     pub(crate) edges: BTreeMap<(String, String), u64>,
     pub(crate) visits: Vec<Visited>,
     pub(crate) asked: Vec<Asked>,
@@ -168,29 +170,24 @@ impl Rendered {
     fn span(&mut self, service: &str, kind: Kind, parent: Option<u64>, database: Option<&str>) -> u64 {
         self.next += 1;
         let id = self.next;
-        let peer = database.map(|id| Peer {
-            id: id.into(),
-            kind: NodeKind::Database,
-            address: None,
-        });
+        let peer = database.map(|id| Node::of(&End::new(id.into(), NodeKind::Database)));
         let span = Span {
             id,
-            parent,
-            service: Some(service.into()),
-            name: "op".into(),
-            kind,
+            parent_id: parent.unwrap_or(0),
+            operation: Operation::of(Some(Node::service(service.into())), "op"),
             start: 1_000_000_000 + id * 1_000,
             end: 2_000_000_000 - id * 1_000,
-            status: StatusCode::Unset,
+            peer,
+            extra: None,
             weight: 1.0,
-            extra: peer.map(|peer| {
-                Box::new(Extra {
-                    peer: Some(peer),
-                    ..Extra::default()
-                })
-            }),
+            kind,
+            status: StatusCode::Unset,
         };
-        self.spans.push((self.id(), span));
+        self.spans.push(Received {
+            trace: self.id(),
+            span,
+            place: Place::default(),
+        });
         id
     }
 }

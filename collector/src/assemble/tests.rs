@@ -1,0 +1,274 @@
+//! What the pairing tests do not reach: critical path, retries, fan-out and hints.
+//!
+//! In: spans, drawn by hand or by chance. Out: what is said of them.
+//! Left out on purpose: who pairs with whom; that is tested from outside.
+
+use map::NodeKind;
+use otlp::{Kind, StatusCode};
+use proptest::prelude::*;
+
+use super::*;
+use crate::names::End;
+use crate::span::{Extra, Hint, Message, MessageRole};
+
+const MS: u64 = 1_000_000;
+
+struct Nothing;
+
+impl Surroundings for Nothing {
+    fn producer(&self, _: TraceId, _: SpanId) -> Option<Producer> {
+        None
+    }
+
+    fn is_workload(&self, _: Address) -> bool {
+        false
+    }
+}
+
+fn service(name: &str) -> Node {
+    Node::service(name.into())
+}
+
+/// A span of `name` from `start` to `end` milliseconds.
+fn span(name: &str, kind: Kind, id: SpanId, parent_id: SpanId, start: u64, end: u64) -> Span {
+    Span {
+        id,
+        parent_id,
+        operation: Operation::of(Some(service(name)), "op"),
+        start: start * MS,
+        end: end * MS,
+        peer: None,
+        extra: None,
+        weight: 1.0,
+        kind,
+        status: StatusCode::Unset,
+    }
+}
+
+fn failed(mut span: Span) -> Span {
+    span.status = StatusCode::Error;
+    span
+}
+
+/// The same span, with a message to or from `orders`.
+fn message(mut span: Span, role: MessageRole) -> Span {
+    span.extra = Some(Box::new(Extra {
+        message: Some(Message {
+            role,
+            destination: Some(Node::destination("orders")),
+        }),
+        ..Extra::default()
+    }));
+    span
+}
+
+fn assembled(spans: &[Span]) -> Assembly {
+    assemble([1; 16], spans, &Nothing, &mut Workspace::default())
+}
+
+/// Milliseconds on the critical path, by visit and by edge.
+fn path(spans: &[Span]) -> Vec<String> {
+    let said = assembled(spans);
+    let ms = |seconds: f64| (seconds * 1e3).round();
+    let on = |seconds: f64| seconds > 0.0;
+    let name = |node: Option<Node>| node.map_or("-", |node| node.get().id.as_str());
+    let visits = said.visits.iter().filter(|v| on(v.critical));
+    let visits = visits.map(|v| format!("{} {}", name(v.operation.service), ms(v.critical)));
+    let calls = said.calls.iter().filter(|c| on(c.critical));
+    let calls = calls.map(|c| format!("{}->{} {}", c.client.id, c.server.id, ms(c.critical)));
+    let mut lines: Vec<String> = visits.chain(calls).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn the_critical_path_goes_back_from_the_response_through_what_ended_last() {
+    let spans = [
+        span("web", Kind::Server, 1, 0, 0, 100),
+        span("web", Kind::Client, 2, 1, 10, 40),
+        span("quick", Kind::Server, 3, 2, 15, 35),
+        span("web", Kind::Client, 4, 1, 20, 90),
+        span("slow", Kind::Server, 5, 4, 25, 85),
+    ];
+    assert_eq!(
+        path(&spans),
+        ["slow 60", "web 30", "web->slow 10"],
+        "`quick` ran beside `slow`"
+    );
+}
+
+#[test]
+fn calls_one_after_the_other_are_all_on_the_critical_path() {
+    let spans = [
+        span("web", Kind::Server, 1, 0, 0, 100),
+        span("web", Kind::Client, 2, 1, 10, 40),
+        span("first", Kind::Server, 3, 2, 15, 35),
+        span("web", Kind::Client, 4, 1, 50, 90),
+        span("second", Kind::Server, 5, 4, 50, 90),
+    ];
+    assert_eq!(path(&spans), ["first 20", "second 40", "web 30", "web->first 10"]);
+}
+
+#[test]
+fn nobody_waits_for_what_outlives_its_parent_in_the_same_service_or_for_consumers() {
+    let consumer = message(span("mail", Kind::Consumer, 4, 3, 30, 90), MessageRole::Process);
+    let producer = message(span("web", Kind::Producer, 3, 1, 20, 95), MessageRole::Send);
+    let spans = [
+        span("web", Kind::Server, 1, 0, 0, 100),
+        span("web", Kind::Internal, 2, 1, 10, 500),
+        producer,
+        consumer,
+    ];
+    assert_eq!(
+        path(&spans),
+        ["web 25", "web->orders 75"],
+        "the sending is waited for"
+    );
+}
+
+#[test]
+fn a_callee_whose_clock_is_ahead_is_clipped_to_its_caller() {
+    let spans = [
+        span("web", Kind::Server, 1, 0, 0, 100),
+        span("web", Kind::Client, 2, 1, 10, 90),
+        span("cart", Kind::Server, 3, 2, 20, 95),
+    ];
+    assert_eq!(path(&spans), ["cart 70", "web 20", "web->cart 10"]);
+}
+
+#[test]
+fn a_call_repeats_the_failed_one_before_it_and_no_other() {
+    let attempt = |id: u64, from: u64, error: bool| {
+        let (mut client, server) = (
+            span("web", Kind::Client, id, 1, from, from + 8),
+            span("cart", Kind::Server, id + 1, id, from + 1, from + 7),
+        );
+        if error {
+            client = failed(client);
+        }
+        [client, server]
+    };
+    let mut spans = vec![span("web", Kind::Server, 1, 0, 0, 100)];
+    for (id, from, error) in [(10, 0, true), (20, 10, true), (30, 20, false), (40, 30, false)] {
+        spans.extend(attempt(id, from, error));
+    }
+    spans.extend(attempt(50, 5, false)); // began before the first had failed
+    let said = assembled(&spans);
+    let mut retries: Vec<_> = said
+        .calls
+        .iter()
+        .filter(|c| c.retry)
+        .filter_map(|c| c.calling)
+        .collect();
+    retries.sort_unstable();
+    assert_eq!(retries, [20, 30]);
+    let fans: Vec<_> = said
+        .fan_outs
+        .iter()
+        .map(|f| (f.visit, f.client, f.server, f.calls))
+        .collect();
+    assert_eq!(fans, [(1, service("web"), service("cart"), 5)]);
+}
+
+#[test]
+fn a_call_is_a_retry_where_its_span_says_so() {
+    let mut client = span("web", Kind::Client, 2, 1, 10, 90);
+    client.extra = Some(Box::new(Extra {
+        resend: 1,
+        ..Extra::default()
+    }));
+    let spans = [client, span("cart", Kind::Server, 3, 2, 20, 80)];
+    assert!(assembled(&spans).calls.iter().all(|call| call.retry));
+}
+
+fn hinted(mut span: Span, quiet: bool, message: Option<Message>) -> Span {
+    span.extra = Some(Box::new(Extra {
+        hint: Some(Hint {
+            caller: service("web"),
+            sent: 5 * MS,
+            quiet,
+        }),
+        message,
+        ..Extra::default()
+    }));
+    span
+}
+
+#[test]
+fn a_request_whose_caller_did_not_report_is_an_edge_from_whom_it_names() {
+    let said = assembled(&[hinted(span("cart", Kind::Server, 3, 2, 20, 80), true, None)]);
+    let [call] = said.calls[..] else {
+        panic!("one call: {said:?}")
+    };
+    assert_eq!(
+        (call.client, call.server, call.evidence),
+        (service("web"), service("cart"), Basis::Hinted)
+    );
+    assert!(call.counted_elsewhere && call.client_seconds.is_none());
+}
+
+#[test]
+fn where_the_caller_reported_its_hint_only_confirms() {
+    let spans = [
+        span("web", Kind::Client, 2, 0, 10, 90),
+        hinted(span("cart", Kind::Server, 3, 2, 20, 80), true, None),
+    ];
+    let said = assembled(&spans);
+    let evidence: Vec<_> = said
+        .calls
+        .iter()
+        .map(|c| (c.evidence, c.counted_elsewhere))
+        .collect();
+    assert_eq!(evidence, [(Basis::Paired, false)]);
+}
+
+#[test]
+fn a_message_whose_sender_did_not_report_has_its_time_in_the_queue_from_the_hint() {
+    let message = Message {
+        role: MessageRole::Process,
+        destination: Some(Node::destination("orders")),
+    };
+    let said = assembled(&[hinted(
+        span("mail", Kind::Consumer, 3, 2, 20, 80),
+        true,
+        Some(message),
+    )]);
+    let ends: Vec<_> = said
+        .calls
+        .iter()
+        .map(|c| (c.client, c.server, c.counted_elsewhere))
+        .collect();
+    let orders = Node::destination("orders");
+    assert_eq!(
+        ends,
+        [(orders, service("mail"), false), (service("web"), orders, true)]
+    );
+    assert_eq!(said.calls[0].queue, Some(0.015));
+    assert_eq!(
+        (said.flows[0].producer, said.flows[0].consumer),
+        (service("web"), service("mail"))
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_critical_path_is_as_long_as_the_root_and_nothing_on_it_is_negative(
+        drawn in prop::collection::vec((0..3usize, 1..6i32, 0..20u64, 0..1000u64, 0..1000u64, any::<bool>()), 0..30),
+    ) {
+        let mut spans = vec![span("a", Kind::Server, 100, 0, 200, 900)];
+        for (i, (name, kind, parent, a, b, named)) in drawn.into_iter().enumerate() {
+            let parent = if parent == 0 { 100 } else { parent };
+            let mut span = span(["a", "b", "c"][name], Kind::from_number(kind), i as u64 + 1, parent, a.min(b), a.max(b));
+            span.peer = named.then(|| Node::of(&End::new("db".into(), NodeKind::Database)));
+            spans.push(span);
+        }
+        let said = assembled(&spans);
+        let shares = said.visits.iter().map(|v| v.critical).chain(said.calls.iter().map(|c| c.critical));
+        let shares: Vec<f64> = shares.collect();
+        prop_assert!(shares.iter().all(|share| *share >= 0.0));
+        let sum: f64 = shares.iter().sum();
+        prop_assert!((sum - 0.7).abs() < 1e-9, "{} s of 0.7 s", sum);
+    }
+}

@@ -1,0 +1,203 @@
+//! Verdicts on requests.
+//!
+//! In: a request of a node or an edge, by the number of its series. Out: what its baseline says.
+//! Left out on purpose: learning itself, which is the crate `baseline`'s; this is the one place that knows how it is
+//! asked, and which numbers it knows operations by.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use baseline::{
+    Baselines, Entity, Learned, Lookup, Names, NewNormal, SavedBaselines, Settings, Stats, Verdict, Version,
+};
+
+use crate::names::Operation;
+use crate::series::SeriesStore;
+
+/// How often what has not been heard of is looked for, and pins are looked up, nanoseconds.
+const SWEEP: u64 = 60_000_000_000;
+
+/// The baselines, and the names of their numbers.
+#[derive(Debug)]
+pub(super) struct Judge {
+    baselines: Baselines,
+    operations: Operations,
+    /// Ids of nodes and edges whose baselines people hold.
+    pins: Vec<String>,
+    swept: u64,
+}
+
+/// Numbers of operations: operations of one name share one, since a baseline is an entity's.
+#[derive(Debug, Default)]
+struct Operations {
+    /// By the index of an operation: its number, plus one; 0 for none yet.
+    numbers: Vec<u32>,
+    names: Vec<Arc<str>>,
+    by_name: HashMap<Arc<str>, u32>,
+}
+
+impl Operations {
+    #[inline]
+    fn of(&mut self, operation: Operation) -> baseline::Operation {
+        let known = self.numbers.get(operation.index()).copied().unwrap_or(0);
+        baseline::Operation(match known.checked_sub(1) {
+            Some(number) => number,
+            None => self.number(operation),
+        })
+    }
+
+    #[cold]
+    fn number(&mut self, operation: Operation) -> u32 {
+        let number = self.named(&operation.get().name);
+        let at = operation.index();
+        if self.numbers.len() <= at {
+            self.numbers.resize(at + 1, 0);
+        }
+        if let Some(slot) = self.numbers.get_mut(at) {
+            *slot = number + 1;
+        }
+        number
+    }
+
+    fn named(&mut self, name: &Arc<str>) -> u32 {
+        if let Some(number) = self.by_name.get(name) {
+            return *number;
+        }
+        let number = self.names.len() as u32;
+        self.names.push(Arc::clone(name));
+        self.by_name.insert(Arc::clone(name), number);
+        number
+    }
+}
+
+impl Judge {
+    pub(super) fn new(settings: Settings, pins: Vec<String>) -> Self {
+        Self {
+            baselines: Baselines::new(settings),
+            operations: Operations::default(),
+            pins,
+            swept: 0,
+        }
+    }
+
+    /// Judges a request, and learns from it for the next.
+    #[inline]
+    pub(super) fn judge(
+        &mut self,
+        entity: u32,
+        operation: Operation,
+        own: f64,
+        total: f64,
+        now: u64,
+    ) -> Option<Verdict> {
+        let operation = self.operations.of(operation);
+        self.baselines
+            .judge(Entity(entity), operation, Version::UNKNOWN, own, total, now)
+    }
+
+    /// Forgets an entity whose series ended.
+    pub(super) fn forget(&mut self, entity: u32) {
+        self.baselines.forget(Entity(entity));
+    }
+
+    /// The learned edges of an entity's busiest operation.
+    pub(super) fn learned(&self, entity: u32) -> Option<Learned> {
+        self.baselines.learned(Entity(entity))
+    }
+
+    /// Shifts that have lasted, with the names of their operations.
+    pub(super) fn tickets(&self) -> impl Iterator<Item = (NewNormal, &str)> {
+        self.baselines.tickets().map(|ticket| {
+            let name = self.operations.names.get(ticket.operation.0 as usize);
+            (ticket, name.map_or("__other__", |name| name))
+        })
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.baselines.stats()
+    }
+
+    /// What is due once a minute.
+    pub(super) fn sweep(&mut self, series: &SeriesStore, now: u64) {
+        if now < self.swept.saturating_add(SWEEP) {
+            return;
+        }
+        self.swept = now;
+        self.baselines.sweep(now);
+        for id in &self.pins {
+            if let Some(entity) = series.find_entity(id) {
+                self.baselines.pin(Entity(entity), true);
+            }
+        }
+    }
+
+    /// Everything by its name.
+    pub(super) fn save(&self, series: &SeriesStore) -> SavedBaselines {
+        self.baselines.save(&Named {
+            operations: &self.operations,
+            series,
+        })
+    }
+
+    /// What was saved, under the present numbers.
+    pub(super) fn restore(
+        settings: Settings,
+        pins: Vec<String>,
+        saved: SavedBaselines,
+        series: &SeriesStore,
+    ) -> Self {
+        let mut operations = Operations::default();
+        let mut numbers = Numbered {
+            operations: &mut operations,
+            series,
+        };
+        let baselines = Baselines::restore(settings, saved, &mut numbers);
+        Self {
+            baselines,
+            operations,
+            pins,
+            swept: 0,
+        }
+    }
+}
+
+struct Named<'a> {
+    operations: &'a Operations,
+    series: &'a SeriesStore,
+}
+
+impl Names for Named<'_> {
+    fn entity(&self, entity: Entity) -> Option<&str> {
+        self.series.entities.get(entity.0).map(|series| &*series.id)
+    }
+
+    fn operation(&self, operation: baseline::Operation) -> Option<&str> {
+        self.operations
+            .names
+            .get(operation.0 as usize)
+            .map(|name| &**name)
+    }
+
+    fn version(&self, _: Version) -> Option<&str> {
+        None
+    }
+}
+
+struct Numbered<'a> {
+    operations: &'a mut Operations,
+    series: &'a SeriesStore,
+}
+
+impl Lookup for Numbered<'_> {
+    fn entity(&mut self, name: &str) -> Option<Entity> {
+        self.series.find_entity(name).map(Entity)
+    }
+
+    fn operation(&mut self, name: &str) -> Option<baseline::Operation> {
+        Some(baseline::Operation(self.operations.named(&Arc::from(name))))
+    }
+
+    fn version(&mut self, _: &str) -> Option<Version> {
+        None
+    }
+}

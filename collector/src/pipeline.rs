@@ -1,0 +1,563 @@
+//! Shards and ledger, each on a thread of its own.
+//!
+//! In: the spans of requests, routed to the shard that owns their trace; ticks; questions. Out: answers, kept traces
+//! for the keeper, and cuts through everything that a restart can begin from.
+//! Left out on purpose: sockets, files, and what a span means. No lock is taken here between a request and its counters.
+//!
+//! A *mark* cuts the stream: what every shard was given before it is in the snapshot, what came after is not. It travels
+//! through the shards to the ledger, which holds back what a shard reports behind its mark until all marks have come
+//! (Chandy and Lamport, "Distributed snapshots", 1985).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::ledger::{EdgeCounts, Ledger};
+use crate::read::{Claim, Extracted, Received, Rejection};
+use crate::shard::{Batch, LinkMessage, Report, Shard, shard_of};
+use crate::span::TraceId;
+use crate::table::TableSettings;
+use crate::tail::{Decided, Kept, Tail};
+
+/// Bytes of spans that may wait for the shards before senders are told to come back.
+const MAX_WAITING: usize = 64 << 20;
+/// A shard tells the ledger of its closed traces at the latest when there are so many.
+const REPORT_EVERY: usize = 1 << 11;
+
+/// Rounds after which nothing is on its way between shards: what was sent arrives in the first, what that made others
+/// send in the second, and what came back in the third.
+const SETTLING: usize = 3;
+
+/// A cut through the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// When, nanoseconds since 1970.
+    pub(crate) time: u64,
+    /// The position in the journal; 0 without one.
+    pub(crate) position: u64,
+}
+
+/// What a snapshot holds of the pipeline.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    pub(crate) mark: Mark,
+    /// The oldest position of which a shard still needs what follows.
+    pub(crate) oldest: u64,
+    /// [`Ledger::save`].
+    pub(crate) ledger: Vec<u8>,
+}
+
+enum ToShard {
+    Batch(Batch, Vec<Rejection>, usize),
+    Link(LinkMessage),
+    Decided(Vec<(TraceId, bool)>),
+    Advance(u64),
+    Unmute(u64),
+    Mark(Mark),
+    Finish(u64),
+    Ping(SyncSender<()>),
+    End,
+}
+
+enum ToLedger {
+    Report(usize, Report, Vec<Rejection>),
+    Mark(usize, Mark, u64),
+    Claims(Vec<Claim>),
+    Repeated(u64),
+    Counts(Vec<EdgeCounts>, u64),
+    Ask(Box<dyn FnOnce(&mut Ledger, Option<&Tail>) + Send>),
+    End,
+}
+
+/// What happens at the ledger's end: where cuts and kept traces go.
+pub(crate) trait Downstream: Send + 'static {
+    /// A trace that the store shall keep, in the order of closing.
+    fn keep(&mut self, trace: Kept);
+    /// Everything before the cut has been kept.
+    fn cut(&mut self, cut: Cut);
+}
+
+/// Without a directory nothing is kept.
+impl<D: Downstream> Downstream for Option<D> {
+    fn keep(&mut self, trace: Kept) {
+        if let Some(inner) = self {
+            inner.keep(trace);
+        }
+    }
+
+    fn cut(&mut self, cut: Cut) {
+        if let Some(inner) = self {
+            inner.cut(cut);
+        }
+    }
+}
+
+/// The way into the pipeline; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Routes {
+    shards: Arc<[ShardRoute]>,
+    ledger: Sender<ToLedger>,
+    waiting: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct ShardRoute {
+    inbox: Sender<ToShard>,
+    state: Arc<ShardState>,
+}
+
+/// What a shard lets others see.
+#[derive(Debug, Default)]
+struct ShardState {
+    full: AtomicBool,
+    bytes: AtomicUsize,
+    open: AtomicUsize,
+    kept: AtomicUsize,
+}
+
+/// The trace tables as a whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) open: usize,
+    pub(crate) kept: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Running shards and their ledger.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) routes: Routes,
+    shards: Vec<JoinHandle<()>>,
+    ledger: JoinHandle<()>,
+}
+
+/// Neither table nor queue has room; the sender shall come again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl Pipeline {
+    /// Starts `shards` shards and the ledger. While `muted` spans fill the tables and are not counted.
+    pub(crate) fn start(
+        shards: usize,
+        settings: TableSettings,
+        ledger: Ledger,
+        tail: Option<Tail>,
+        downstream: impl Downstream,
+        muted: bool,
+    ) -> std::io::Result<Self> {
+        let (to_ledger, ledger_inbox) = channel();
+        let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| channel()).unzip();
+        let routes = Routes {
+            shards: inboxes
+                .into_iter()
+                .map(|inbox| ShardRoute {
+                    inbox,
+                    state: Arc::default(),
+                })
+                .collect(),
+            ledger: to_ledger,
+            waiting: Arc::default(),
+        };
+        let mut threads = Vec::with_capacity(shards);
+        for (index, inbox) in receivers.into_iter().enumerate() {
+            let mut shard = Shard::new(index, shards, settings);
+            shard.set_muted(muted);
+            let thread = ShardThread {
+                index,
+                shard,
+                routes: routes.clone(),
+                rejected: Vec::new(),
+            };
+            threads.push(named(format!("shard-{index}"), move || thread.run(&inbox))?);
+        }
+        let thread = LedgerThread {
+            ledger,
+            shards: Arc::clone(&routes.shards),
+            tail,
+            marks: (0..shards).map(|_| None).collect(),
+            held: Vec::new(),
+            downstream,
+        };
+        let ledger = named("ledger".to_owned(), move || thread.run(&ledger_inbox))?;
+        Ok(Self {
+            routes,
+            shards: threads,
+            ledger,
+        })
+    }
+
+    /// Ends the shards with a last cut; the ledger still answers. `close` closes every open trace first, for where
+    /// nothing remembers them.
+    pub(crate) fn end_shards(&mut self, mark: Mark, close: bool) {
+        if close {
+            self.routes.to_all(|| ToShard::Finish(mark.time));
+        }
+        self.routes.to_all(|| ToShard::Mark(mark));
+        self.routes.to_all(|| ToShard::End);
+        for thread in self.shards.drain(..) {
+            // A panic there is a bug that the thread's own message names; there is nothing left to save here.
+            drop(thread.join());
+        }
+    }
+
+    /// Ends the ledger; what it keeps downstream goes with it.
+    pub(crate) fn end(self) {
+        self.routes.to_ledger(ToLedger::End);
+        drop(self.ledger.join());
+    }
+}
+
+fn named(name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name).spawn(run)
+}
+
+impl Routes {
+    /// Whether the spans of a request can be taken.
+    ///
+    /// # Errors
+    /// [`Full`] where a table is at its budget and nothing can be forgotten, or too much waits.
+    pub(crate) fn has_room(&self) -> Result<(), Full> {
+        let full = self.shards.iter().any(|s| s.state.full.load(Ordering::Relaxed));
+        if full || self.waiting.load(Ordering::Relaxed) > MAX_WAITING {
+            return Err(Full);
+        }
+        Ok(())
+    }
+
+    /// Hands the spans of a request to their shards.
+    pub(crate) fn take(&self, extracted: Extracted, time: u64, position: u64) {
+        let Extracted {
+            spans,
+            rejected,
+            workloads,
+            claims,
+        } = extracted;
+        self.claim(claims);
+        let workloads: Arc<[_]> = workloads.into();
+        let mut rejected = Some(rejected).filter(|rejected| !rejected.is_empty());
+        for (route, spans) in self.shards.iter().zip(split(spans, self.shards.len())) {
+            let rejected = rejected.take().unwrap_or_default();
+            if spans.is_empty() && workloads.is_empty() && rejected.is_empty() {
+                continue;
+            }
+            let bytes = spans.len() * size_of::<Received>();
+            self.waiting.fetch_add(bytes, Ordering::Relaxed);
+            let batch = Batch {
+                time,
+                position,
+                spans,
+                workloads: Arc::clone(&workloads),
+            };
+            route.send(ToShard::Batch(batch, rejected, bytes));
+        }
+    }
+
+    /// Keeps what a request that was turned away says of the system, for it is said only once.
+    pub(crate) fn know(&self, extracted: Extracted) {
+        let known = Extracted {
+            spans: Vec::new(),
+            rejected: Vec::new(),
+            ..extracted
+        };
+        self.take(known, 0, 0);
+    }
+
+    /// Counts the spans of a batch that came before.
+    pub(crate) fn repeat(&self, extracted: &Extracted) {
+        self.to_ledger(ToLedger::Repeated(extracted.spans.len() as u64));
+    }
+
+    /// Tells the ledger what an agent counted.
+    pub(crate) fn count(&self, edges: Vec<EdgeCounts>, time: u64) {
+        self.to_ledger(ToLedger::Counts(edges, time));
+    }
+
+    /// Tells the ledger where services answer; true whatever becomes of the request that said so.
+    fn claim(&self, claims: Vec<Claim>) {
+        if !claims.is_empty() {
+            self.to_ledger(ToLedger::Claims(claims));
+        }
+    }
+
+    /// Time has passed.
+    pub(crate) fn advance(&self, now: u64) {
+        self.to_all(|| ToShard::Advance(now));
+    }
+
+    /// From here on spans count.
+    pub(crate) fn unmute(&self, now: u64) {
+        self.to_all(|| ToShard::Unmute(now));
+    }
+
+    /// Cuts the stream here.
+    pub(crate) fn mark(&self, mark: Mark) {
+        self.to_all(|| ToShard::Mark(mark));
+    }
+
+    /// Waits until the shards have taken so much that at most `bytes` are left.
+    pub(crate) fn drain_to(&self, bytes: usize) {
+        while self.waiting.load(Ordering::Relaxed) > bytes {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until the shards have taken everything and told each other what they had to: a question about a link, its
+    /// answer, and nothing more.
+    pub(crate) fn settle(&self) {
+        for _ in 0..SETTLING {
+            let (answer, answered) = sync_channel(self.shards.len());
+            self.to_all(|| ToShard::Ping(answer.clone()));
+            drop(answer);
+            // A shard that has ended answers by being gone.
+            while answered.recv().is_ok() {}
+        }
+    }
+
+    /// What the ledger answers, once it has applied what it was given before. `None` where it has ended.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Ledger) -> T + Send + 'static,
+    ) -> Option<T> {
+        self.ask_all(move |ledger, _| question(ledger)).await
+    }
+
+    /// As [`Routes::ask`], of tail sampling too.
+    pub(crate) async fn ask_all<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Ledger, Option<&Tail>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.to_ledger(ToLedger::Ask(Box::new(move |ledger, tail| {
+            // Whoever asked may have gone away meanwhile.
+            drop(answer.send(question(ledger, tail)));
+        })));
+        answered.await.ok()
+    }
+
+    /// As [`Routes::ask`], for threads that may wait.
+    pub(crate) fn ask_and_wait<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Ledger) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answered) = sync_channel(1);
+        self.to_ledger(ToLedger::Ask(Box::new(move |ledger, _| {
+            drop(answer.send(question(ledger)));
+        })));
+        answered.recv().ok()
+    }
+
+    /// How full the tables are.
+    pub(crate) fn tables(&self) -> Tables {
+        let sum = |of: fn(&ShardState) -> &AtomicUsize| {
+            let each = self.shards.iter().map(|s| of(&s.state).load(Ordering::Relaxed));
+            each.sum()
+        };
+        Tables {
+            open: sum(|s| &s.open),
+            kept: sum(|s| &s.kept),
+            bytes: sum(|s| &s.bytes),
+        }
+    }
+
+    fn to_all(&self, message: impl Fn() -> ToShard) {
+        self.shards.iter().for_each(|route| route.send(message()));
+    }
+
+    fn to_ledger(&self, message: ToLedger) {
+        // It fails only when the ledger has ended, and then nothing counts any more.
+        drop(self.ledger.send(message));
+    }
+}
+
+impl ShardRoute {
+    fn send(&self, message: ToShard) {
+        // As above: a shard ends only when everything ends.
+        drop(self.inbox.send(message));
+    }
+}
+
+/// The spans by the shard that owns their trace.
+pub(crate) fn split(spans: Vec<Received>, shards: usize) -> Vec<Vec<Received>> {
+    if shards <= 1 {
+        return vec![spans];
+    }
+    let share = spans.len() / shards + spans.len() / 8 + 1;
+    let mut parts: Vec<Vec<Received>> = (0..shards).map(|_| Vec::with_capacity(share)).collect();
+    for received in spans {
+        if let Some(part) = parts.get_mut(shard_of(&received.trace, shards)) {
+            part.push(received);
+        }
+    }
+    parts
+}
+
+struct ShardThread {
+    index: usize,
+    shard: Shard,
+    routes: Routes,
+    rejected: Vec<Rejection>,
+}
+
+impl ShardThread {
+    fn run(mut self, inbox: &Receiver<ToShard>) {
+        while let Ok(message) = inbox.recv() {
+            match message {
+                ToShard::Batch(batch, rejected, bytes) => {
+                    self.shard.take(batch);
+                    self.rejected.extend(rejected);
+                    self.routes.waiting.fetch_sub(bytes, Ordering::Relaxed);
+                    if self.shard.pending() >= REPORT_EVERY {
+                        self.report();
+                    }
+                }
+                ToShard::Link(message) => self.shard.receive(message),
+                ToShard::Decided(decisions) => {
+                    for (trace, kept) in decisions {
+                        self.shard.decide(&trace, kept);
+                    }
+                }
+                ToShard::Advance(now) => {
+                    self.shard.advance(now);
+                    self.report();
+                }
+                ToShard::Unmute(now) => {
+                    self.shard.advance(now);
+                    self.report();
+                    self.shard.set_muted(false);
+                }
+                ToShard::Finish(now) => {
+                    self.shard.finish(now);
+                }
+                ToShard::Ping(answer) => {
+                    self.forward();
+                    // Nobody waits any more where the waiting thread is gone.
+                    let _ = answer.send(());
+                }
+                ToShard::End => return,
+                ToShard::Mark(mark) => {
+                    self.shard.advance(mark.time);
+                    self.report();
+                    let oldest = self.shard.oldest_position().unwrap_or(mark.position);
+                    self.routes.to_ledger(ToLedger::Mark(self.index, mark, oldest));
+                }
+            }
+            self.forward();
+            self.show();
+        }
+    }
+
+    fn report(&mut self) {
+        let report = self.shard.report();
+        let rejected = std::mem::take(&mut self.rejected);
+        let rejected = if self.shard.is_muted() {
+            Vec::new()
+        } else {
+            rejected
+        };
+        if !report.is_empty() || !rejected.is_empty() {
+            self.routes
+                .to_ledger(ToLedger::Report(self.index, report, rejected));
+        }
+    }
+
+    fn forward(&mut self) {
+        for (to, message) in self.shard.messages() {
+            if let Some(route) = self.routes.shards.get(to) {
+                route.send(ToShard::Link(message));
+            }
+        }
+    }
+
+    fn show(&self) {
+        let Some(route) = self.routes.shards.get(self.index) else {
+            return;
+        };
+        let (open, kept) = self.shard.len();
+        let state = &route.state;
+        state.open.store(open, Ordering::Relaxed);
+        state.kept.store(kept, Ordering::Relaxed);
+        state.bytes.store(self.shard.bytes(), Ordering::Relaxed);
+        state.full.store(self.shard.is_full(), Ordering::Relaxed);
+    }
+}
+
+struct LedgerThread<D> {
+    ledger: Ledger,
+    shards: Arc<[ShardRoute]>,
+    tail: Option<Tail>,
+    /// By shard, its mark and oldest position where it is ahead of the others.
+    marks: Vec<Option<(Mark, u64)>>,
+    /// What shards that are ahead reported behind their mark.
+    held: Vec<(usize, Report, Vec<Rejection>)>,
+    downstream: D,
+}
+
+impl<D: Downstream> LedgerThread<D> {
+    fn run(mut self, inbox: &Receiver<ToLedger>) {
+        while let Ok(message) = inbox.recv() {
+            match message {
+                ToLedger::Report(shard, report, rejected) => self.report(shard, report, rejected),
+                ToLedger::Mark(shard, mark, oldest) => self.mark(shard, mark, oldest),
+                ToLedger::Claims(claims) => {
+                    for Claim { address, service } in claims {
+                        self.ledger.claim(&address, service);
+                    }
+                }
+                ToLedger::Repeated(spans) => self.ledger.repeated(spans),
+                ToLedger::Counts(edges, time) => {
+                    edges.iter().for_each(|edge| self.ledger.count_edge(edge, time));
+                }
+                ToLedger::Ask(question) => question(&mut self.ledger, self.tail.as_ref()),
+                ToLedger::End => return,
+            }
+        }
+    }
+
+    fn report(&mut self, shard: usize, report: Report, rejected: Vec<Rejection>) {
+        if self.marks.get(shard).is_some_and(Option::is_some) {
+            self.held.push((shard, report, rejected));
+        } else {
+            self.apply(shard, report, &rejected);
+        }
+    }
+
+    fn apply(&mut self, shard: usize, mut report: Report, rejected: &[Rejection]) {
+        for reason in rejected {
+            self.ledger.reject(*reason, 1);
+        }
+        let (evidence, time) = (self.tail.as_ref().map(|_| report.take_evidence()), report.time);
+        let judged = self.ledger.take(report);
+        let (Some(tail), Some(evidence)) = (&mut self.tail, evidence) else {
+            return;
+        };
+        let Decided { kept, decisions } = tail.decide(evidence, &judged, time);
+        for trace in kept {
+            self.downstream.keep(trace);
+        }
+        if let Some(route) = self.shards.get(shard).filter(|_| !decisions.is_empty()) {
+            route.send(ToShard::Decided(decisions));
+        }
+    }
+
+    fn mark(&mut self, shard: usize, mark: Mark, oldest: u64) {
+        if let Some(slot) = self.marks.get_mut(shard) {
+            *slot = Some((mark, oldest));
+        }
+        if self.marks.iter().any(Option::is_none) {
+            return;
+        }
+        let oldest = self.marks.iter().flatten().map(|(_, oldest)| *oldest).min();
+        self.marks.fill(None);
+        let cut = Cut {
+            mark,
+            oldest: oldest.unwrap_or(mark.position),
+            ledger: self.ledger.save(),
+        };
+        self.downstream.cut(cut);
+        for (shard, report, rejected) in std::mem::take(&mut self.held) {
+            self.apply(shard, report, &rejected);
+        }
+    }
+}

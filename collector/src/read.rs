@@ -1,0 +1,543 @@
+//! Requests become spans: the one pass over OTLP bytes that pairing rests on.
+//!
+//! In: the body of an `ExportTraceServiceRequest`. Out: a [`Span`] per usable span, why the others are not, and what
+//! resources claim of themselves.
+//! Left out on purpose: locks. Every worker has a [`Reader`] of its own, which remembers the names it saw; only a name
+//! that is new to it asks the process-wide table.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher as _;
+use std::ops::Range;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use map::NodeId;
+use otlp::Kind;
+use otlp::view::{self, Link, Malformed, RawValue, Resource, UnreadScope, Value, Visit};
+use propagation::{EDGE_HINT_KEY, EdgeHint};
+use sampling::{Predicates, SpanBits};
+
+use crate::names::{Node, Operation, cut};
+use crate::peer::{Attribute, Facts};
+use crate::span::{Address, Extra, Hint, Message, Span, SpanId, TraceId};
+
+/// A usable span of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    /// Its trace.
+    pub trace: TraceId,
+    /// What pairing needs of it.
+    pub span: Span,
+    /// Where its bytes are in the body.
+    pub place: Place,
+}
+
+/// Where a span's bytes are, as offsets in the body of its request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The `Span` message.
+    pub span_at: u32,
+    /// Its length.
+    pub span_len: u32,
+    /// The `ScopeSpans` around it.
+    pub scope_at: u32,
+    /// The `ResourceSpans` around that.
+    pub resource_at: u32,
+}
+
+/// Why a span of a good request is not used. The sender is told by `partial_success`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rejection {
+    /// The trace id is not 16 bytes, or all zero.
+    TraceId,
+    /// The span id is not 8 bytes, or all zero.
+    SpanId,
+    /// The parent's id is neither empty nor 8 bytes.
+    ParentId,
+}
+
+impl Rejection {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::TraceId, Self::SpanId, Self::ParentId];
+
+    /// The value of the label `reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TraceId => "invalid_trace_id",
+            Self::SpanId => "invalid_span_id",
+            Self::ParentId => "invalid_parent_span_id",
+        }
+    }
+}
+
+/// A service answers at an address that its callers dial.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// `host[:port]`.
+    pub address: Arc<str>,
+    /// Who says so.
+    pub service: Node,
+}
+
+/// What one request holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Extracted {
+    /// The usable spans, in the order of the request.
+    pub spans: Vec<Received>,
+    /// The others.
+    pub rejected: Vec<Rejection>,
+    /// Addresses that resources claim as their own, where this reader had not seen them.
+    pub workloads: Vec<Address>,
+    /// Addresses that services answer at, where this reader had not seen them.
+    pub claims: Vec<Claim>,
+}
+
+/// Reads requests, and remembers names.
+#[derive(Debug, Default)]
+pub struct Reader {
+    known: Known,
+    predicates: Arc<Predicates>,
+}
+
+impl Reader {
+    /// A reader that also notes which of these predicates of tail sampling a span fulfils.
+    pub fn new(predicates: Arc<Predicates>) -> Self {
+        Self {
+            known: Known::default(),
+            predicates,
+        }
+    }
+
+    /// True where it notes these predicates, and no others.
+    pub fn notes(&self, predicates: &Arc<Predicates>) -> bool {
+        Arc::ptr_eq(&self.predicates, predicates)
+    }
+
+    /// Reads all spans of a request.
+    ///
+    /// # Errors
+    /// [`Malformed`] where `body` is not an `ExportTraceServiceRequest`; nothing of it is used then.
+    pub fn read(&mut self, body: &[u8]) -> Result<Extracted, Malformed> {
+        self.known.make_room();
+        let mut pass = Pass::new(&mut self.known, &self.predicates, body.len());
+        view::read_spans(body, &mut pass)?;
+        Ok(pass.out)
+    }
+
+    /// As [`Reader::read`], for a body that was validated before.
+    pub fn read_valid(&mut self, body: &[u8]) -> Extracted {
+        self.known.make_room();
+        let mut pass = Pass::new(&mut self.known, &self.predicates, body.len());
+        view::read_spans_unchecked(body, &mut pass);
+        pass.out
+    }
+}
+
+/// Beyond this many names of a sort a reader forgets what it remembers; the process-wide table has it.
+const MAX_KNOWN: usize = 1 << 16;
+/// Longer resources and peers are read every time.
+const MAX_KEY_BYTES: usize = 4 << 10;
+
+/// What a reader remembers.
+#[derive(Debug, Default)]
+struct Known {
+    resources: HashMap<Box<[u8]>, (Option<Node>, SpanBits), RandomState>,
+    /// By the index of the service, one more than it, and 0 for none.
+    operations: Vec<HashMap<Box<str>, Operation, RandomState>>,
+    operation_count: usize,
+    peers: HashMap<Box<[u8]>, Option<Node>, RandomState>,
+    destinations: HashMap<Box<[u8]>, Node, RandomState>,
+    claimed: HashMap<Node, HashSet<Box<[u8]>, RandomState>, RandomState>,
+    claims: usize,
+}
+
+impl Known {
+    fn make_room(&mut self) {
+        let most = [
+            self.resources.len(),
+            self.operation_count,
+            self.peers.len(),
+            self.destinations.len(),
+            self.claims,
+        ];
+        if most.into_iter().any(|n| n >= MAX_KNOWN) {
+            *self = Self::default();
+        }
+    }
+
+    #[inline]
+    fn operation(&mut self, service: Option<Node>, name: &str) -> Operation {
+        let slot = service.map_or(0, |service| service.index() + 1);
+        if slot >= self.operations.len() {
+            self.operations.resize_with(slot + 1, HashMap::default);
+        }
+        let name = cut(name);
+        let Some(known) = self.operations.get_mut(slot) else {
+            return Operation::of(service, name);
+        };
+        if let Some(operation) = known.get(name) {
+            return *operation;
+        }
+        let operation = Operation::of(service, name);
+        known.insert(name.into(), operation);
+        self.operation_count += 1;
+        operation
+    }
+
+    #[inline]
+    fn destination(&mut self, name: &[u8]) -> Node {
+        if let Some(node) = self.destinations.get(name) {
+            return *node;
+        }
+        let node = Node::destination(str::from_utf8(name).unwrap_or_default());
+        if name.len() <= MAX_KEY_BYTES {
+            self.destinations.insert(name.into(), node);
+        }
+        node
+    }
+
+    #[inline]
+    fn peer(&mut self, facts: &Facts<'_>, key: &mut Vec<u8>) -> Option<Node> {
+        key.clear();
+        facts.write_peer_key(key);
+        if key.is_empty() {
+            return None;
+        }
+        if let Some(peer) = self.peers.get(key.as_slice()) {
+            return *peer;
+        }
+        let peer = facts.peer().map(|end| Node::of(&end));
+        if key.len() <= MAX_KEY_BYTES {
+            self.peers.insert(key.as_slice().into(), peer);
+        }
+        peer
+    }
+
+    /// True where this reader has not seen `service` claim what `key` stands for.
+    #[inline]
+    fn is_new_claim(&mut self, service: Node, key: &[u8]) -> bool {
+        let held = self.claimed.entry(service).or_default();
+        if held.contains(key) {
+            return false;
+        }
+        if key.len() <= MAX_KEY_BYTES {
+            held.insert(key.into());
+            self.claims += 1;
+        }
+        true
+    }
+}
+
+/// One pass over one request.
+struct Pass<'a, 'r> {
+    known: &'r mut Known,
+    predicates: &'r Predicates,
+    facts: Facts<'a>,
+    /// Predicates that the resource fulfils, and those that the coming span does.
+    of_resource: SpanBits,
+    bits: SpanBits,
+    links: Vec<(TraceId, SpanId)>,
+    key: Vec<u8>,
+    service: Option<Node>,
+    place: Place,
+    out: Extracted,
+}
+
+/// Less than this no span takes in a request; a guess at their number that costs no growing.
+const USUAL_SPAN_BYTES: usize = 400;
+
+impl<'r> Pass<'_, 'r> {
+    fn new(known: &'r mut Known, predicates: &'r Predicates, bytes: usize) -> Self {
+        let out = Extracted {
+            spans: Vec::with_capacity((bytes / USUAL_SPAN_BYTES + 1).min(1 << 16)),
+            ..Extracted::default()
+        };
+        Self {
+            known,
+            predicates,
+            of_resource: SpanBits::default(),
+            bits: SpanBits::default(),
+            facts: Facts::default(),
+            links: Vec::new(),
+            key: Vec::new(),
+            service: None,
+            place: Place::default(),
+            out,
+        }
+    }
+}
+
+impl<'a> Visit<'a> for Pass<'a, '_> {
+    fn resource(&mut self, resource: &Resource<'a>, at: Range<usize>) {
+        self.place.resource_at = at.start as u32;
+        let mut parts = resource.raw_parts();
+        let only = match (parts.next(), parts.next()) {
+            (Some(part), None) if part.len() <= MAX_KEY_BYTES => Some(part),
+            _ => None,
+        };
+        if let Some(known) = only.and_then(|part| self.known.resources.get(part)) {
+            (self.service, self.of_resource) = *known;
+            return;
+        }
+        self.service = service_of(resource, &mut self.out.workloads);
+        self.of_resource = SpanBits::default();
+        for (key, value) in resource.attributes() {
+            self.predicates.note(&mut self.of_resource, key, value);
+        }
+        if let Some(part) = only {
+            self.known
+                .resources
+                .insert(part.into(), (self.service, self.of_resource));
+        }
+    }
+
+    #[inline]
+    fn scope(&mut self, _scope: &UnreadScope<'a>, at: Range<usize>) {
+        self.place.scope_at = at.start as u32;
+    }
+
+    #[inline]
+    fn attribute(&mut self, key: &'a [u8], value: RawValue<'a>) {
+        if !self.predicates.is_empty() {
+            let key = str::from_utf8(key).unwrap_or_default();
+            self.predicates.note(&mut self.bits, key, value.value());
+        }
+        let Some((attribute, rank)) = Attribute::of(key) else {
+            return;
+        };
+        if let Some(text) = value.as_bytes_of_str() {
+            self.facts.note_text(attribute, rank, text);
+        } else if let Some(number) = value.as_int() {
+            self.facts.note_number(attribute, rank, number);
+        }
+    }
+
+    fn link(&mut self, link: Link<'a>) {
+        let named = link.trace_id.try_into().ok().zip(id_of(link.span_id));
+        self.links.extend(named);
+    }
+
+    #[inline]
+    fn span(&mut self, span: &view::Span<'a>, at: Range<usize>) {
+        (self.place.span_at, self.place.span_len) = (at.start as u32, at.len() as u32);
+        match self.read(span) {
+            Ok((trace, read)) => self.out.spans.push(Received {
+                trace,
+                span: read,
+                place: self.place,
+            }),
+            Err(reason) => self.out.rejected.push(reason),
+        }
+        self.facts.clear();
+        self.links.clear();
+        self.bits = SpanBits::default();
+    }
+}
+
+impl<'a> Pass<'a, '_> {
+    #[inline]
+    fn read(&mut self, span: &view::Span<'a>) -> Result<(TraceId, Span), Rejection> {
+        let trace: TraceId = span.trace_id.try_into().map_err(|_| Rejection::TraceId)?;
+        if trace == [0; 16] {
+            return Err(Rejection::TraceId);
+        }
+        let id = id_of(span.span_id).ok_or(Rejection::SpanId)?;
+        let parent_id = match span.parent_span_id {
+            [] => 0,
+            // Eight zero bytes are how some exporters write "no parent".
+            bytes => u64::from_be_bytes(bytes.try_into().map_err(|_| Rejection::ParentId)?),
+        };
+        let operation = self.known.operation(self.service, span.name);
+        let peer = match span.kind {
+            Kind::Client | Kind::Producer | Kind::Consumer => self.known.peer(&self.facts, &mut self.key),
+            _ => None,
+        };
+        let weight = if span.trace_state.is_empty() {
+            1.0
+        } else {
+            weight(span.trace_state) as f32
+        };
+        let read = Span {
+            id,
+            parent_id,
+            operation,
+            start: span.start_unix_nano,
+            end: span.end_unix_nano.max(span.start_unix_nano),
+            peer,
+            extra: self.extra(span, parent_id),
+            weight,
+            kind: span.kind,
+            status: span.status,
+        };
+        Ok((trace, read))
+    }
+
+    #[inline]
+    fn extra(&mut self, span: &view::Span<'a>, parent: SpanId) -> Option<Box<Extra>> {
+        let message = match span.kind {
+            Kind::Client | Kind::Producer | Kind::Consumer => self.message(span.kind),
+            _ => None,
+        };
+        let mut caller = None;
+        if span.kind == Kind::Server {
+            self.claim();
+            if parent == 0 {
+                caller = self.facts.caller().map(address);
+            }
+        }
+        let serves = matches!(span.kind, Kind::Server | Kind::Consumer);
+        let hint = if serves && !span.trace_state.is_empty() {
+            hint(span.trace_state)
+        } else {
+            None
+        };
+        let (resend, predicates) = (self.facts.resend(), self.predicates_of(span));
+        let is_plain = message.is_none() && self.links.is_empty() && caller.is_none();
+        if is_plain && hint.is_none() && resend == 0 && predicates == 0 {
+            return None;
+        }
+        Some(Box::new(Extra {
+            message,
+            links: self.links.clone(),
+            caller,
+            hint,
+            resend,
+            predicates,
+        }))
+    }
+
+    #[inline]
+    fn predicates_of(&mut self, span: &view::Span<'_>) -> u64 {
+        let mut bits = SpanBits(self.bits.0 | self.of_resource.0);
+        if self.predicates.wants_trace_state() {
+            self.predicates.note_trace_state(&mut bits, span.trace_state);
+        }
+        bits.0
+    }
+
+    #[inline]
+    fn message(&mut self, kind: Kind) -> Option<Message> {
+        let role = self.facts.role(kind)?;
+        let named = self.facts.destination_or_broker();
+        let destination = named.map(|name| self.known.destination(name));
+        Some(Message { role, destination })
+    }
+
+    /// A SERVER span says at which address its callers dialled it.
+    #[inline]
+    fn claim(&mut self) {
+        let Some(service) = self.service else { return };
+        self.key.clear();
+        self.facts.write_own_key(&mut self.key);
+        if self.key.is_empty() || !self.known.is_new_claim(service, &self.key) {
+            return;
+        }
+        if let Some(address) = self.facts.own_address() {
+            self.out.claims.push(Claim {
+                address: address.into(),
+                service,
+            });
+        }
+    }
+}
+
+/// What a resource says of the workload.
+fn service_of(resource: &Resource<'_>, workloads: &mut Vec<Address>) -> Option<Node> {
+    let (mut name, mut namespace, mut environment) = ("", "", "");
+    for (key, value) in resource.attributes() {
+        let Value::Str(text) = value else { continue };
+        match key {
+            "service.name" => name = text,
+            "service.namespace" => namespace = text,
+            "deployment.environment.name" => environment = text,
+            "deployment.environment" if environment.is_empty() => environment = text,
+            "k8s.pod.ip" | "host.ip" => workloads.push(address(text.as_bytes())),
+            _ => {}
+        }
+    }
+    (!name.is_empty()).then(|| Node::service(service_id(cut(environment), cut(namespace), cut(name))))
+}
+
+/// A service named `user` is told apart from [`NodeId::USER`], or whatever it calls would be an entry point.
+fn service_id(environment: &str, namespace: &str, name: &str) -> NodeId {
+    let id = NodeId::qualified(environment, namespace, name);
+    if id.as_str() == NodeId::USER {
+        NodeId::from("user (service)")
+    } else {
+        id
+    }
+}
+
+/// An address as it is compared: the same in every process, since a log may be read by another one.
+fn address(text: &[u8]) -> Address {
+    Address(foldhash::quality::FixedState::default().hash_one(text))
+}
+
+#[inline]
+fn id_of(bytes: &[u8]) -> Option<SpanId> {
+    let id = u64::from_be_bytes(bytes.try_into().ok()?);
+    (id != 0).then_some(id)
+}
+
+fn member<'t>(trace_state: &'t str, key: &str) -> Option<&'t str> {
+    let mut members = trace_state.split(',').filter_map(|m| m.trim().split_once('='));
+    members.find_map(|(name, value)| (name == key).then_some(value))
+}
+
+/// What the caller's edge hint says, where there is one.
+fn hint(trace_state: &str) -> Option<Hint> {
+    let hint = EdgeHint::parse(member(trace_state, EDGE_HINT_KEY)?)?;
+    Some(Hint {
+        caller: Node::service(NodeId::from(hint.caller.as_str())),
+        sent: hint.sent_unix_nano,
+        quiet: hint.quiet,
+    })
+}
+
+/// How many requests a sampled span stands for, from `ot=th:…` in its `tracestate`; 1 where nothing is said.
+///
+/// Source: OpenTelemetry `TraceState: Probability Sampling`: `th` is the rejection threshold in 2^-56, 1 to 14
+/// hex digits with trailing zeros left out; the probability is `1 - th / 2^56`.
+pub fn weight(trace_state: &str) -> f64 {
+    const RANGE: f64 = (1u64 << 56) as f64;
+    let ot = member(trace_state, "ot");
+    let th = ot.and_then(|ot| ot.split(';').find_map(|part| part.strip_prefix("th:")));
+    let threshold = th
+        .filter(|th| (1..=14).contains(&th.len()) && th.bytes().all(|b| b.is_ascii_hexdigit()))
+        .and_then(|th| u64::from_str_radix(&format!("{th:0<14}"), 16).ok());
+    threshold.map_or(1.0, |threshold| RANGE / (RANGE - threshold as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sampled_span_stands_for_the_inverse_of_its_probability() {
+        let cases = [
+            ("", 1.0),
+            ("ot=th:0", 1.0),
+            ("ot=th:8", 2.0),
+            ("vendor=x, ot=rv:1234;th:c", 4.0),
+            ("ot=th:zz", 1.0),
+            ("ot=th:123456789abcdef0", 1.0),
+        ];
+        for (state, expected) in cases {
+            assert!(
+                (weight(state) - expected).abs() < 1e-9,
+                "{state}: {}",
+                weight(state)
+            );
+        }
+    }
+
+    #[test]
+    fn a_hint_beside_other_members_names_the_caller() {
+        let read = hint("vendor=x,tm=c:shop/web;k:h;t:3e8;q:1").expect("a hint");
+        assert_eq!(
+            (read.caller.id.as_str(), read.sent, read.quiet),
+            ("shop/web", 1_000_000, true)
+        );
+        assert_eq!(hint("vendor=x"), None);
+    }
+}

@@ -1,0 +1,278 @@
+//! What a shard promises: the same closings wherever ticks fall, replays that repeat, links across shards, bounds.
+
+use std::time::Duration;
+
+use otlp::{Kind, StatusCode};
+use proptest::prelude::*;
+
+use super::*;
+use crate::names::{Node, Operation};
+use crate::span::{Extra, Message, MessageRole, Span};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn span(service: &str, kind: Kind, id: u64, parent_id: u64) -> Span {
+    Span {
+        id,
+        parent_id,
+        operation: Operation::of(Some(Node::service(service.into())), "op"),
+        start: id * 1_000_000,
+        end: id * 1_000_000 + 5_000_000,
+        peer: None,
+        extra: None,
+        weight: 1.0,
+        kind,
+        status: StatusCode::Unset,
+    }
+}
+
+fn received(trace: u8, span: Span) -> Received {
+    Received {
+        trace: [trace; 16],
+        span,
+        place: Place::default(),
+    }
+}
+
+fn batch(time: u64, spans: Vec<Received>) -> Batch {
+    Batch {
+        time,
+        position: time,
+        spans,
+        workloads: Arc::default(),
+    }
+}
+
+fn told(shard: &mut Shard) -> Vec<String> {
+    let closings = shard.report().closings;
+    closings.iter().map(|closing| format!("{closing:?}")).collect()
+}
+
+/// A consumer of trace 2 whose link names span 1 of trace `producer`.
+fn consumer(producer: u8) -> Received {
+    let mut span = span("mail", Kind::Consumer, 9, 0);
+    span.extra = Some(Box::new(Extra {
+        message: Some(Message {
+            role: MessageRole::Process,
+            destination: None,
+        }),
+        links: vec![([producer; 16], 1)],
+        ..Extra::default()
+    }));
+    received(2, span)
+}
+
+/// Hands on what shards say to each other until they are silent.
+fn talk(shards: &mut [Shard]) {
+    loop {
+        let said: Vec<_> = shards.iter_mut().flat_map(Shard::messages).collect();
+        if said.is_empty() {
+            return;
+        }
+        for (to, message) in said {
+            shards[to].receive(message);
+        }
+    }
+}
+
+fn flows(shard: &mut Shard) -> usize {
+    shard.report().closings.iter().map(|c| c.added.flows.len()).sum()
+}
+
+#[test]
+fn a_link_is_followed_into_another_shard_whichever_side_closes_first() {
+    let other = (3..255u8)
+        .find(|t| shard_of(&[*t; 16], 2) != shard_of(&[2; 16], 2))
+        .unwrap();
+    let (ours, theirs) = (shard_of(&[2; 16], 2), shard_of(&[other; 16], 2));
+    for (first, second) in [(0, 10), (10, 0), (0, 0)] {
+        let mut shards = [0, 1].map(|index| Shard::new(index, 2, TableSettings::default()));
+        for now in 0..20 {
+            if now == first {
+                let spans = vec![received(other, span("shop", Kind::Producer, 1, 0))];
+                shards[theirs].take(batch(now * SECOND, spans));
+            }
+            if now == second {
+                shards[ours].take(batch(now * SECOND, vec![consumer(other)]));
+            }
+            for shard in &mut shards {
+                shard.advance(now * SECOND);
+            }
+            talk(&mut shards);
+        }
+        assert_eq!(
+            flows(&mut shards[ours]),
+            1,
+            "producer at {first} s, consumer at {second} s"
+        );
+    }
+}
+
+#[test]
+fn a_flow_stays_when_its_producer_is_forgotten() {
+    let mut shard = Shard::new(0, 1, TableSettings::default());
+    shard.take(batch(0, vec![received(3, span("shop", Kind::Producer, 1, 0))]));
+    shard.take(batch(50 * SECOND, vec![consumer(3)]));
+    shard.take(batch(
+        70 * SECOND,
+        vec![received(2, span("mail", Kind::Internal, 10, 9))],
+    ));
+    shard.advance(80 * SECOND);
+    let closings = shard.report().closings;
+    assert!(closings.iter().any(|c| c.late), "{closings:?}");
+    assert!(
+        closings.iter().all(|c| c.removed.flows.is_empty()),
+        "{closings:?}"
+    );
+}
+
+#[test]
+fn a_trace_that_is_too_large_is_closed_and_what_comes_then_is_counted() {
+    let settings = TableSettings {
+        max_trace_bytes: Some(0),
+        ..TableSettings::default()
+    };
+    let mut shard = Shard::new(0, 1, settings);
+    let spans = 40_000;
+    let all = (1..=spans).map(|id| received(1, span("a", Kind::Internal, id, id - 1)));
+    shard.take(batch(0, all.collect()));
+    let report = shard.report();
+    assert_eq!(report.closings.len(), 1);
+    assert_eq!(u64::from(report.closings[0].spans), report.outcomes.kept);
+    assert_eq!(report.outcomes.kept + report.outcomes.beyond, spans);
+    assert!(shard.bytes() <= (1 << 20) + 1024, "{} bytes", shard.bytes());
+    let metered: f64 = report.spans.iter().map(|delta| delta.calls).sum();
+    assert_eq!(metered as u64, spans);
+}
+
+#[test]
+fn beyond_its_budget_a_shard_closes_open_traces_early_and_loses_none() {
+    let settings = TableSettings {
+        max_bytes: 10_000,
+        ..TableSettings::default()
+    };
+    let mut shard = Shard::new(0, 1, settings);
+    for trace in 1..=200 {
+        shard.take(batch(
+            u64::from(trace),
+            vec![received(trace, span("a", Kind::Server, 1, 0))],
+        ));
+        assert!(shard.bytes() <= 14_000, "{} bytes", shard.bytes());
+    }
+    shard.finish(SECOND);
+    let visits: usize = shard.report().closings.iter().map(|c| c.added.visits.len()).sum();
+    assert_eq!(visits, 200);
+}
+
+#[test]
+fn millions_of_spans_with_one_id_are_duplicates_of_one_and_cost_nothing() {
+    let mut shard = Shard::new(0, 1, TableSettings::default());
+    for _ in 0..100 {
+        let same = std::iter::repeat_n(received(1, span("a", Kind::Server, 1, 0)), 1000);
+        shard.take(batch(0, same.collect()));
+    }
+    let outcomes = shard.report().outcomes;
+    assert_eq!((outcomes.kept, outcomes.duplicate), (1, 99_999));
+}
+
+#[test]
+fn a_long_trace_that_comes_twice_is_taken_once() {
+    let mut shard = Shard::new(0, 1, TableSettings::default());
+    let all: Vec<_> = (1..=100)
+        .map(|id| received(1, span("a", Kind::Internal, id, id - 1)))
+        .collect();
+    shard.take(batch(0, all.clone()));
+    shard.take(batch(SECOND, all));
+    let outcomes = shard.report().outcomes;
+    assert_eq!((outcomes.kept, outcomes.duplicate), (100, 100));
+}
+
+#[test]
+fn a_late_root_that_moves_the_critical_path_corrects_no_visit() {
+    let mut shard = Shard::new(0, 1, TableSettings::default());
+    shard.take(batch(0, vec![received(1, span("cart", Kind::Server, 3, 2))]));
+    shard.advance(5 * SECOND);
+    let before = shard.report().closings;
+    assert!(before[0].added.visits[0].critical > 0.0);
+    let mut root = span("web", Kind::Server, 2, 0);
+    root.end = root.start + 1;
+    shard.take(batch(6 * SECOND, vec![received(1, root)]));
+    shard.advance(10 * SECOND);
+    let closings = shard.report().closings;
+    let visits = (closings[0].removed.visits.len(), closings[0].added.visits.len());
+    assert_eq!((visits, closings[0].removed.calls.len()), ((0, 1), 1));
+}
+
+#[test]
+fn a_replay_that_is_muted_says_only_what_comes_after_it() {
+    let spans = |from: u64| (from..from + 3).map(|id| received(1, span("a", Kind::Server, id, 0)));
+    let run = |mute: bool| {
+        let mut shard = Shard::new(0, 1, TableSettings::default());
+        shard.set_muted(mute);
+        shard.take(batch(0, spans(1).collect()));
+        shard.advance(5 * SECOND);
+        let before = shard.report();
+        assert_eq!(before.is_empty(), mute);
+        shard.set_muted(false);
+        shard.take(batch(6 * SECOND, spans(3).collect()));
+        shard.advance(20 * SECOND);
+        let report = shard.report();
+        (format!("{:?}", report.closings), report.outcomes)
+    };
+    assert_eq!(run(true), run(false));
+}
+
+#[test]
+fn the_oldest_position_is_that_of_the_oldest_trace_in_the_table() {
+    let mut shard = Shard::new(0, 1, TableSettings::default());
+    shard.take(batch(SECOND, vec![received(1, span("a", Kind::Server, 1, 0))]));
+    shard.take(batch(
+        30 * SECOND,
+        vec![received(2, span("a", Kind::Server, 1, 0))],
+    ));
+    assert_eq!(shard.oldest_position(), Some(SECOND));
+    shard.advance(64 * SECOND);
+    assert_eq!(
+        shard.oldest_position(),
+        Some(30 * SECOND),
+        "the first was kept for a minute after 3 s"
+    );
+    shard.advance(200 * SECOND);
+    assert_eq!(
+        (shard.oldest_position(), shard.len(), shard.bytes()),
+        (None, (0, 0), 0)
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn wherever_ticks_fall_the_same_is_closed_in_the_same_order(
+        batches in prop::collection::vec((prop::collection::vec((1..6u8, 1..6u64, 0..6u64), 0..5), 0..4_000u64), 1..20),
+        ticks in prop::collection::vec(0..40_000u64, 0..40),
+    ) {
+        let settings = TableSettings { keep: Duration::from_secs(5), max_open: Duration::from_secs(6), ..TableSettings::default() };
+        let mut plain = Shard::new(0, 1, settings);
+        let mut ticked = Shard::new(0, 1, settings);
+        let mut ticks = ticks;
+        ticks.sort_unstable();
+        let (mut now, mut said) = (0, Vec::new());
+        for (spans, gap) in batches {
+            now += gap * 1_000_000;
+            while ticks.first().is_some_and(|tick| tick * 1_000_000 <= now) {
+                ticked.advance(ticks.remove(0) * 1_000_000);
+                said.extend(told(&mut ticked));
+            }
+            let spans: Vec<_> = spans.into_iter().map(|(trace, id, parent)| received(trace, span("a", Kind::Server, id, parent))).collect();
+            plain.take(batch(now, spans.clone()));
+            ticked.take(batch(now, spans));
+        }
+        for shard in [&mut plain, &mut ticked] {
+            shard.advance(now + 100 * SECOND);
+        }
+        said.extend(told(&mut ticked));
+        prop_assert_eq!(told(&mut plain), said);
+        prop_assert_eq!((plain.bytes(), plain.len()), (0, (0, 0)));
+    }
+}

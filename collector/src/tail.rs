@@ -1,0 +1,143 @@
+//! Which traces the store keeps: the policies, asked once per closed trace.
+//!
+//! In: what the shard and the ledger found out about a trace. Out: the places of its spans where it is kept, and the
+//! decision for its later spans.
+//! Left out on purpose: the policies themselves (`sampling`), and reading spans (`keeper`).
+
+use std::collections::BTreeMap;
+
+use map::catalogue as names;
+use sampling::{Decision, Sampler, SamplingSettings, SpanBits, TraceFacts};
+
+use crate::ledger::Judged;
+use crate::read::Place;
+use crate::scrape::Scrape;
+use crate::shard::Evidence;
+use crate::span::TraceId;
+
+/// A trace, or late spans of one, that the store shall keep.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// Which one.
+    pub(crate) trace: TraceId,
+    /// The position of the request in the journal, and the place in it, of each span.
+    pub(crate) places: Vec<(u64, Place)>,
+}
+
+/// What became of the traces of a report.
+#[derive(Debug, Default)]
+pub(crate) struct Decided {
+    /// Those to be kept.
+    pub(crate) kept: Vec<Kept>,
+    /// What was decided for the first time.
+    pub(crate) decisions: Vec<(TraceId, bool)>,
+}
+
+/// Decides on closed traces.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    sampler: Sampler,
+    edges: Vec<(sampling::EdgeRef, bool)>,
+    /// Spans by what was decided: policy or reason.
+    kept: BTreeMap<String, u64>,
+    sampled_out: BTreeMap<&'static str, u64>,
+}
+
+/// Reasons for which a trace is not kept, for series that are 0 from the start.
+const REASONS: [&str; 3] = ["unwanted", "dropped", "rate_limit"];
+
+impl Tail {
+    /// A decider that has seen nothing.
+    pub(crate) fn new(settings: &SamplingSettings) -> Self {
+        let sampler = Sampler::new(settings);
+        Self {
+            kept: sampler.policy_names().map(|name| (name.to_owned(), 0)).collect(),
+            sampled_out: REASONS.into_iter().map(|reason| (reason, 0)).collect(),
+            sampler,
+            edges: Vec::new(),
+        }
+    }
+
+    /// Decides on every trace of a report.
+    pub(crate) fn decide(&mut self, traces: Vec<Evidence>, judged: &[Judged], now: u64) -> Decided {
+        let mut decided = Decided::default();
+        for (trace, judged) in traces.into_iter().zip(judged) {
+            let keep = match trace.sampled {
+                Some(before) => {
+                    self.count_late(&trace, before);
+                    before
+                }
+                None => {
+                    let keep = self.judge(&trace, judged, now);
+                    decided.decisions.push((trace.trace, keep));
+                    keep
+                }
+            };
+            if keep && !trace.places.is_empty() {
+                decided.kept.push(Kept {
+                    trace: trace.trace,
+                    places: trace.places,
+                });
+            }
+        }
+        decided
+    }
+
+    fn judge(&mut self, trace: &Evidence, judged: &Judged, now: u64) -> bool {
+        self.edges.clear();
+        let edges = judged.edges.iter();
+        self.edges
+            .extend(edges.map(|(edge, failed)| (sampling::EdgeRef(*edge), *failed)));
+        let facts = TraceFacts {
+            trace_id: trace.trace,
+            randomness: None,
+            bits: SpanBits(trace.predicates),
+            spans: trace.spans,
+            bytes: trace
+                .places
+                .iter()
+                .map(|(_, place)| u64::from(place.span_len))
+                .sum(),
+            errors: trace.any_error,
+            duration_nanos: trace.duration,
+            slow: judged.slow,
+            linked_kept: false,
+            edges: &self.edges,
+        };
+        let spans = trace.places.len() as u64;
+        match self.sampler.decide(&facts, now) {
+            Decision::Keep { policy } => {
+                let name = self.sampler.policy_name(policy);
+                if let Some(count) = self.kept.get_mut(name) {
+                    *count += spans;
+                }
+                true
+            }
+            Decision::SampledOut { why } => {
+                *self.sampled_out.entry(why.as_str()).or_default() += spans;
+                false
+            }
+        }
+    }
+
+    /// Late spans share what was decided for their trace.
+    fn count_late(&mut self, trace: &Evidence, kept: bool) {
+        let spans = trace.places.len() as u64;
+        if kept {
+            *self.kept.entry("late".to_owned()).or_default() += spans;
+        } else {
+            *self.sampled_out.entry("late").or_default() += spans;
+        }
+    }
+
+    /// Writes what was decided, in spans.
+    pub(crate) fn write(&self, out: &mut Scrape<'_>) {
+        out.family(names::COLLECTOR_SAMPLED_SPANS);
+        for (policy, count) in &self.kept {
+            out.sample(&[("decision", "kept"), ("policy", policy)], *count as f64);
+        }
+        for (reason, count) in &self.sampled_out {
+            out.sample(&[("decision", "sampled_out"), ("policy", reason)], *count as f64);
+        }
+    }
+}

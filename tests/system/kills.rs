@@ -1,0 +1,157 @@
+//! A collector that is killed or runs out of room loses nothing that it acknowledged, and counts nothing twice.
+
+#[path = "../../xtask/src/kills/harness.rs"]
+mod harness;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use harness::{Outcome, Plan};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::support::{Process, free_port, get, until};
+
+#[test]
+fn what_a_killed_collector_acknowledged_is_counted_once_and_stored() {
+    let plan = Plan {
+        tracemap: env!("CARGO_BIN_EXE_tracemap").into(),
+        seed: 5,
+        rounds: 5,
+        snapshot_every: 3,
+        traces_per_second: 200,
+        wait: Duration::from_secs(6),
+    };
+    let outcome = harness::run(&plan).unwrap();
+    let Outcome {
+        kills,
+        traces,
+        sent,
+        verdict,
+        ..
+    } = &outcome;
+    assert!(verdict.differences.is_empty(), "{:#?}", verdict.differences);
+    assert_eq!(*kills, 5);
+    assert!(
+        *traces > 1_000 && verdict.read_back == *traces,
+        "{:#?}",
+        outcome.figures()
+    );
+    assert!(sent.retried > 0 && sent.repeated > 0, "{sent:?}");
+    assert!(
+        verdict.duplicates > 0,
+        "repeats are recognised as such: {:#?}",
+        outcome.figures()
+    );
+}
+
+/// `collector.journal.max_size`; no less is allowed.
+const JOURNAL: usize = 256 << 20;
+const PATIENCE: Duration = Duration::from_mins(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_journal_pushes_back_loses_nothing_and_goes_on_once_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let [grpc, http, web] = std::array::from_fn(|_| free_port());
+    let config = dir.path().join("tracemap.yaml");
+    let text = format!(
+        "collector:\n  otlp: {{ grpc: '127.0.0.1:{grpc}', http: '127.0.0.1:{http}' }}\n  web: {{ listen: '127.0.0.1:{web}' }}\n  \
+         data_dir: '{}'\n  pairing: {{ wait: 500ms, keep: 20s }}\n  journal: {{ max_size: 256MiB }}\n",
+        dir.path().join("data").display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let args = [
+        "collector".to_owned(),
+        "--config".to_owned(),
+        config.display().to_string(),
+    ];
+    let mut process = Process::start("collector", env!("CARGO_BIN_EXE_tracemap"), &args, dir.path());
+    until("the collector", PATIENCE, async || {
+        process.assert_running();
+        (get(&format!("http://127.0.0.1:{web}/readyz")).await?.0 == 200).then_some(())
+    })
+    .await;
+    let mut client = client(grpc).await;
+
+    let (mut taken, mut refused) = (0, Vec::new());
+    // Each size until it is refused: in the end there is no room for the smallest record either.
+    for blob in [4 << 20, 256 << 10, 16 << 10, 1 << 10, 0] {
+        while taken * 64 < JOURNAL {
+            match client.export(request(taken, blob)).await {
+                Ok(_) => taken += 1,
+                Err(status) => {
+                    refused.push(status);
+                    break;
+                }
+            }
+        }
+    }
+    assert_eq!(refused.len(), 5, "every size was refused: {refused:?}");
+    for status in &refused {
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        let details = String::from_utf8_lossy(status.details());
+        assert!(details.contains("google.rpc.RetryInfo"), "{status}");
+    }
+
+    until("room in the journal", PATIENCE, async || {
+        process.assert_running();
+        client.export(request(taken, 256 << 10)).await.ok()
+    })
+    .await;
+    taken += 1;
+    let counted = format!(
+        "traces_service_graph_request_total{{client=\"user\",server=\"wide\",connection_type=\"virtual_node\"}} {taken}"
+    );
+    let metrics = format!("http://127.0.0.1:{web}/metrics");
+    until("every acknowledged request on its edge", PATIENCE, async || {
+        let (_, page) = get(&metrics).await?;
+        page.lines().any(|line| line == counted).then_some(())
+    })
+    .await;
+}
+
+async fn client(grpc: u16) -> TraceServiceClient<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{grpc}")).unwrap();
+    TraceServiceClient::new(endpoint.connect().await.unwrap())
+}
+
+/// One root SERVER span of the service `wide` with an attribute of `blob` bytes; the trace is new for each `number`.
+fn request(number: usize, blob: usize) -> ExportTraceServiceRequest {
+    let text = |key: &str, value: String| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(value)),
+        }),
+        ..KeyValue::default()
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let span = Span {
+        trace_id: (number as u128 + 1).to_be_bytes().into(),
+        span_id: (number as u64 + 1).to_be_bytes().into(),
+        name: "POST /blob".to_owned(),
+        kind: SpanKind::Server.into(),
+        start_time_unix_nano: now,
+        end_time_unix_nano: now + 1_000_000,
+        attributes: vec![text("blob", "x".repeat(blob))],
+        ..Span::default()
+    };
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource: Some(Resource {
+                attributes: vec![text("service.name", "wide".to_owned())],
+                ..Resource::default()
+            }),
+            scope_spans: vec![ScopeSpans {
+                spans: vec![span],
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        }],
+    }
+}

@@ -1,0 +1,181 @@
+//! A collector that is killed again and again under load, and what it knows in the end.
+//!
+//! In: a [`Plan`]. Out: an [`Outcome`] that holds every difference from what was sent.
+//! Left out on purpose: loss of power, which a kill does not show; `proof power-cuts` does. The command and a system test
+//! share this file, so it asks nothing of either.
+//!
+//! Senders never give up: a request without an acknowledgement is sent again with the same bytes until it has one, as an
+//! exporter with a retry does. Some that were acknowledged are sent again too. So every trace is there in the end, and
+//! exactly once, or the collector is wrong.
+
+mod load;
+mod random;
+mod senders;
+mod verdict;
+mod victim;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use random::Random;
+use senders::Senders;
+use victim::{Addresses, Victim};
+
+pub(crate) use load::Load;
+pub(crate) use senders::SendCounts;
+pub(crate) use verdict::Verdict;
+
+/// What went wrong; nothing here is handled, all of it is told.
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+
+/// How often a running collector cuts a snapshot; kills shall fall into that too.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
+
+/// What is done to the collector.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// The command `tracemap`.
+    pub(crate) tracemap: PathBuf,
+    /// Decides when it is killed and what is repeated.
+    pub(crate) seed: u64,
+    /// Kills.
+    pub(crate) rounds: usize,
+    /// Each so many-th kill waits for the time of a snapshot.
+    pub(crate) snapshot_every: usize,
+    /// New traces a second.
+    pub(crate) traces_per_second: u64,
+    /// `collector.pairing.wait`, longer than a restart takes: both halves of a trace are there when it closes.
+    pub(crate) wait: Duration,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) kills: usize,
+    /// Kills that came before the collector was ready, that is, while it replayed.
+    pub(crate) kills_while_starting: usize,
+    pub(crate) traces: u64,
+    pub(crate) sent: SendCounts,
+    /// From the start of the process until it was ready, shortest first.
+    pub(crate) restarts: Vec<Duration>,
+    pub(crate) took: Duration,
+    pub(crate) verdict: Verdict,
+}
+
+/// Runs the plan on a runtime of its own.
+pub(crate) fn run(plan: &Plan) -> Result<Outcome, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(kill_and_compare(plan))
+}
+
+async fn kill_and_compare(plan: &Plan) -> Result<Outcome, Failure> {
+    let began = Instant::now();
+    let scratch = tempfile::tempdir()?;
+    let addresses = Addresses::free()?;
+    let config = addresses.write_config(scratch.path(), plan.wait)?;
+    let mut random = Random::new(plan.seed);
+    let load = Load::new(plan.seed, plan.traces_per_second);
+    let senders = Senders::start(&load, addresses.grpc, plan.seed)?;
+    let (mut restarts, mut kills_while_starting) = (Vec::new(), 0);
+    for round in 0..plan.rounds {
+        let mut victim = Victim::start(&plan.tracemap, &config, scratch.path(), &addresses)?;
+        let moment = Moment::of(round, plan.snapshot_every, &mut random);
+        if let Moment::AfterReady(delay) = moment {
+            restarts.push(victim.ready().await?);
+            tokio::time::sleep(delay).await;
+        } else if let Moment::AfterStart(delay) = moment {
+            tokio::time::sleep(delay).await;
+            kills_while_starting += usize::from(!victim.is_ready().await);
+        }
+        victim.assert_running()?;
+        victim.kill()?;
+    }
+    let mut victim = Victim::start(&plan.tracemap, &config, scratch.path(), &addresses)?;
+    restarts.push(victim.ready().await?);
+    let (traces, sent) = senders.finish().await?;
+    restarts.sort_unstable();
+    let verdict = verdict::reach(&load, traces, addresses.web, plan.wait, &mut victim).await?;
+    Ok(Outcome {
+        kills: plan.rounds,
+        kills_while_starting,
+        traces,
+        sent,
+        restarts,
+        took: began.elapsed(),
+        verdict,
+    })
+}
+
+/// When a collector is killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// While it replays, or shortly after.
+    AfterStart(Duration),
+    /// While it takes spans.
+    AfterReady(Duration),
+}
+
+impl Moment {
+    fn of(round: usize, snapshot_every: usize, random: &mut Random) -> Self {
+        if round % snapshot_every == snapshot_every - 1 {
+            let around = SNAPSHOT_EVERY - Duration::from_millis(100);
+            return Self::AfterReady(around + Duration::from_millis(random.below(700)));
+        }
+        match random.below(4) {
+            0 => Self::AfterStart(Duration::from_millis(random.below(80))),
+            _ => Self::AfterReady(Duration::from_millis(random.below(2_500))),
+        }
+    }
+}
+
+impl Outcome {
+    /// One line for each figure.
+    pub(crate) fn figures(&self) -> Vec<(&'static str, String)> {
+        let seconds = |at: usize| self.restarts.get(at).map_or(0.0, Duration::as_secs_f64);
+        let last = self.restarts.len().saturating_sub(1);
+        let SendCounts {
+            requests,
+            acknowledged_spans,
+            retried,
+            repeated,
+        } = self.sent;
+        vec![
+            ("kills", self.kills.to_string()),
+            (
+                "of these before the collector was ready",
+                self.kills_while_starting.to_string(),
+            ),
+            ("traces", self.traces.to_string()),
+            ("spans acknowledged", acknowledged_spans.to_string()),
+            ("requests acknowledged", requests.to_string()),
+            (
+                "requests sent again because nothing acknowledged them",
+                retried.to_string(),
+            ),
+            (
+                "requests sent again although they were acknowledged",
+                repeated.to_string(),
+            ),
+            (
+                "spans that the collector recognised as repeated",
+                self.verdict.duplicates.to_string(),
+            ),
+            (
+                "seconds from start to ready, median",
+                format!("{:.2}", seconds(last / 2)),
+            ),
+            (
+                "seconds from start to ready, longest",
+                format!("{:.2}", seconds(last)),
+            ),
+            ("edges compared", self.verdict.edges.to_string()),
+            ("span series compared", self.verdict.calls.to_string()),
+            ("traces read back by id", self.verdict.read_back.to_string()),
+            ("seconds in all", format!("{:.0}", self.took.as_secs_f64())),
+        ]
+    }
+}
