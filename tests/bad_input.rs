@@ -151,12 +151,12 @@ fn a_collector_endpoint_that_is_no_address_is_named_with_its_key() {
 #[test]
 fn a_saved_state_that_is_garbage_is_named_and_left_where_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("state.json"), "garbage").unwrap();
+    std::fs::write(dir.path().join("snapshot"), "garbage").unwrap();
     let yaml = format!("{}  data_dir: {}\n", anywhere(), text(dir.path()));
     let (_dir, file) = file("tracemap.yaml", yaml.as_bytes());
-    refused(&["collector", "--config", &file], &["state.json"]);
+    refused(&["collector", "--config", &file], &["snapshot", "damaged"]);
     assert_eq!(
-        std::fs::read_to_string(dir.path().join("state.json")).unwrap(),
+        std::fs::read_to_string(dir.path().join("snapshot")).unwrap(),
         "garbage"
     );
 }

@@ -14,6 +14,7 @@ use crate::Failure;
 use crate::entry::Entry;
 use crate::load::{BATCH, Fleet};
 use crate::peers::Role;
+use crate::process::Contestant;
 use crate::sender::{Sender, Sent, Timed};
 use crate::stat::{Spread, quantile};
 
@@ -74,6 +75,10 @@ pub(crate) struct OnTime {
 
 /// Milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the unit stands in the line of JSON too"
+)]
 pub(crate) struct Quantiles {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -107,7 +112,7 @@ pub(crate) fn measure(plan: &Plan) -> Result<Figures, Failure> {
         let whole_life = entry.process.cpu_seconds()? * 1e6 / entry.spans as f64;
         let timed = sender.send_on_time(entry.grpc, rate, plan.timed)?;
         entry.took(timed.spans, timed.retries);
-        entry.settle()?;
+        entry.settle(Contestant::cpu_seconds)?;
         entry.check()?;
         figures.push(figure(
             entry,
@@ -160,10 +165,9 @@ struct Turn {
 }
 
 fn take_turn(entry: &mut Entry, sender: &Sender, spans: u64) -> Result<Turn, Failure> {
-    let before = entry.process.cpu_seconds()?;
-    let Sent { spans, took, .. } = entry.feed(sender, spans)?;
+    let (Sent { spans, took, .. }, cpu) = entry.feed(sender, spans, Contestant::cpu_seconds)?;
     Ok(Turn {
-        cpu_per_million: (entry.process.cpu_seconds()? - before) * 1e6 / spans as f64,
+        cpu_per_million: cpu * 1e6 / spans as f64,
         spans_per_second: spans as f64 / took.as_secs_f64(),
     })
 }

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use map::catalogue as names;
 
@@ -16,9 +16,14 @@ use crate::process::{Contestant, free_addresses, until};
 use crate::sender::{Sender, Sent};
 use crate::{Failure, http, otelcol};
 
-/// How often a contestant is asked whether it is done. Being asked costs it CPU, which counts.
-const ASK_EVERY: Duration = Duration::from_millis(500);
+/// `pairing.wait`, and the ticks in which a collector looks for what has waited so long.
+const CLOSED_AFTER: Duration = Duration::from_millis(2_600);
+/// Longer than any turn's work is left; reached only where something is wrong.
+const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) const READY_EVERY: Duration = Duration::from_millis(20);
+
+/// A way to read how much CPU a process took so far, in seconds.
+pub(crate) type Clock = fn(&Contestant) -> Result<f64, Failure>;
 
 /// What a contestant's page says, and where.
 enum Account {
@@ -96,14 +101,14 @@ impl Entry {
         ))
     }
 
-    /// Sends spans, and returns when nothing of them is left to do.
-    pub(crate) fn feed(&mut self, sender: &Sender, spans: u64) -> Result<Sent, Failure> {
+    /// Sends spans; what that took of `cpu`, in seconds, until nothing of them was left to do.
+    pub(crate) fn feed(&mut self, sender: &Sender, spans: u64, cpu: Clock) -> Result<(Sent, f64), Failure> {
+        let before = cpu(&self.process)?;
         let sent = sender
             .send(self.grpc, spans)
             .map_err(|error| format!("{}: {error}", self.name))?;
         self.took(sent.spans, sent.retries);
-        self.settle()?;
-        Ok(sent)
+        Ok((sent, self.settle(cpu)? - before))
     }
 
     /// Notes what it acknowledged.
@@ -112,26 +117,43 @@ impl Entry {
         self.retries += retries;
     }
 
-    /// Waits until nothing of what it took is left to do.
-    pub(crate) fn settle(&self) -> Result<(), Failure> {
-        match self.account {
-            Account::None => {}
-            Account::Collector(web) => {
-                let is_idle = |page: &str| {
-                    let mapped = http::sum(page, names::COLLECTOR_SPANS, r#"outcome="mapped"#);
-                    mapped >= self.spans as f64
-                        && http::sum(page, names::COLLECTOR_TRACES, r#"state="open""#) == 0.0
-                };
-                let what = "the collector did not close its traces";
-                until(what, web, "/metrics", ASK_EVERY, is_idle)?;
+    /// Waits until nothing of what it took is left to do; what the clock showed then.
+    ///
+    /// It is asked afterwards, and seldom: a page of ten thousand edges costs more than many spans do.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the state is another process's, and to ask for it would change the figure"
+    )]
+    pub(crate) fn settle(&self, cpu: Clock) -> Result<f64, Failure> {
+        let started = Instant::now();
+        loop {
+            if self.web().is_some() {
+                std::thread::sleep(CLOSED_AFTER);
             }
-            Account::Otelcol(own) => {
-                let has_all = |page: &str| http::sum(page, otelcol::ACCEPTED, "") >= self.spans as f64;
-                let what = "otelcol did not count every span";
-                until(what, own, "/metrics", ASK_EVERY, has_all)?;
+            let now = cpu(&self.process)?;
+            if self.is_done()? {
+                return Ok(now);
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(format!("{} did not end its work within {PATIENCE:?}", self.name).into());
             }
         }
-        Ok(())
+    }
+
+    fn is_done(&self) -> Result<bool, Failure> {
+        match self.account {
+            Account::None => Ok(true),
+            Account::Collector(web) => {
+                let page = http::get(web, "/metrics")?;
+                let mapped = http::sum(&page, names::COLLECTOR_SPANS, r#"outcome="mapped"#);
+                let open = http::sum(&page, names::COLLECTOR_TRACES, r#"state="open""#);
+                Ok(mapped >= self.spans as f64 && open == 0.0)
+            }
+            Account::Otelcol(own) => {
+                let page = http::get(own, "/metrics")?;
+                Ok(http::sum(&page, otelcol::ACCEPTED, "") >= self.spans as f64)
+            }
+        }
     }
 
     /// Every span was mapped and every call became a request on an edge; else the figure is of less than the work.
@@ -184,7 +206,9 @@ pub(crate) fn start_collector(
     let mut text =
         format!("collector:\n  otlp: {{ grpc: {grpc}, http: {http} }}\n  web: {{ listen: {web} }}\n");
     for line in settings {
-        text.push_str(&format!("  {line}\n"));
+        text.push_str("  ");
+        text.push_str(line);
+        text.push('\n');
     }
     std::fs::write(file("yaml"), text)?;
     let process = Contestant::tracemap(&["collector"], &file("yaml"), &file("log"))?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::entry::Entry;
 use crate::load::{Fleet, WIDE_EDGES, WIDE_SPANS, first_sight, new_name};
-use crate::process::until;
+use crate::process::{Contestant, until};
 use crate::sender::Sender;
 use crate::shape::SERVICES;
 use crate::stat::Spread;
@@ -118,8 +118,8 @@ fn breadth(plan: &Plan, scratch: &Path, shop: &Sender) -> Result<Breadth, Failur
     let mut narrow = Entry::collector("narrow", scratch, &[])?;
     let mut wide = Entry::collector("wide", scratch, &[])?;
     eprintln!("scale: {WIDE_EDGES} edges, warm-up");
-    wide.feed(&fleet, WIDE_SPANS)?;
-    narrow.feed(shop, WIDE_SPANS)?;
+    cpu_per_million(&mut wide, &fleet, WIDE_SPANS)?;
+    cpu_per_million(&mut narrow, shop, WIDE_SPANS)?;
     let mut rounds = Vec::new();
     for round in 1..=plan.rounds {
         eprintln!("scale: {WIDE_EDGES} edges, round {round} of {}", plan.rounds);
@@ -145,9 +145,8 @@ fn breadth(plan: &Plan, scratch: &Path, shop: &Sender) -> Result<Breadth, Failur
 }
 
 fn cpu_per_million(entry: &mut Entry, sender: &Sender, spans: u64) -> Result<f64, Failure> {
-    let before = entry.process.cpu_seconds_of_threads()?;
-    let sent = entry.feed(sender, spans)?;
-    Ok((entry.process.cpu_seconds_of_threads()? - before) * 1e6 / sent.spans as f64)
+    let (sent, cpu) = entry.feed(sender, spans, Contestant::cpu_seconds_of_threads)?;
+    Ok(cpu * 1e6 / sent.spans as f64)
 }
 
 fn steps(plan: &Plan, scratch: &Path, sender: &Sender) -> Result<Vec<Step>, Failure> {
@@ -175,10 +174,17 @@ fn first_sights(plan: &Plan, scratch: &Path, sender: &Sender) -> Result<Spread, 
     let mut seconds = Vec::new();
     for number in 0..plan.first_sights {
         let halves = first_sight(number)?;
-        let edge = format!("{},{},", new_name(number, 0), new_name(number, 1));
+        let names = [0, 1].map(|place| new_name(number, place));
+        let is_ours = |edge: &str| {
+            edge.split(',')
+                .zip(&names)
+                .filter(|(end, name)| end.ends_with(*name))
+                .count()
+                == 2
+        };
         let sent = Instant::now();
         sender.send_these(entry.grpc, halves)?;
-        let shows = |map: &str| map.lines().any(|line| line.contains(&edge));
+        let shows = |map: &str| map.lines().any(is_ours);
         until(
             "a new edge did not show",
             web,

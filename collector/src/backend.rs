@@ -118,7 +118,7 @@ fn calls(id: &str, kind: NodeKind) -> Condition {
             let (system, namespace) = rest
                 .split_once(':')
                 .map_or((rest, None), |(system, namespace)| (system, Some(namespace)));
-            let host = host.map(|host| addressed(host));
+            let host = host.map(addressed);
             let namespace = namespace.map(|namespace| is("db.namespace", namespace));
             let system = is("db.system.name", system);
             ways.push(Condition::And(

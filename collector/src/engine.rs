@@ -96,9 +96,9 @@ impl Engine {
             workloads,
             claims,
         } = extracted;
-        rejected
-            .into_iter()
-            .for_each(|reason| self.ledger.reject(reason, 1));
+        for reason in rejected {
+            self.ledger.reject(reason, 1);
+        }
         for Claim { address, service } in claims {
             self.ledger.claim(&address, service);
         }

@@ -271,7 +271,7 @@ impl Room {
         };
         out.histogram(
             labels,
-            &self.histogram(&LATENCY_BUCKETS, timing.sum(), Some(native)),
+            &self.histogram(LATENCY_BUCKETS, timing.sum(), Some(native)),
         );
     }
 
@@ -287,10 +287,7 @@ impl Room {
             offset: exponential.offset(),
             zero: exponential.zero() as f64,
         };
-        out.histogram(
-            labels,
-            &self.histogram(&LATENCY_BUCKETS, series.sum, Some(native)),
-        );
+        out.histogram(labels, &self.histogram(LATENCY_BUCKETS, series.sum, Some(native)));
     }
 
     fn classic(&mut self, cumulative: &[f64]) {

@@ -55,7 +55,9 @@ pub(crate) fn gather(places: &[(u64, Place)], mut request: impl FnMut(u64) -> Op
         }
     }
     let mut data = Vec::with_capacity(groups.iter().map(Group::bytes).sum());
-    groups.iter().for_each(|group| group.write(&mut data));
+    for group in &groups {
+        group.write(&mut data);
+    }
     found.data = data.into();
     found
 }

@@ -61,13 +61,16 @@ enum ToShard {
     End,
 }
 
+/// What somebody wants to know of the ledger and of tail sampling.
+type Question = Box<dyn FnOnce(&mut Ledger, Option<&Tail>) + Send>;
+
 enum ToLedger {
     Report(usize, Report, Vec<Rejection>),
     Mark(usize, Mark, u64),
     Claims(Vec<Claim>),
     Repeated(u64),
     Counts(Vec<EdgeCounts>, u64),
-    Ask(Box<dyn FnOnce(&mut Ledger, Option<&Tail>) + Send>),
+    Ask(Question),
     End,
 }
 
@@ -507,7 +510,9 @@ impl<D: Downstream> LedgerThread<D> {
                 }
                 ToLedger::Repeated(spans) => self.ledger.repeated(spans),
                 ToLedger::Counts(edges, time) => {
-                    edges.iter().for_each(|edge| self.ledger.count_edge(edge, time));
+                    for edge in &edges {
+                        self.ledger.count_edge(edge, time);
+                    }
                 }
                 ToLedger::Ask(question) => question(&mut self.ledger, self.tail.as_ref()),
                 ToLedger::End => return,

@@ -189,14 +189,15 @@ impl Restarted {
         let tail = has_store.then(|| Tail::new(&settings.sampling));
         let replay = disk.as_ref().and_then(|disk| {
             let journal = disk.journal.clone()?;
-            let (from, cut) = header.as_ref().map_or((Position::START, 0), |header| {
-                (unpacked(header.oldest), header.position)
+            let (from, cut, cut_time) = header.as_ref().map_or((Position::START, 0, 0), |header| {
+                (unpacked(header.oldest), header.position, header.time)
             });
             let predicates = Arc::clone(&predicates);
             Some(Replay {
                 journal,
                 from,
                 cut,
+                cut_time,
                 predicates,
             })
         });
@@ -230,6 +231,8 @@ pub(crate) struct Replay {
     from: Position,
     /// The snapshot's own position; what lies before is counted in it. 0 without a snapshot.
     cut: u64,
+    /// When it was made: what was due by then is counted in it too.
+    cut_time: u64,
     predicates: Arc<Predicates>,
 }
 
@@ -240,6 +243,7 @@ impl Replay {
             journal,
             from,
             cut,
+            cut_time,
             predicates,
         } = self;
         let mut records = journal.reader(from);
@@ -258,7 +262,7 @@ impl Replay {
             time = record.time.max(time);
             if muted && position >= cut {
                 routes.settle();
-                routes.unmute(time);
+                routes.unmute(cut_time);
                 muted = false;
             }
             // What shards tell each other must not lag behind the time that they live in, or links would be found later
@@ -279,7 +283,7 @@ impl Replay {
         }
         routes.settle();
         if muted {
-            routes.unmute(time);
+            routes.unmute(cut_time);
         }
         let lost = records.report();
         if lost.damaged_records > 0 {

@@ -36,7 +36,7 @@ use crate::publish::{Published, Publisher};
 use crate::read::Extracted;
 use crate::restart::{self, Replay, RestartError};
 use crate::scrape::Scrape;
-use crate::settings::{CollectorSettings, GenerateSettings, SAVE, TICK, WebSettings};
+use crate::settings::{CollectorSettings, GenerateSettings, SAVE, SAVE_WITH_JOURNAL, TICK, WebSettings};
 use crate::tail::Tail;
 
 /// The collector cannot start.
@@ -88,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) routes: Routes,
     pub(crate) clock: Clock,
     pub(crate) journal: Option<Arc<Journal>>,
+    /// Bytes that it may take.
+    pub(crate) journal_max: u64,
     pub(crate) store: Option<Arc<TraceStore>>,
     pub(crate) batches: Arc<Batches>,
     pub(crate) kept: Arc<KeeperCounts>,
@@ -102,6 +104,14 @@ impl Shared {
     /// Nanoseconds since 1970, on a clock that does not go back, not even over a restart.
     pub(crate) fn now(&self) -> u64 {
         self.clock.now()
+    }
+
+    /// Whether it is time for a snapshot: with a journal seldom, but soon where it fills up.
+    fn needs_cut(&self, last: Instant) -> bool {
+        let fills_up = |journal: &Arc<Journal>| journal.stats().bytes > self.journal_max / 2;
+        self.journal
+            .as_ref()
+            .is_none_or(|journal| last.elapsed() >= SAVE_WITH_JOURNAL || fills_up(journal))
     }
 
     /// Hands a request's spans to the shards, unless its batch came before.
@@ -205,6 +215,7 @@ impl Collector {
         let shared = Shared {
             routes: started.pipeline.routes.clone(),
             clock: Clock::after(started.time),
+            journal_max: settings.journal.max_size.0,
             journal: started.disk.as_ref().and_then(|disk| disk.journal.clone()),
             store: started.disk.as_ref().and_then(|disk| disk.store.clone()),
             batches: started.batches,
@@ -248,6 +259,9 @@ impl Collector {
     }
 
     /// Runs until `shutdown` is done; then publishes, and leaves what a restart needs.
+    ///
+    /// # Panics
+    /// Where a shard did before: a bug of ours.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -263,7 +277,7 @@ impl Collector {
             replay,
             remote_write,
         } = self;
-        let (watched, pages) = (stopped.clone(), crate::web::router(Arc::clone(&shared)));
+        let (watched, pages) = (stopped.clone(), crate::web::router(&shared));
         tasks.spawn(async move {
             if let Err(error) = axum::serve(web, pages)
                 .with_graceful_shutdown(until(watched))
@@ -290,6 +304,7 @@ impl Collector {
         let mut ticker = tokio::time::interval(TICK);
         ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut saver = tokio::time::interval_at(tokio::time::Instant::now() + SAVE, SAVE);
+        let mut saved = Instant::now();
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
@@ -299,8 +314,9 @@ impl Collector {
                         publisher = publish(publisher, map).await;
                     }
                 }
-                _ = saver.tick() => if keeper.is_some() {
+                _ = saver.tick() => if keeper.is_some() && shared.needs_cut(saved) {
                     cut(&shared);
+                    saved = Instant::now();
                 },
             }
         }
@@ -374,17 +390,22 @@ fn cut(shared: &Arc<Shared>) {
         shared.routes.mark(Mark { time, position: 0 });
         return;
     };
-    let (routes, batches) = (shared.routes.clone(), Arc::clone(&shared.batches));
+    let (routes, batches, whole) = (
+        shared.routes.clone(),
+        Arc::clone(&shared.batches),
+        Arc::clone(journal),
+    );
     let record = journal::NewRecord {
         time,
         ..Default::default()
     };
     let handed_in = journal.append(record, move |appended| {
-        if let Ok(appended) = appended {
-            let position = packed(appended.position);
-            batches.cut(position);
-            routes.mark(Mark { time, position });
-        }
+        // A journal without room takes no record, and gets room only by being cut: completions are in order, so its end
+        // is as good a place.
+        let position = appended.map_or_else(|_| whole.end(), |appended| appended.position);
+        let position = packed(position);
+        batches.cut(position);
+        routes.mark(Mark { time, position });
     });
     if let Err(error) = handed_in {
         warn!(%error, "no snapshot this time");

@@ -11,7 +11,7 @@ use config::{ByteSize, Finding, HumanDuration};
 use dashboards::DashboardSettings;
 use exposition::remote::RemoteWriteSettings;
 use map::Services;
-use sampling::SamplingSettings;
+pub use sampling::SamplingSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -367,3 +367,5 @@ const MIN_JOURNAL: ByteSize = ByteSize::mib(256);
 pub(crate) const TICK: Duration = Duration::from_millis(200);
 /// How often the state is saved while it changes.
 pub(crate) const SAVE: Duration = Duration::from_secs(10);
+/// As much where a journal has what came since: a longer replay for fewer segments of the trace store.
+pub(crate) const SAVE_WITH_JOURNAL: Duration = Duration::from_mins(1);

@@ -62,16 +62,13 @@ impl Tail {
     pub(crate) fn decide(&mut self, traces: Vec<Evidence>, judged: &[Judged], now: u64) -> Decided {
         let mut decided = Decided::default();
         for (trace, judged) in traces.into_iter().zip(judged) {
-            let keep = match trace.sampled {
-                Some(before) => {
-                    self.count_late(&trace, before);
-                    before
-                }
-                None => {
-                    let keep = self.judge(&trace, judged, now);
-                    decided.decisions.push((trace.trace, keep));
-                    keep
-                }
+            let keep = if let Some(before) = trace.sampled {
+                self.count_late(&trace, before);
+                before
+            } else {
+                let keep = self.judge(&trace, judged, now);
+                decided.decisions.push((trace.trace, keep));
+                keep
             };
             if keep && !trace.places.is_empty() {
                 decided.kept.push(Kept {

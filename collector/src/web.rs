@@ -26,7 +26,7 @@ use crate::rim::Shared;
 type Ctx = State<Arc<Shared>>;
 
 /// All routes.
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
+pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/map.svg", get(svg))
@@ -37,8 +37,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(Arc::clone(&shared))
-        .merge(traces(&shared))
+        .with_state(Arc::clone(shared))
+        .merge(traces(shared))
 }
 
 /// The query APIs of Tempo and Jaeger.

@@ -147,7 +147,7 @@ impl Map {
         let aliased = self.nodes.iter().find(|(_, node)| node.aliases.contains(name));
         aliased.map(|(id, _)| id.clone()).ok_or_else(|| {
             let mut nearest: Vec<&NodeId> = self.nodes.keys().collect();
-            nearest.sort_by_key(|id| distance(id.name(), name).min(distance(id.as_str(), name)));
+            nearest.sort_by_cached_key(|id| distance(id.name(), name).min(distance(id.as_str(), name)));
             Why::UnknownNode {
                 name: name.to_owned(),
                 nearest: nearest.into_iter().take(3).cloned().collect(),

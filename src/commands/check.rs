@@ -1,12 +1,10 @@
 //! `tracemap check`: questions to a map file.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use map::Map;
-use map::file::{map_from_yaml, read_stats};
-
+use super::generate::read;
 use crate::Failure;
 
 /// Arguments of `tracemap check`.
@@ -28,15 +26,4 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let why = read(&args.map)?.why(client, server);
     writeln!(std::io::stdout(), "{why}")?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn read(path: &Path) -> Result<Map, Failure> {
-    let text = config::read_text(path)?;
-    let mut map = map_from_yaml(&text).map_err(|error| format!("`{}`: {error}", path.display()))?;
-    let stats = path.with_extension("stats.yaml");
-    if stats.exists() {
-        let text = config::read_text(&stats)?;
-        read_stats(&mut map, &text).map_err(|error| format!("`{}`: {error}", stats.display()))?;
-    }
-    Ok(map)
 }

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     })
 }
 
-fn read(path: &Path) -> Result<Map, Failure> {
+pub(super) fn read(path: &Path) -> Result<Map, Failure> {
     let text = config::read_text(path)?;
     let mut map = map_from_yaml(&text).map_err(|error| format!("`{}`: {error}", path.display()))?;
     let stats = path.with_extension("stats.yaml");

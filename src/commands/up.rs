@@ -8,7 +8,7 @@ use agent::config::{InboundConfig, OutboundConfig, WorkloadConfig};
 use agent::listen::ListenAddr;
 use agent::{Agent, AgentConfig, Running};
 use collector::rim::{Collector, stop_signal};
-use collector::settings::LearnSettings;
+use collector::settings::{LearnSettings, SamplingSettings};
 use config::HumanDuration;
 use tokio::sync::oneshot;
 
@@ -54,6 +54,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     settings.collector.data_dir.get_or_insert_with(|| DATA_DIR.into());
     if let Some(out) = &args.out {
         settings.generate.out = Some(out.clone());
+    }
+    if settings.collector.sampling == SamplingSettings::default() {
+        // On a laptop every trace is worth a look, and there is room for it.
+        settings.collector.sampling = SamplingSettings::keep_all();
     }
     if args.demo && settings.collector.baseline.learn == LearnSettings::default().learn {
         // Whoever tries the demo wants to see a page within minutes.

@@ -22,9 +22,9 @@ use crate::support::{Process, free_port, get, until};
 fn what_a_killed_collector_acknowledged_is_counted_once_and_stored() {
     let plan = Plan {
         tracemap: env!("CARGO_BIN_EXE_tracemap").into(),
-        seed: 5,
-        rounds: 5,
-        snapshot_every: 3,
+        seed: 20,
+        rounds: 8,
+        snapshot_every: 0,
         traces_per_second: 200,
         wait: Duration::from_secs(6),
     };
@@ -37,7 +37,7 @@ fn what_a_killed_collector_acknowledged_is_counted_once_and_stored() {
         ..
     } = &outcome;
     assert!(verdict.differences.is_empty(), "{:#?}", verdict.differences);
-    assert_eq!(*kills, 5);
+    assert_eq!(*kills, 8);
     assert!(
         *traces > 1_000 && verdict.read_back == *traces,
         "{:#?}",

@@ -304,7 +304,7 @@ async fn one_slow_leaf_starts_one_group_that_names_it_and_resolves_when_it_is_he
     assert!(!log.contains("panicked"), "{log}");
     assert_eq!(system.tracemap.terminate(), Some(0), "{log}");
     assert!(
-        dir.path().join("data/state.json").exists(),
+        dir.path().join("data/snapshot").exists(),
         "the state is saved at the end"
     );
 }

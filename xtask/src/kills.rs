@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         tracemap: args.tracemap.clone().map_or_else(page::build, Ok)?,
         seed: args.seed,
         rounds: args.rounds,
-        snapshot_every: 4,
+        snapshot_every: 33,
         traces_per_second: args.traces_per_second,
         wait: Duration::from_secs(10),
     };
@@ -77,7 +77,7 @@ fn markdown(args: &Args, outcome: &Outcome) -> Result<String, Failure> {
         "Eight senders send numbered traces over OTLP/gRPC, the two halves of each in different requests, and send every request that was\n\
          not acknowledged again with the same bytes. One request in twelve is sent again although it was acknowledged, one pair in three\n\
          bears a batch id. The collector is killed at moments that the seed decides: while it takes spans, while it replays its journal,\n\
-         and (each fourth time) around the instant at which it writes a snapshot. In the end every edge of `/metrics` and of the map, every\n\
+         while it ends and writes its last snapshot, and (each 33rd time) around the instant at which it writes one as it runs. In the end every edge of `/metrics` and of the map, every\n\
          series of span metrics, and every trace by its id are compared with what was sent; one difference, and the command ends with 1.\n\n\
          | figure | |\n|---|---:|\n",
     );

@@ -63,7 +63,7 @@ pub(crate) fn commit() -> Result<String, Failure> {
     })
 }
 
-/// What the figures depend on: cores, processor, memory, kernel, and how busy it was before.
+/// What the figures depend on: cores, processor, memory, kernel, and how busy it is now.
 fn machine() -> String {
     let text = |path: &str| read_to_string(path).unwrap_or_default();
     let value = |text: &str, key: &str| {
@@ -88,5 +88,5 @@ fn machine() -> String {
         .next()
         .unwrap_or_default()
         .to_owned();
-    format!("{cores} cores ({processor}), {gib} GiB, Linux {kernel}, load before {load}")
+    format!("{cores} cores ({processor}), {gib} GiB, Linux {kernel}, load at the end {load}")
 }

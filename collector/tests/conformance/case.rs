@@ -20,7 +20,7 @@ type Edges = Vec<String>;
 /// A file of cases.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Cases {
+pub(crate) struct Suite {
     source: Source,
     /// Why we differ, by a name that cases refer to.
     reasons: BTreeMap<String, String>,
@@ -48,7 +48,7 @@ struct Case {
     because: Vec<String>,
 }
 
-impl Cases {
+impl Suite {
     pub(crate) fn read(text: &str) -> Self {
         serde_yaml::from_str(text).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -67,8 +67,15 @@ impl Cases {
 
     fn faults(&self, case: &Case) -> Vec<String> {
         let mut faults = Vec::new();
-        for shards in [1, 3] {
-            let map = mapped(&case.spans, shards);
+        let [alone, shared] = [1, 3].map(|shards| run(&case.spans, shards));
+        differ(
+            &mut faults,
+            "counters with 3 shards",
+            &counters(&shared),
+            &counters(&alone),
+        );
+        for (shards, scene) in [(1, alone), (3, shared)] {
+            let map = scene.engine.map();
             differ(
                 &mut faults,
                 &format!("edges with {shards} shards"),
@@ -131,8 +138,11 @@ fn differ(faults: &mut Vec<String>, what: &str, found: &Edges, expected: &Edges)
     }
 }
 
-/// The map of the spans, with the time between them, when everything has been closed.
-fn mapped(text: &str, shards: usize) -> Map {
+/// Seconds after which every trace is closed and what shards ask each other about links is answered.
+const LONG: u64 = 10;
+
+/// An engine that took the spans, with the time between them, and closed everything.
+fn run(text: &str, shards: usize) -> Scene {
     let mut settings = settings();
     settings.shards = shards;
     let mut scene = Scene::with(settings);
@@ -150,7 +160,21 @@ fn mapped(text: &str, shards: usize) -> Map {
             None => taken = taken + line + "\n",
         }
     }
-    scene.settle(&taken).engine.map()
+    scene.take(&taken).pass(LONG)
+}
+
+/// What was counted of requests, which must not depend on who owns which trace.
+fn counters(scene: &Scene) -> Vec<String> {
+    const COUNTED: &[&str] = &[
+        "traces_service_graph_request_",
+        "traces_spanmetrics_calls_total",
+        "tracemap_requests_total",
+        "tracemap_failed_total",
+        "tracemap_collector_spans_total",
+        "tracemap_collector_unnamed_peers_total",
+    ];
+    let counted = |line: &String| COUNTED.iter().any(|name| line.starts_with(name));
+    scene.series().into_iter().filter(counted).collect()
 }
 
 fn edges(map: &Map) -> Edges {

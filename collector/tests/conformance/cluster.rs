@@ -170,9 +170,10 @@ fn wire(read: &Received, skew: i64) -> Span {
     Span {
         trace_id: read.trace.to_vec(),
         span_id: span.id.to_be_bytes().to_vec(),
-        parent_span_id: (span.parent_id != 0)
-            .then(|| span.parent_id.to_be_bytes().to_vec())
-            .unwrap_or_default(),
+        parent_span_id: match span.parent_id {
+            0 => Vec::new(),
+            id => id.to_be_bytes().to_vec(),
+        },
         kind: span.kind as i32,
         name: "op".to_owned(),
         start_time_unix_nano: (span.start + 10 * SECOND).saturating_add_signed(skew),

@@ -18,14 +18,14 @@ mod scene;
 #[path = "../pairing/system.rs"]
 mod system;
 
-use crate::case::Cases;
+use crate::case::Suite;
 
 #[test]
 fn zipkins_cases_give_its_links_or_say_why_not() {
-    Cases::read(include_str!("cases/zipkin.yaml")).check();
+    Suite::read(include_str!("cases/zipkin.yaml")).check();
 }
 
 #[test]
 fn the_service_graph_connectors_cases_give_their_edges_or_say_why_not() {
-    Cases::read(include_str!("cases/servicegraph.yaml")).check();
+    Suite::read(include_str!("cases/servicegraph.yaml")).check();
 }

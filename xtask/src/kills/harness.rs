@@ -29,8 +29,8 @@ pub(crate) use verdict::Verdict;
 /// What went wrong; nothing here is handled, all of it is told.
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
-/// How often a running collector cuts a snapshot; kills shall fall into that too.
-const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
+/// Just before a running collector cuts its first snapshot, a minute after it was ready; kills shall fall into that too.
+const BEFORE_SNAPSHOT: Duration = Duration::from_millis(59_900);
 
 /// What is done to the collector.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// Kills.
     pub(crate) rounds: usize,
-    /// Each so many-th kill waits for the time of a snapshot.
+    /// Each so many-th kill waits for the time of a snapshot; 0 for none.
     pub(crate) snapshot_every: usize,
     /// New traces a second.
     pub(crate) traces_per_second: u64,
@@ -55,6 +55,8 @@ pub(crate) struct Outcome {
     pub(crate) kills: usize,
     /// Kills that came before the collector was ready, that is, while it replayed.
     pub(crate) kills_while_starting: usize,
+    /// Kills that came while it ended, that is, while it wrote its last snapshot.
+    pub(crate) kills_while_stopping: usize,
     pub(crate) traces: u64,
     pub(crate) sent: SendCounts,
     /// From the start of the process until it was ready, shortest first.
@@ -80,18 +82,30 @@ async fn kill_and_compare(plan: &Plan) -> Result<Outcome, Failure> {
     let mut random = Random::new(plan.seed);
     let load = Load::new(plan.seed, plan.traces_per_second);
     let senders = Senders::start(&load, addresses.grpc, plan.seed)?;
-    let (mut restarts, mut kills_while_starting) = (Vec::new(), 0);
+    let (mut restarts, mut kills_while_starting, mut kills_while_stopping) = (Vec::new(), 0, 0);
     for round in 0..plan.rounds {
         let mut victim = Victim::start(&plan.tracemap, &config, scratch.path(), &addresses)?;
         let moment = Moment::of(round, plan.snapshot_every, &mut random);
-        if let Moment::AfterReady(delay) = moment {
-            restarts.push(victim.ready().await?);
-            tokio::time::sleep(delay).await;
-        } else if let Moment::AfterStart(delay) = moment {
-            tokio::time::sleep(delay).await;
-            kills_while_starting += usize::from(!victim.is_ready().await);
+        match moment {
+            Moment::AfterStart(delay) => {
+                tokio::time::sleep(delay).await;
+                kills_while_starting += usize::from(!victim.is_ready().await);
+            }
+            Moment::AfterReady(delay) => {
+                restarts.push(victim.ready().await?);
+                tokio::time::sleep(delay).await;
+            }
+            Moment::WhileStopping(delay, stopping) => {
+                restarts.push(victim.ready().await?);
+                tokio::time::sleep(delay).await;
+                victim.terminate()?;
+                tokio::time::sleep(stopping).await;
+                kills_while_stopping += usize::from(victim.assert_running().is_ok());
+            }
         }
-        victim.assert_running()?;
+        if !matches!(moment, Moment::WhileStopping(..)) {
+            victim.assert_running()?;
+        }
         victim.kill()?;
     }
     let mut victim = Victim::start(&plan.tracemap, &config, scratch.path(), &addresses)?;
@@ -102,6 +116,7 @@ async fn kill_and_compare(plan: &Plan) -> Result<Outcome, Failure> {
     Ok(Outcome {
         kills: plan.rounds,
         kills_while_starting,
+        kills_while_stopping,
         traces,
         sent,
         restarts,
@@ -117,17 +132,20 @@ enum Moment {
     AfterStart(Duration),
     /// While it takes spans.
     AfterReady(Duration),
+    /// So long after it was ready it is asked to end, and so long after that it has to.
+    WhileStopping(Duration, Duration),
 }
 
 impl Moment {
     fn of(round: usize, snapshot_every: usize, random: &mut Random) -> Self {
-        if round % snapshot_every == snapshot_every - 1 {
-            let around = SNAPSHOT_EVERY - Duration::from_millis(100);
-            return Self::AfterReady(around + Duration::from_millis(random.below(700)));
+        let millis = Duration::from_millis;
+        if (round + 1).checked_rem(snapshot_every) == Some(0) {
+            return Self::AfterReady(BEFORE_SNAPSHOT + millis(random.below(700)));
         }
-        match random.below(4) {
-            0 => Self::AfterStart(Duration::from_millis(random.below(80))),
-            _ => Self::AfterReady(Duration::from_millis(random.below(2_500))),
+        match random.below(6) {
+            0 => Self::AfterStart(millis(random.below(80))),
+            1 | 2 => Self::WhileStopping(millis(random.below(1_500)), millis(random.below(60))),
+            _ => Self::AfterReady(millis(random.below(2_500))),
         }
     }
 }
@@ -148,6 +166,10 @@ impl Outcome {
             (
                 "of these before the collector was ready",
                 self.kills_while_starting.to_string(),
+            ),
+            (
+                "of these while the collector was ending",
+                self.kills_while_stopping.to_string(),
             ),
             ("traces", self.traces.to_string()),
             ("spans acknowledged", acknowledged_spans.to_string()),

@@ -213,11 +213,7 @@ async fn difference(
     client: &HttpClient,
     web: SocketAddr,
 ) -> Result<Option<String>, Failure> {
-    let id: String = load
-        .trace_id(trace)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let id = format!("{:032x}", u128::from_be_bytes(load.trace_id(trace)));
     let path = format!("/tempo/api/traces/{id}");
     let Ok(body) = fetch(client, web, &path, "application/protobuf").await else {
         return Ok(Some(format!("trace {trace} ({id}) is not in the store")));

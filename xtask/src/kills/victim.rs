@@ -1,7 +1,7 @@
 //! The collector that is killed.
 //!
 //! In: the command `tracemap` and a directory. Out: a process that begins where the one before it ended.
-//! Left out on purpose: ending it gracefully. That is what the other tests do.
+//! Left out on purpose: waiting until it has ended gracefully. That is what the other tests do.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -117,6 +117,13 @@ impl Victim {
             None => Ok(()),
             Some(status) => Err(format!("the collector ended with {status}:\n{}", self.output()).into()),
         }
+    }
+
+    /// Asks it to end, by SIGTERM.
+    pub(crate) fn terminate(&self) -> Result<(), Failure> {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status()?;
+        Ok(())
     }
 
     /// SIGKILL, and its remains are gone when this returns.
