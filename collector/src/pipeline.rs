@@ -65,6 +65,8 @@ enum ToShard {
 type Question = Box<dyn FnOnce(&mut Ledger, Option<&Tail>) + Send>;
 
 enum ToLedger {
+    /// A mark is on its way through the shards; what comes straight to the ledger from here on lies behind it.
+    Cutting,
     Report(usize, Report, Vec<Rejection>),
     Mark(usize, Mark, u64),
     Claims(Vec<Claim>),
@@ -181,6 +183,8 @@ impl Pipeline {
             tail,
             marks: (0..shards).map(|_| None).collect(),
             held: Vec::new(),
+            cutting: false,
+            held_direct: Vec::new(),
             downstream,
         };
         let ledger = named("ledger".to_owned(), move || thread.run(&ledger_inbox))?;
@@ -197,7 +201,7 @@ impl Pipeline {
         if close {
             self.routes.to_all(|| ToShard::Finish(mark.time));
         }
-        self.routes.to_all(|| ToShard::Mark(mark));
+        self.routes.mark(mark);
         self.routes.to_all(|| ToShard::End);
         for thread in self.shards.drain(..) {
             // A panic there is a bug that the thread's own message names; there is nothing left to save here.
@@ -296,6 +300,7 @@ impl Routes {
 
     /// Cuts the stream here.
     pub(crate) fn mark(&self, mark: Mark) {
+        self.to_ledger(ToLedger::Cutting);
         self.to_all(|| ToShard::Mark(mark));
     }
 
@@ -494,13 +499,24 @@ struct LedgerThread<D> {
     marks: Vec<Option<(Mark, u64)>>,
     /// What shards that are ahead reported behind their mark.
     held: Vec<(usize, Report, Vec<Rejection>)>,
+    /// True from the making of a mark until its cut.
+    cutting: bool,
+    /// What came past the shards meanwhile.
+    held_direct: Vec<Direct>,
     downstream: D,
+}
+
+/// What comes to the ledger past the shards.
+enum Direct {
+    Repeated(u64),
+    Counts(Vec<EdgeCounts>, u64),
 }
 
 impl<D: Downstream> LedgerThread<D> {
     fn run(mut self, inbox: &Receiver<ToLedger>) {
         while let Ok(message) = inbox.recv() {
             match message {
+                ToLedger::Cutting => self.cutting = true,
                 ToLedger::Report(shard, report, rejected) => self.report(shard, report, rejected),
                 ToLedger::Mark(shard, mark, oldest) => self.mark(shard, mark, oldest),
                 ToLedger::Claims(claims) => {
@@ -508,14 +524,26 @@ impl<D: Downstream> LedgerThread<D> {
                         self.ledger.claim(&address, service);
                     }
                 }
-                ToLedger::Repeated(spans) => self.ledger.repeated(spans),
-                ToLedger::Counts(edges, time) => {
-                    for edge in &edges {
-                        self.ledger.count_edge(edge, time);
-                    }
-                }
+                ToLedger::Repeated(spans) => self.direct(Direct::Repeated(spans)),
+                ToLedger::Counts(edges, time) => self.direct(Direct::Counts(edges, time)),
                 ToLedger::Ask(question) => question(&mut self.ledger, self.tail.as_ref()),
                 ToLedger::End => return,
+            }
+        }
+    }
+
+    /// Counts what came past the shards, behind a mark only once it is cut.
+    fn direct(&mut self, direct: Direct) {
+        if self.cutting {
+            self.held_direct.push(direct);
+            return;
+        }
+        match direct {
+            Direct::Repeated(spans) => self.ledger.repeated(spans),
+            Direct::Counts(edges, time) => {
+                for edge in &edges {
+                    self.ledger.count_edge(edge, time);
+                }
             }
         }
     }
@@ -561,8 +589,74 @@ impl<D: Downstream> LedgerThread<D> {
             ledger: self.ledger.save(),
         };
         self.downstream.cut(cut);
+        self.cutting = false;
         for (shard, report, rejected) in std::mem::take(&mut self.held) {
             self.apply(shard, report, &rejected);
         }
+        for direct in std::mem::take(&mut self.held_direct) {
+            self.direct(direct);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::Sender;
+
+    use super::*;
+    use crate::ledger::{LedgerSettings, MapBudget};
+
+    struct Cuts(Sender<Cut>);
+
+    impl Downstream for Cuts {
+        fn keep(&mut self, _: Kept) {}
+
+        fn cut(&mut self, cut: Cut) {
+            drop(self.0.send(cut));
+        }
+    }
+
+    fn settings() -> LedgerSettings {
+        LedgerSettings::new(
+            baseline::Settings::default(),
+            MapBudget::default(),
+            map::Services::new(),
+        )
+    }
+
+    fn duplicates(ledger: &Ledger) -> String {
+        let mut encoder = exposition::TextEncoder::default();
+        crate::families::write(ledger, &mut crate::scrape::Scrape::new(&mut encoder));
+        let text = encoder.finish();
+        let line = text.lines().find(|line| line.contains("outcome=\"duplicate\""));
+        line.and_then(|line| line.rsplit(' ').next())
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    #[test]
+    fn what_comes_past_the_shards_behind_a_mark_is_not_in_its_snapshot() {
+        let (sender, cuts) = channel();
+        let (ledger, table) = (Ledger::new(settings()), TableSettings::default());
+        let mut pipeline =
+            Pipeline::start(2, table, ledger, None, Cuts(sender), false).expect("threads are to be had");
+        let repeated = |pipeline: &Pipeline, spans| {
+            pipeline.routes.to_ledger(ToLedger::Repeated(spans));
+        };
+        repeated(&pipeline, 3);
+        // The shards are held up, so that the mark cannot pass before the second message has.
+        let (answer, answered) = sync_channel(0);
+        pipeline.routes.to_all(|| ToShard::Ping(answer.clone()));
+        pipeline.routes.mark(Mark { time: 1, position: 1 });
+        repeated(&pipeline, 4);
+        drop(answer);
+        while answered.recv().is_ok() {}
+        let cut = cuts.recv().expect("the mark is cut");
+        let saved = Ledger::restore(settings(), &cut.ledger).expect("a snapshot is readable");
+        assert_eq!(duplicates(&saved), "3");
+        let now = pipeline.routes.ask_and_wait(|ledger| duplicates(ledger));
+        assert_eq!(now.as_deref(), Some("7"));
+        pipeline.end_shards(Mark { time: 2, position: 2 }, false);
+        pipeline.end();
     }
 }

@@ -240,9 +240,7 @@ fn a_segment_without_a_readable_header_is_skipped_counted_and_truncated_like_oth
 fn a_later_format_version_and_a_foreign_stream_are_refused_and_left_alone() {
     let disk = SimDisk::new(1);
     drop(fill(&open(&disk), [10]));
-    let stream = Journal::open(disk.storage(), Settings { stream: 4, ..small() })
-        .err()
-        .expect("refused");
+    let stream = Journal::open(disk.storage(), Settings { stream: 4, ..small() }).expect_err("refused");
     assert_eq!(
         stream.to_string(),
         "`00000000000000000001.log` in journal `simulated disk` belongs to stream 0, but stream 4 was asked for"
@@ -255,7 +253,7 @@ fn a_later_format_version_and_a_foreign_stream_are_refused_and_left_alone() {
         });
     }
     let before = disk.content(&segment_name(1));
-    let version = Journal::open(disk.storage(), small()).err().expect("refused");
+    let version = Journal::open(disk.storage(), small()).expect_err("refused");
     assert!(
         matches!(version, OpenError::Version { version: 2, .. }),
         "{version}"

@@ -60,9 +60,7 @@ fn a_torn_tail_on_a_real_disk_is_cut_off() {
 fn a_directory_in_use_is_refused_with_what_to_do() {
     let directory = tempdir().expect("a directory");
     let (journal, _) = Journal::open_directory(directory.path(), small()).expect("opens");
-    let error = Journal::open_directory(directory.path(), small())
-        .err()
-        .expect("in use");
+    let error = Journal::open_directory(directory.path(), small()).expect_err("in use");
     assert!(matches!(error, OpenError::Locked { .. }), "{error}");
     assert!(
         error
