@@ -92,7 +92,7 @@ struct Log {
     fields: Vec<Tag>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it so
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
