@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) timed: Duration,
     pub(crate) otelcol: Option<PathBuf>,
     pub(crate) rotel: Option<PathBuf>,
+    /// Only contestants whose name has this in it; the first of them stands for the collector in ratios.
+    pub(crate) contestant: String,
 }
 
 /// What came of it.
@@ -155,6 +157,7 @@ fn contestants(plan: &Plan, scratch: &Path) -> Result<Vec<(Entry, Vec<Turn>)>, F
     if let Some(path) = &plan.rotel {
         entries.push(Entry::rotel(path, scratch)?);
     }
+    entries.retain(|entry| entry.name.contains(&plan.contestant));
     Ok(entries.into_iter().map(|entry| (entry, Vec::new())).collect())
 }
 

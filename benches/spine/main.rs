@@ -65,6 +65,9 @@ struct Args {
     /// Measures only this part
     #[arg(long)]
     only: Option<Part>,
+    /// Of the collector's part only contestants whose name has this in it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    contestant: String,
     /// Rounds; default 5, or 2 where it is quick
     #[arg(long)]
     rounds: Option<usize>,
@@ -125,6 +128,7 @@ fn measure(args: &Args) -> Result<(), Failure> {
             timed: Duration::from_secs(if args.quick { 1 } else { 10 }),
             otelcol: args.peer_otelcol.clone(),
             rotel: args.peer_rotel.clone(),
+            contestant: args.contestant.clone(),
         })?);
     }
     if wanted(Part::Scale) {

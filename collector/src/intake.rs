@@ -23,7 +23,6 @@ use tokio::sync::oneshot;
 
 use crate::edge_counts::{self, METRIC};
 use crate::keeper::packed;
-use crate::pipeline::Full;
 use crate::read::{Extracted, Reader};
 use crate::rim::Shared;
 use crate::scrape::Scrape;
@@ -45,8 +44,15 @@ impl TraceSink for Sink {
         self.export_unchecked(body, batch).await.answer
     }
 
-    /// Checks and reads in one pass.
+    /// Checks and reads in one pass; nothing is read of what cannot be taken, so that an overload costs least where
+    /// there is least to spare.
     async fn export_unchecked(&self, body: Bytes, batch: BatchMeta) -> Verdict {
+        if !self.has_room(body.len()) {
+            return Verdict {
+                answer: Err(busy()),
+                ..Verdict::default()
+            };
+        }
         let predicates = &self.0.predicates;
         let read = READER.with_borrow_mut(|reader| {
             if !reader.notes(predicates) {
@@ -94,7 +100,34 @@ impl MetricsSink for Sink {
     }
 }
 
+/// Spans on their way to the shards. Where they are turned away, what they say of the system still goes there: a reader
+/// says it only once.
+struct Underway {
+    shared: Arc<Shared>,
+    extracted: Option<Extracted>,
+}
+
+impl Underway {
+    fn arrive(mut self) -> Extracted {
+        self.extracted.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        if let Some(extracted) = self.extracted.take() {
+            self.shared.routes.know(extracted);
+        }
+    }
+}
+
 impl Sink {
+    /// Whether shards and journal would take a request of so many bytes.
+    fn has_room(&self, bytes: usize) -> bool {
+        let journal = self.0.journal.as_ref();
+        self.0.routes.has_room().is_ok() && journal.is_none_or(|journal| journal.has_room(bytes).is_ok())
+    }
+
     async fn take(
         &self,
         body: Bytes,
@@ -105,12 +138,12 @@ impl Sink {
         if extracted.spans.is_empty() && extracted.rejected.is_empty() {
             return Ok(accepted);
         }
-        if let Err(Full) = self.0.routes.has_room() {
-            self.0.routes.know(extracted);
-            return Err(busy());
-        }
+        let underway = Underway {
+            shared: Arc::clone(&self.0),
+            extracted: Some(extracted),
+        };
         self.commit(Kind::Spans, body, batch, move |shared, id, time, position| {
-            shared.take(extracted, id, time, position);
+            shared.take(underway.arrive(), id, time, position);
         })
         .await?;
         Ok(accepted)
@@ -266,5 +299,52 @@ impl ObservedCounts {
             }
         }
         out.single(names::COLLECTOR_BYTES, self.bytes.load(Ordering::Relaxed) as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use map::{NodeId, Services};
+
+    use super::*;
+    use crate::names::Node;
+    use crate::read::Claim;
+    use crate::rim::Collector;
+    use crate::settings::{CollectorSettings, GenerateSettings, OtlpSettings, WebSettings};
+
+    #[tokio::test]
+    async fn what_a_refused_request_says_of_addresses_is_kept() {
+        let settings = CollectorSettings {
+            otlp: OtlpSettings {
+                grpc: "127.0.0.1:0".to_owned(),
+                http: "127.0.0.1:0".to_owned(),
+                ..OtlpSettings::default()
+            },
+            web: WebSettings {
+                listen: "127.0.0.1:0".to_owned(),
+            },
+            ..CollectorSettings::default()
+        };
+        let collector = Collector::bind(&settings, &GenerateSettings::default(), Services::new())
+            .await
+            .expect("loopback has free ports");
+        let shared = collector.shared;
+        let claim = Claim {
+            address: "payment.shop:8080".into(),
+            service: Node::service(NodeId::from("payment")),
+        };
+        let extracted = Extracted {
+            claims: vec![claim],
+            ..Extracted::default()
+        };
+        drop(Underway {
+            shared: Arc::clone(&shared),
+            extracted: Some(extracted),
+        });
+        let saved = shared.routes.ask(|ledger| ledger.save()).await;
+        let saved = String::from_utf8(saved.expect("the ledger runs")).expect("it is JSON");
+        assert!(saved.contains("payment.shop:8080"), "{saved}");
     }
 }

@@ -70,7 +70,7 @@ pub enum StartError {
 /// A collector whose listeners are bound.
 #[derive(Debug)]
 pub struct Collector {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     grpc: TcpListener,
     http: TcpListener,
     web: TcpListener,

@@ -68,6 +68,8 @@ pub struct Evidence {
     pub places: Vec<(u64, Place)>,
     /// What was decided when it was closed before, if somebody told.
     pub sampled: Option<bool>,
+    /// Traces whose messages it consumed.
+    pub consumed: Vec<TraceId>,
 }
 
 impl Report {
@@ -88,6 +90,7 @@ impl Report {
             predicates: closing.predicates,
             places: std::mem::take(&mut closing.places),
             sampled: closing.sampled,
+            consumed: std::mem::take(&mut closing.consumed),
         };
         self.closings.iter_mut().map(take).collect()
     }

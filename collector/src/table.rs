@@ -123,6 +123,8 @@ pub struct Closing {
     pub places: Vec<(u64, Place)>,
     /// What was decided by [`Table::decide`] when it was closed before.
     pub sampled: Option<bool>,
+    /// Traces whose messages it consumed, each once and no more than a few. Empty without [`TableSettings::places`].
+    pub consumed: Vec<TraceId>,
 }
 
 /// What shards tell each other of links across traces.
@@ -183,6 +185,8 @@ pub struct Table {
     messages: Vec<(usize, LinkMessage)>,
 }
 
+/// Of more links than this tail sampling is not told: a batch of messages is linked to the traces of all of them.
+const MAX_CONSUMED: usize = 64;
 /// Beyond this many addresses of workloads the table starts afresh; those in use are claimed again by their next spans.
 const MAX_WORKLOADS: usize = 100_000;
 /// What a trace occupies besides its spans: itself, its entry in the map of traces at the usual load of that map, its
@@ -480,7 +484,10 @@ impl Table {
         if self.muted {
             trace.places.clear();
         } else {
-            let closing = closing(trace, now, &mut self.workspace);
+            let mut closing = closing(trace, now, &mut self.workspace);
+            if self.settings.places && trace.linked {
+                closing.consumed = consumed(trace);
+            }
             self.closings.push(closing);
         }
         trace.settle(now);
@@ -621,7 +628,16 @@ fn closing(trace: &mut Trace, time: u64, workspace: &mut Workspace) -> Closing {
         predicates,
         places: std::mem::take(&mut trace.places),
         sampled: trace.sampled,
+        consumed: Vec::new(),
     }
+}
+
+/// Traces that a trace consumed messages of, each once.
+fn consumed(trace: &Trace) -> Vec<TraceId> {
+    let mut found: Vec<TraceId> = trace.consumed_links(false).map(|(id, _)| id).take(MAX_CONSUMED).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// The bit of a status, where `sampling::SpanBits` has it: above those of the conditions.

@@ -4,7 +4,7 @@
 //! decision for its later spans.
 //! Left out on purpose: the policies themselves (`sampling`), and reading spans (`keeper`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use map::catalogue as names;
 use sampling::{Decision, Sampler, SamplingSettings, SpanBits, TraceFacts};
@@ -40,7 +40,34 @@ pub(crate) struct Tail {
     edges: Vec<(sampling::EdgeRef, bool)>,
     /// Spans by what was decided: policy or reason.
     kept: BTreeMap<String, u64>,
+    /// The traces that were kept last.
+    latest: Latest,
     sampled_out: BTreeMap<&'static str, u64>,
+}
+
+/// So many kept traces are remembered for those that consume their messages; 16 bytes each, twice.
+const REMEMBERED: usize = 1 << 16;
+
+/// The latest ids. A consumer's trace follows its producer's, which ends first; the other way round one kept message of
+/// a batch would keep the traces of all the others.
+#[derive(Debug, Default)]
+struct Latest {
+    held: HashSet<TraceId>,
+    order: VecDeque<TraceId>,
+}
+
+impl Latest {
+    fn note(&mut self, trace: TraceId) {
+        if !self.held.insert(trace) {
+            return;
+        }
+        self.order.push_back(trace);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.held.remove(&oldest);
+        }
+    }
 }
 
 /// Reasons for which a trace is not kept, for series that are 0 from the start.
@@ -55,6 +82,7 @@ impl Tail {
             sampled_out: REASONS.into_iter().map(|reason| (reason, 0)).collect(),
             sampler,
             edges: Vec::new(),
+            latest: Latest::default(),
         }
     }
 
@@ -70,6 +98,9 @@ impl Tail {
                 decided.decisions.push((trace.trace, keep));
                 keep
             };
+            if keep {
+                self.latest.note(trace.trace);
+            }
             if keep && !trace.places.is_empty() {
                 decided.kept.push(Kept {
                     trace: trace.trace,
@@ -98,7 +129,7 @@ impl Tail {
             errors: trace.any_error,
             duration_nanos: trace.duration,
             slow: judged.slow,
-            linked_kept: false,
+            linked_kept: trace.consumed.iter().any(|producer| self.latest.held.contains(producer)),
             edges: &self.edges,
         };
         let spans = trace.places.len() as u64;
@@ -136,5 +167,60 @@ impl Tail {
         for (reason, count) in &self.sampled_out {
             out.sample(&[("decision", "sampled_out"), ("policy", reason)], *count as f64);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(number: u8, any_error: bool, consumed: &[u8]) -> Evidence {
+        Evidence {
+            trace: [number; 16],
+            root: None,
+            spans: 1,
+            duration: 1,
+            late: false,
+            any_error,
+            predicates: 0,
+            places: Vec::new(),
+            sampled: None,
+            consumed: consumed.iter().map(|number| [*number; 16]).collect(),
+        }
+    }
+
+    fn kept(keep_linked: bool, traces: Vec<Evidence>) -> Vec<bool> {
+        let mut settings = SamplingSettings {
+            keep_linked,
+            ..SamplingSettings::default()
+        };
+        settings.policies.truncate(1);
+        let judged = vec![Judged::default(); traces.len()];
+        let decided = Tail::new(&settings).decide(traces, &judged, 1);
+        decided.decisions.into_iter().map(|(_, kept)| kept).collect()
+    }
+
+    #[test]
+    fn a_consumer_of_a_kept_trace_is_kept_with_it_and_so_is_its_own_consumer() {
+        let traces = || {
+            vec![
+                closed(1, true, &[]),
+                closed(2, false, &[]),
+                closed(3, false, &[9, 1]),
+                closed(4, false, &[3]),
+                closed(5, false, &[2]),
+            ]
+        };
+        assert_eq!(kept(true, traces()), [true, false, true, true, false]);
+        assert_eq!(kept(false, traces()), [true, false, false, false, false]);
+    }
+
+    #[test]
+    fn only_the_latest_kept_traces_are_remembered() {
+        let mut latest = Latest::default();
+        let id = |number: usize| (number as u128).to_be_bytes();
+        (0..=REMEMBERED).for_each(|number| latest.note(id(number)));
+        assert!(!latest.held.contains(&id(0)) && latest.held.contains(&id(1)));
+        assert_eq!((latest.held.len(), latest.order.len()), (REMEMBERED, REMEMBERED));
     }
 }

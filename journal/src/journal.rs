@@ -110,6 +110,16 @@ impl Journal {
         pushed.inspect_err(|error| self.shared.counters.refused(error, 1))
     }
 
+    /// Whether a record with `bytes` of key and payload would be taken now, so that a caller need not prepare what will
+    /// be refused. A refusal counts as one.
+    ///
+    /// # Errors
+    /// What [`Journal::append`] would say at once. The budget of the disk it learns only when it writes.
+    pub fn has_room(&self, bytes: usize) -> Result<(), AppendError> {
+        let room = self.shared.queue.check((RECORD_HEADER + bytes) as u64);
+        room.inspect_err(|error| self.shared.counters.refused(error, 1))
+    }
+
     /// Appends a record and waits until it is durable.
     ///
     /// # Errors

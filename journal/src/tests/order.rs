@@ -108,12 +108,15 @@ fn a_full_queue_refuses_at_once_and_takes_again_when_it_has_been_written() {
         matches!(refused, AppendError::QueueFull { queued } if queued > 5000),
         "{refused}"
     );
+    let asked = journal.has_room(10);
+    assert!(matches!(asked, Err(AppendError::QueueFull { .. })), "{asked:?}");
     drop(release);
     journal.sync_now().expect("syncs");
+    assert!(journal.has_room(10).is_ok());
     journal.append_wait(numbered(2, 10)).expect("room again");
     assert_eq!(
         (journal.stats().refused_queue_full, journal.stats().queued_bytes),
-        (1, 0)
+        (2, 0)
     );
     assert_eq!(numbers(&read(&journal).0), [0, 1, 2]);
 }
