@@ -218,6 +218,7 @@ impl Keeper {
             oldest: cut.oldest,
             segments,
             batches: self.disk.batches.at_cut(cut.mark.position),
+            skews: cut.skews.clone(),
             ..Header::default()
         };
         snapshot::write(dir, header, &cut.ledger)?;

@@ -33,6 +33,7 @@ mod scrape;
 pub mod series;
 pub mod settings;
 pub mod shard;
+pub mod skew;
 mod snapshot;
 pub mod span;
 pub mod table;

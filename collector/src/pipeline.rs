@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::ledger::{EdgeCounts, Ledger};
 use crate::read::{Claim, Extracted, Received, Rejection};
 use crate::shard::{Batch, LinkMessage, Report, Shard, shard_of};
+use crate::skew::{InForce, SavedSkews, Skews, Waits};
 use crate::span::TraceId;
 use crate::table::TableSettings;
 use crate::tail::{Decided, Kept, Tail};
@@ -31,12 +32,14 @@ const REPORT_EVERY: usize = 1 << 11;
 const SETTLING: usize = 3;
 
 /// A cut through the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// When, nanoseconds since 1970.
     pub(crate) time: u64,
     /// The position in the journal; 0 without one.
     pub(crate) position: u64,
+    /// How long halves are waited for behind it.
+    pub(crate) waits: Arc<Waits>,
 }
 
 /// What a snapshot holds of the pipeline.
@@ -47,6 +50,8 @@ pub(crate) struct Cut {
     pub(crate) oldest: u64,
     /// [`Ledger::save`].
     pub(crate) ledger: Vec<u8>,
+    /// What was learned of late halves.
+    pub(crate) skews: SavedSkews,
 }
 
 enum ToShard {
@@ -56,6 +61,7 @@ enum ToShard {
     Advance(u64),
     Unmute(u64),
     Mark(Mark),
+    Waits(Arc<Waits>),
     Finish(u64),
     Ping(SyncSender<()>),
     End,
@@ -63,6 +69,8 @@ enum ToShard {
 
 /// What somebody wants to know of the ledger and of tail sampling.
 type Question = Box<dyn FnOnce(&mut Ledger, Option<&Tail>) + Send>;
+/// What somebody wants to know of late halves.
+type WaitsWanted = tokio::sync::oneshot::Sender<Waits>;
 
 enum ToLedger {
     /// A mark is on its way through the shards; what comes straight to the ledger from here on lies behind it.
@@ -73,6 +81,7 @@ enum ToLedger {
     Repeated(u64),
     Counts(Vec<EdgeCounts>, u64),
     Ask(Question),
+    AskWaits(WaitsWanted),
     End,
 }
 
@@ -130,6 +139,13 @@ pub(crate) struct Tables {
     pub(crate) bytes: usize,
 }
 
+impl Tables {
+    /// About how many of the bytes are those of open traces; closed ones make room when it is needed.
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.bytes / (self.open + self.kept).max(1) * self.open
+    }
+}
+
 /// Running shards and their ledger.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
@@ -148,6 +164,7 @@ impl Pipeline {
         shards: usize,
         settings: TableSettings,
         ledger: Ledger,
+        skews: Skews,
         tail: Option<Tail>,
         downstream: impl Downstream,
         muted: bool,
@@ -179,6 +196,7 @@ impl Pipeline {
         }
         let thread = LedgerThread {
             ledger,
+            skews,
             shards: Arc::clone(&routes.shards),
             tail,
             marks: (0..shards).map(|_| None).collect(),
@@ -301,7 +319,19 @@ impl Routes {
     /// Cuts the stream here.
     pub(crate) fn mark(&self, mark: Mark) {
         self.to_ledger(ToLedger::Cutting);
-        self.to_all(|| ToShard::Mark(mark));
+        self.to_all(|| ToShard::Mark(mark.clone()));
+    }
+
+    /// From here on halves are waited for so long.
+    pub(crate) fn set_waits(&self, waits: &Arc<Waits>) {
+        self.to_all(|| ToShard::Waits(Arc::clone(waits)));
+    }
+
+    /// How long halves should be waited for, by what was learned. `None` where the ledger has ended.
+    pub(crate) async fn wanted_waits(&self) -> Option<Waits> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.to_ledger(ToLedger::AskWaits(answer));
+        answered.await.ok()
     }
 
     /// Waits until the shards have taken so much that at most `bytes` are left.
@@ -448,8 +478,10 @@ impl ShardThread {
                     self.shard.advance(mark.time);
                     self.report();
                     let oldest = self.shard.oldest_position().unwrap_or(mark.position);
+                    self.shard.set_waits(Arc::clone(&mark.waits));
                     self.routes.to_ledger(ToLedger::Mark(self.index, mark, oldest));
                 }
+                ToShard::Waits(waits) => self.shard.set_waits(waits),
             }
             self.forward();
             self.show();
@@ -493,10 +525,11 @@ impl ShardThread {
 
 struct LedgerThread<D> {
     ledger: Ledger,
+    skews: Skews,
     shards: Arc<[ShardRoute]>,
     tail: Option<Tail>,
-    /// By shard, its mark and oldest position where it is ahead of the others.
-    marks: Vec<Option<(Mark, u64)>>,
+    /// By shard, the oldest position that it needs, where it is at its mark and ahead of others.
+    marks: Vec<Option<u64>>,
     /// What shards that are ahead reported behind their mark.
     held: Vec<(usize, Report, Vec<Rejection>)>,
     /// True from the making of a mark until its cut.
@@ -527,6 +560,8 @@ impl<D: Downstream> LedgerThread<D> {
                 ToLedger::Repeated(spans) => self.direct(Direct::Repeated(spans)),
                 ToLedger::Counts(edges, time) => self.direct(Direct::Counts(edges, time)),
                 ToLedger::Ask(question) => question(&mut self.ledger, self.tail.as_ref()),
+                // Whoever asked may have gone away meanwhile.
+                ToLedger::AskWaits(answer) => drop(answer.send(self.skews.waits())),
                 ToLedger::End => return,
             }
         }
@@ -560,6 +595,7 @@ impl<D: Downstream> LedgerThread<D> {
         for reason in rejected {
             self.ledger.reject(*reason, 1);
         }
+        self.skews.note(&report);
         let (evidence, time) = (self.tail.as_ref().map(|_| report.take_evidence()), report.time);
         let judged = self.ledger.take(report);
         let (Some(tail), Some(evidence)) = (&mut self.tail, evidence) else {
@@ -576,17 +612,25 @@ impl<D: Downstream> LedgerThread<D> {
 
     fn mark(&mut self, shard: usize, mark: Mark, oldest: u64) {
         if let Some(slot) = self.marks.get_mut(shard) {
-            *slot = Some((mark, oldest));
+            *slot = Some(oldest);
         }
         if self.marks.iter().any(Option::is_none) {
             return;
         }
-        let oldest = self.marks.iter().flatten().map(|(_, oldest)| *oldest).min();
+        let oldest = self.marks.iter().flatten().min().copied();
+        let oldest = oldest.unwrap_or(mark.position);
         self.marks.fill(None);
+        let in_force = InForce {
+            position: mark.position,
+            time: mark.time,
+            waits: Arc::clone(&mark.waits),
+        };
+        self.skews.change(in_force, oldest);
         let cut = Cut {
             mark,
-            oldest: oldest.unwrap_or(mark.position),
+            oldest,
             ledger: self.ledger.save(),
+            skews: self.skews.save(),
         };
         self.downstream.cut(cut);
         self.cutting = false;
@@ -638,8 +682,16 @@ mod tests {
     fn what_comes_past_the_shards_behind_a_mark_is_not_in_its_snapshot() {
         let (sender, cuts) = channel();
         let (ledger, table) = (Ledger::new(settings()), TableSettings::default());
-        let mut pipeline =
-            Pipeline::start(2, table, ledger, None, Cuts(sender), false).expect("threads are to be had");
+        let mut pipeline = Pipeline::start(
+            2,
+            table,
+            ledger,
+            Skews::new(table.wait, table.max_open),
+            None,
+            Cuts(sender),
+            false,
+        )
+        .expect("threads are to be had");
         let repeated = |pipeline: &Pipeline, spans| {
             pipeline.routes.to_ledger(ToLedger::Repeated(spans));
         };
@@ -647,7 +699,12 @@ mod tests {
         // The shards are held up, so that the mark cannot pass before the second message has.
         let (answer, answered) = sync_channel(0);
         pipeline.routes.to_all(|| ToShard::Ping(answer.clone()));
-        pipeline.routes.mark(Mark { time: 1, position: 1 });
+        let mark = |at| Mark {
+            time: at,
+            position: at,
+            ..Mark::default()
+        };
+        pipeline.routes.mark(mark(1));
         repeated(&pipeline, 4);
         drop(answer);
         while answered.recv().is_ok() {}
@@ -656,7 +713,7 @@ mod tests {
         assert_eq!(duplicates(&saved), "3");
         let now = pipeline.routes.ask_and_wait(|ledger| duplicates(ledger));
         assert_eq!(now.as_deref(), Some("7"));
-        pipeline.end_shards(Mark { time: 2, position: 2 }, false);
+        pipeline.end_shards(mark(2), false);
         pipeline.end();
     }
 }

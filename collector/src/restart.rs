@@ -28,6 +28,7 @@ use crate::ledger::{Ledger, RestoreError};
 use crate::pipeline::{Pipeline, Routes};
 use crate::read::Reader;
 use crate::settings::{CollectorSettings, Durability};
+use crate::skew::{InForce, Skews};
 use crate::snapshot::{self, Header, SnapshotError};
 use crate::tail::Tail;
 
@@ -193,7 +194,9 @@ impl Restarted {
                 (unpacked(header.oldest), header.position, header.time)
             });
             let predicates = Arc::clone(&predicates);
+            let waits = header.as_ref().map(|header| header.skews.in_force());
             Some(Replay {
+                waits: waits.unwrap_or_default(),
                 journal,
                 from,
                 cut,
@@ -201,6 +204,11 @@ impl Restarted {
                 predicates,
             })
         });
+        let table = settings.table(has_store);
+        let mut skews = Skews::new(table.wait, table.max_open);
+        if let Some(header) = &header {
+            skews.restore(&header.skews);
+        }
         let muted = replay.as_ref().is_some_and(|replay| replay.cut > 0);
         let (downstream, keeper) = match &disk {
             Some(disk) => {
@@ -209,8 +217,7 @@ impl Restarted {
             }
             None => (None, None),
         };
-        let table = settings.table(has_store);
-        let pipeline = Pipeline::start(settings.shards(), table, ledger, tail, downstream, muted)?;
+        let pipeline = Pipeline::start(settings.shards(), table, ledger, skews, tail, downstream, muted)?;
         Ok(Started {
             pipeline,
             keeper,
@@ -233,6 +240,8 @@ pub(crate) struct Replay {
     cut: u64,
     /// When it was made: what was due by then is counted in it too.
     cut_time: u64,
+    /// How long halves were waited for, and from where on.
+    waits: Vec<InForce>,
     predicates: Arc<Predicates>,
 }
 
@@ -244,8 +253,10 @@ impl Replay {
             from,
             cut,
             cut_time,
+            waits,
             predicates,
         } = self;
+        let mut waits = waits.into_iter().peekable();
         let mut records = journal.reader(from);
         let mut settled = 0u64;
         let (mut reader, mut muted, mut time, mut replayed) = (Reader::new(predicates), cut > 0, 0, 0u64);
@@ -271,6 +282,9 @@ impl Replay {
                 routes.settle();
                 settled = time;
             }
+            while let Some(then) = waits.next_if(|then| then.position <= position) {
+                change_waits(routes, &then);
+            }
             replayed += u64::from(!muted);
             let mut hand = Hand {
                 routes,
@@ -282,6 +296,7 @@ impl Replay {
             routes.drain_to(AHEAD);
         }
         routes.settle();
+        waits.for_each(|then| change_waits(routes, &then));
         if muted {
             routes.unmute(cut_time);
         }
@@ -297,6 +312,12 @@ impl Replay {
             info!(requests = replayed, "went on from the journal");
         }
     }
+}
+
+/// Traces that were due by then closed by the waits before.
+fn change_waits(routes: &Routes, then: &InForce) {
+    routes.advance(then.time);
+    routes.set_waits(&then.waits);
 }
 
 /// What a record is handed over with.

@@ -37,6 +37,7 @@ use crate::read::Extracted;
 use crate::restart::{self, Replay, RestartError};
 use crate::scrape::Scrape;
 use crate::settings::{CollectorSettings, GenerateSettings, SAVE, SAVE_WITH_JOURNAL, TICK, WebSettings};
+use crate::skew::Waits;
 use crate::tail::Tail;
 
 /// The collector cannot start.
@@ -90,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Option<Arc<Journal>>,
     /// Bytes that it may take.
     pub(crate) journal_max: u64,
+    /// Bytes of spans that the trace tables may hold.
+    pub(crate) table_max: usize,
     pub(crate) store: Option<Arc<TraceStore>>,
     pub(crate) batches: Arc<Batches>,
     pub(crate) kept: Arc<KeeperCounts>,
@@ -112,6 +115,15 @@ impl Shared {
         self.journal
             .as_ref()
             .is_none_or(|journal| last.elapsed() >= SAVE_WITH_JOURNAL || fills_up(journal))
+    }
+
+    /// How long halves are to be waited for from the next cut on: as was learned, or no longer than any where the
+    /// traces that wait would fill the memory that new ones need.
+    async fn wanted_waits(&self) -> Arc<Waits> {
+        if self.routes.tables().open_bytes() > self.table_max / 2 {
+            return Arc::default();
+        }
+        self.routes.wanted_waits().await.unwrap_or_default().into()
     }
 
     /// Hands a request's spans to the shards, unless its batch came before.
@@ -216,6 +228,7 @@ impl Collector {
             routes: started.pipeline.routes.clone(),
             clock: Clock::after(started.time),
             journal_max: settings.journal.max_size.0,
+            table_max: settings.pairing.max_memory.as_usize(),
             journal: started.disk.as_ref().and_then(|disk| disk.journal.clone()),
             store: started.disk.as_ref().and_then(|disk| disk.store.clone()),
             batches: started.batches,
@@ -304,7 +317,7 @@ impl Collector {
         let mut ticker = tokio::time::interval(TICK);
         ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut saver = tokio::time::interval_at(tokio::time::Instant::now() + SAVE, SAVE);
-        let mut saved = Instant::now();
+        let (mut saved, mut waits) = (Instant::now(), Arc::<Waits>::default());
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
@@ -314,9 +327,16 @@ impl Collector {
                         publisher = publish(publisher, map).await;
                     }
                 }
-                _ = saver.tick() => if keeper.is_some() && shared.needs_cut(saved) {
-                    cut(&shared);
-                    saved = Instant::now();
+                _ = saver.tick() => {
+                    let wanted = shared.wanted_waits().await;
+                    let must_shorten = wanted.is_empty() && !waits.is_empty();
+                    if keeper.is_none() {
+                        shared.routes.set_waits(&wanted);
+                    } else if shared.needs_cut(saved) || must_shorten {
+                        waits = wanted;
+                        cut(&shared, &waits);
+                        saved = Instant::now();
+                    }
                 },
             }
         }
@@ -332,6 +352,7 @@ impl Collector {
         let last = Mark {
             time: shared.now(),
             position: shared.journal.as_ref().map_or(0, |journal| packed(journal.end())),
+            waits,
         };
         shared.batches.cut(last.position);
         // With a journal the open traces stay open over the restart.
@@ -384,10 +405,15 @@ fn serve_otlp(
 }
 
 /// Cuts the stream for a snapshot: with a journal at a record of its own, so that every shard is cut at the same place.
-fn cut(shared: &Arc<Shared>) {
-    let time = shared.now();
+fn cut(shared: &Arc<Shared>, waits: &Arc<Waits>) {
+    let (time, waits) = (shared.now(), Arc::clone(waits));
     let Some(journal) = &shared.journal else {
-        shared.routes.mark(Mark { time, position: 0 });
+        let position = 0;
+        shared.routes.mark(Mark {
+            time,
+            position,
+            waits,
+        });
         return;
     };
     let (routes, batches, whole) = (
@@ -405,7 +431,11 @@ fn cut(shared: &Arc<Shared>) {
         let position = appended.map_or_else(|_| whole.end(), |appended| appended.position);
         let position = packed(position);
         batches.cut(position);
-        routes.mark(Mark { time, position });
+        routes.mark(Mark {
+            time,
+            position,
+            waits,
+        });
     });
     if let Err(error) = handed_in {
         warn!(%error, "no snapshot this time");

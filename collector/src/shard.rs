@@ -16,6 +16,7 @@ pub use latency::Latency;
 pub use spans::SpanDelta;
 
 use crate::read::{Place, Received};
+use crate::skew::{Skew, Waits};
 use crate::span::{Address, TraceId};
 use crate::table::{Outcome, Table, TableSettings};
 use spans::SpanMetrics;
@@ -44,6 +45,8 @@ pub struct Report {
     pub closings: Vec<Closing>,
     /// What became of spans.
     pub outcomes: Outcomes,
+    /// Halves of calls that came long after the other.
+    pub skews: Vec<Skew>,
 }
 
 /// What tail sampling needs of a closed trace.
@@ -75,7 +78,10 @@ pub struct Evidence {
 impl Report {
     /// True where nothing happened.
     pub fn is_empty(&self) -> bool {
-        self.spans.is_empty() && self.closings.is_empty() && self.outcomes == Outcomes::default()
+        self.spans.is_empty()
+            && self.closings.is_empty()
+            && self.skews.is_empty()
+            && self.outcomes == Outcomes::default()
     }
 
     /// What tail sampling needs of each closing, in their order. The places are taken out.
@@ -193,6 +199,7 @@ impl Shard {
             spans: self.metrics.take(),
             closings: self.table.take_closings(),
             outcomes: std::mem::take(&mut self.outcomes),
+            skews: self.table.take_skews(),
         }
     }
 
@@ -201,6 +208,11 @@ impl Shard {
     pub fn set_muted(&mut self, muted: bool) {
         self.muted = muted;
         self.table.set_muted(muted);
+    }
+
+    /// How long halves are waited for from here on.
+    pub fn set_waits(&mut self, waits: Arc<Waits>) {
+        self.table.set_waits(waits);
     }
 
     /// True while nothing is reported.

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::skew::SavedSkews;
+
 /// The file in `data_dir`.
 pub(crate) const FILE: &str = "snapshot";
 const VERSION: u32 = 1;
@@ -18,7 +20,7 @@ const VERSION: u32 = 1;
 const MAX_HEADER: u64 = 64 << 20;
 
 /// What the file says beside the ledger.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Header {
     pub(crate) version: u32,
     /// Whose state it is, where several collectors share the work.
@@ -33,6 +35,9 @@ pub(crate) struct Header {
     pub(crate) segments: Vec<String>,
     /// Ids of the latest batches of agents.
     pub(crate) batches: Vec<String>,
+    /// What was learned of late halves, and the waits in force from `oldest` on.
+    #[serde(default)]
+    pub(crate) skews: SavedSkews,
     pub(crate) ledger_bytes: u64,
     pub(crate) ledger_crc32c: u32,
 }

@@ -7,11 +7,13 @@
 //! alone, wherever ticks fall between them, so that a replay of the journal repeats it.
 
 mod difference;
+mod halves;
 mod links;
 mod trace;
 mod wheel;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -21,6 +23,7 @@ use sampling::SpanBits;
 use crate::assemble::{Assembly, Producer, Workspace, assemble, producer_of};
 use crate::names::Operation;
 use crate::read::{Place, Received};
+use crate::skew::{Skew, Waits};
 use crate::span::{Address, SpanId, TraceId};
 use difference::difference;
 use links::Awaited;
@@ -30,7 +33,7 @@ use wheel::Wheel;
 /// How long traces are waited for and kept. Times are exact to a tenth of a second.
 #[derive(Clone, Copy, Debug)]
 pub struct TableSettings {
-    /// A trace is closed when no span of it came for this long.
+    /// A trace is closed when no span of it came for this long, and longer only where [`Table::set_waits`] says so.
     pub wait: Duration,
     /// A trace that never falls quiet is closed this long after its first span.
     pub max_open: Duration,
@@ -183,10 +186,14 @@ pub struct Table {
     links: Vec<(LinkTo, bool)>,
     closings: Vec<Closing>,
     messages: Vec<(usize, LinkMessage)>,
+    waits: Arc<Waits>,
+    skews: Vec<Skew>,
 }
 
 /// Of more links than this tail sampling is not told: a batch of messages is linked to the traces of all of them.
 const MAX_CONSUMED: usize = 64;
+/// When so many late halves were noted and nobody took them, no more are.
+const MAX_SKEWS: usize = 1 << 12;
 /// Beyond this many addresses of workloads the table starts afresh; those in use are claimed again by their next spans.
 const MAX_WORKLOADS: usize = 100_000;
 /// What a trace occupies besides its spans: itself, its entry in the map of traces at the usual load of that map, its
@@ -216,7 +223,20 @@ impl Table {
             links: Vec::new(),
             closings: Vec::new(),
             messages: Vec::new(),
+            waits: Arc::default(),
+            skews: Vec::new(),
         }
+    }
+
+    /// How long other halves are waited for from here on, by the operation of the half that is there. It bears on
+    /// traces that are looked at after this, never beyond [`TableSettings::max_open`].
+    pub fn set_waits(&mut self, waits: Arc<Waits>) {
+        self.waits = waits;
+    }
+
+    /// Halves that came long after the other since the last call; some of them, where there are very many.
+    pub fn take_skews(&mut self) -> Vec<Skew> {
+        std::mem::take(&mut self.skews)
     }
 
     /// Notes that a workload claims `address`, so that a caller from there is no user.
@@ -295,6 +315,7 @@ impl Table {
         };
         let found = (!waiting.is_empty()).then(|| ((id, span.id), producer_of(&span)));
         self.bytes += cost;
+        trace.note_pause(now);
         trace.push(span, cost);
         if self.settings.places {
             trace.places.push((position, place));
@@ -466,7 +487,11 @@ impl Table {
         if trace.state == State::Gone {
             self.free.push(at);
         } else if trace.is_unsettled() {
-            let quiet = trace.last.saturating_add(nanos(self.settings.wait));
+            let mut wait = nanos(self.settings.wait);
+            if !self.waits.is_empty() && trace.last.saturating_add(wait) <= now {
+                wait = wait.max(halves::awaited(&trace.spans, &self.waits));
+            }
+            let quiet = trace.last.saturating_add(wait);
             let bound = trace.first.saturating_add(nanos(self.settings.max_open));
             let due = quiet.min(bound);
             if due > now && !early {
@@ -484,6 +509,9 @@ impl Table {
         if self.muted {
             trace.places.clear();
         } else {
+            if self.skews.len() < MAX_SKEWS {
+                halves::pairing_skews(trace, &mut self.skews);
+            }
             let mut closing = closing(trace, now, &mut self.workspace);
             if self.settings.places && trace.linked {
                 closing.consumed = consumed(trace);
@@ -634,7 +662,11 @@ fn closing(trace: &mut Trace, time: u64, workspace: &mut Workspace) -> Closing {
 
 /// Traces that a trace consumed messages of, each once.
 fn consumed(trace: &Trace) -> Vec<TraceId> {
-    let mut found: Vec<TraceId> = trace.consumed_links(false).map(|(id, _)| id).take(MAX_CONSUMED).collect();
+    let mut found: Vec<TraceId> = trace
+        .consumed_links(false)
+        .map(|(id, _)| id)
+        .take(MAX_CONSUMED)
+        .collect();
     found.sort_unstable();
     found.dedup();
     found

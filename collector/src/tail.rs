@@ -129,7 +129,10 @@ impl Tail {
             errors: trace.any_error,
             duration_nanos: trace.duration,
             slow: judged.slow,
-            linked_kept: trace.consumed.iter().any(|producer| self.latest.held.contains(producer)),
+            linked_kept: trace
+                .consumed
+                .iter()
+                .any(|producer| self.latest.held.contains(producer)),
             edges: &self.edges,
         };
         let spans = trace.places.len() as u64;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::names::{Node, Operation};
+use crate::skew::{Skews, Waits};
 use crate::span::{Extra, Message, MessageRole, Span};
 
 const SECOND: u64 = 1_000_000_000;
@@ -275,4 +276,97 @@ proptest! {
         prop_assert_eq!(told(&mut plain), said);
         prop_assert_eq!((plain.bytes(), plain.len()), (0, (0, 0)));
     }
+}
+
+/// Trace `number`: a call at `at` whose other half comes `skew` later.
+fn slow_pair(shard: &mut Shard, number: u8, at: u64, skew: u64) -> Vec<bool> {
+    let mut server = span("cart", Kind::Server, 2, 1);
+    let mut client = span("web", Kind::Client, 1, 0);
+    (server.id, client.id) = (u64::from(number) << 8 | 2, u64::from(number) << 8 | 1);
+    server.parent_id = client.id;
+    shard.take(batch(at, vec![received(number, client)]));
+    shard.take(batch(at + skew, vec![received(number, server)]));
+    shard.advance(at + skew + 40 * SECOND);
+    let report = shard.report();
+    assert_eq!(report.outcomes.kept + report.outcomes.late, 2);
+    report.closings.iter().map(|closing| closing.late).collect()
+}
+
+fn learned(reports: impl IntoIterator<Item = Report>) -> Arc<Waits> {
+    let mut skews = Skews::new(Duration::from_secs(2), Duration::from_secs(30));
+    reports.into_iter().for_each(|report| skews.note(&report));
+    Arc::new(skews.waits())
+}
+
+/// What shards report of three traces whose server halves come five seconds after their client halves.
+fn habit() -> Arc<Waits> {
+    let mut shard = Shard::new(0, 1, TableSettings::default());
+    let reports = (1..=3u8).map(|number| {
+        let at = u64::from(number) * 60 * SECOND;
+        let mut server = span("cart", Kind::Server, 2, 1);
+        server.start += 1;
+        shard.take(batch(at, vec![received(number, span("web", Kind::Client, 1, 0))]));
+        shard.take(batch(at + 5 * SECOND, vec![received(number, server)]));
+        shard.advance(at + 20 * SECOND);
+        shard.report()
+    });
+    learned(reports)
+}
+
+#[test]
+fn a_half_that_uses_to_come_late_is_waited_for_and_its_trace_closes_once() {
+    let mut shard = Shard::new(0, 1, TableSettings::default());
+    assert_eq!(slow_pair(&mut shard, 9, 100 * SECOND, 5 * SECOND), [false, true]);
+    shard.set_waits(habit());
+    assert_eq!(slow_pair(&mut shard, 10, 200 * SECOND, 5 * SECOND), [false]);
+    assert_eq!(
+        slow_pair(&mut shard, 11, 300 * SECOND, 9 * SECOND),
+        [false, true],
+        "later than it uses to"
+    );
+}
+
+#[test]
+fn whoever_lacks_no_half_is_not_waited_for_longer() {
+    let mut shard = Shard::new(0, 1, TableSettings::default());
+    shard.set_waits(habit());
+    let pair = [span("web", Kind::Client, 1, 0), span("cart", Kind::Server, 2, 1)];
+    shard.take(batch(10 * SECOND, pair.map(|span| received(1, span)).to_vec()));
+    let lone = span("web", Kind::Client, 1, 0);
+    shard.take(batch(10 * SECOND, vec![received(2, lone)]));
+    shard.advance(13 * SECOND);
+    let closed: Vec<TraceId> = shard
+        .report()
+        .closings
+        .iter()
+        .map(|closing| closing.trace)
+        .collect();
+    assert_eq!(closed, [[1; 16]]);
+}
+
+#[test]
+fn halves_that_come_together_teach_nothing_and_late_ones_are_learned_once() {
+    let mut shard = Shard::new(0, 1, TableSettings::default());
+    let mut skews = Vec::new();
+    for (at, half) in [
+        (0, span("web", Kind::Client, 1, 0)),
+        (400, span("cart", Kind::Server, 2, 1)),
+        (5_400, span("cart", Kind::Client, 3, 2)),
+        (12_400, span("stock", Kind::Server, 4, 3)),
+        (40_400, span("stock", Kind::Internal, 5, 4)),
+    ] {
+        shard.take(batch(at * 1_000_000, vec![received(1, half)]));
+        skews.extend(shard.report().skews);
+    }
+    shard.advance(60 * SECOND);
+    skews.extend(shard.report().skews);
+    let named: Vec<_> = skews
+        .iter()
+        .map(|(operation, nanos)| (operation.service.unwrap().id.to_string(), nanos / 1_000_000))
+        .collect();
+    let expected = [("cart", 5_400 - 400), ("cart", 7_000), ("stock", 28_000)];
+    assert_eq!(
+        named,
+        expected.map(|(service, millis)| (service.to_owned(), millis))
+    );
 }

@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use super::Root;
 use crate::assemble::{Producer, Surroundings};
 use crate::read::Place;
+use crate::skew::TOGETHER;
 use crate::span::{Address, Span, SpanId, TraceId};
 
 /// A link's target.
@@ -80,6 +81,8 @@ struct Rare {
     producers: HashMap<LinkTo, (Producer, u32), RandomState>,
     /// Callers' addresses that a workload claimed, and by which closing.
     workloads: HashMap<Address, u32, RandomState>,
+    /// Where pauses lie between its spans: from which one on they came when. Empty without any.
+    arrivals: Vec<(u32, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +101,8 @@ const INDEXED_FROM: usize = 32;
 const INDEX_BYTES: usize = 72;
 /// Of more spans than this with one id only the latest are looked at.
 const MAX_HALVES: usize = 64;
+/// Further pauses in one trace are not noted.
+const MAX_ARRIVALS: usize = 16;
 const NONE: u32 = u32::MAX;
 
 impl Trace {
@@ -176,6 +181,31 @@ impl Trace {
             let index = self.rare.get_or_insert_default().index.get_or_insert_default();
             index.catch_up(&self.spans);
         }
+    }
+
+    /// Notes that the next span comes at `now`, where none came for a while before.
+    #[inline]
+    pub(super) fn note_pause(&mut self, now: u64) {
+        if now.saturating_sub(self.last) >= TOGETHER && !self.spans.is_empty() {
+            let (next, before) = (self.spans.len() as u32, self.last);
+            let arrivals = &mut self.rare.get_or_insert_default().arrivals;
+            if arrivals.is_empty() {
+                arrivals.push((0, before));
+            }
+            if arrivals.len() <= MAX_ARRIVALS {
+                arrivals.push((next, now));
+            }
+        }
+    }
+
+    /// From which of its spans on they came when, nanoseconds, where pauses lie between them.
+    pub(super) fn arrivals(&self) -> &[(u32, u64)] {
+        self.rare.as_deref().map_or(&[], |rare| &rare.arrivals)
+    }
+
+    /// How many of its spans were there when it was closed before.
+    pub(super) fn closed_spans(&self) -> usize {
+        self.closed_spans as usize
     }
 
     /// Notes that a closed trace is to be looked at again; false where it is open or already will be.
