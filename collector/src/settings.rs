@@ -91,7 +91,8 @@ impl Default for WebSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct PairingSettings {
     /// A trace is closed when no span of it came for this long. Default `2s`. Longer joins slower senders and shows
-    /// edges later.
+    /// edges later. A trace that lacks a half of a call whose halves use to come later is waited for as long as all but
+    /// a thousandth of them take, at most `max_wait`; that is learned.
     pub wait: HumanDuration,
     /// A trace that never falls quiet is closed this long after its first span. Default `30s`.
     pub max_wait: HumanDuration,
