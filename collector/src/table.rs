@@ -314,8 +314,7 @@ impl Table {
             VecDeque::new()
         };
         let found = (!waiting.is_empty()).then(|| ((id, span.id), producer_of(&span)));
-        self.bytes += cost;
-        trace.note_pause(now);
+        self.bytes += cost + trace.note_pause(now);
         trace.push(span, cost);
         if self.settings.places {
             trace.places.push((position, place));

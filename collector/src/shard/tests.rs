@@ -370,3 +370,18 @@ fn halves_that_come_together_teach_nothing_and_late_ones_are_learned_once() {
         expected.map(|(service, millis)| (service.to_owned(), millis))
     );
 }
+
+#[test]
+fn pauses_are_within_the_budget_and_given_back_with_their_traces() {
+    let mut shard = Shard::new(0, 1, TableSettings::default());
+    shard.take(batch(0, vec![received(1, span("web", Kind::Client, 1, 0))]));
+    let before = shard.bytes();
+    shard.take(batch(SECOND, vec![received(1, span("cart", Kind::Server, 2, 1))]));
+    assert!(
+        shard.bytes() > before + size_of::<Span>() + 64,
+        "{} bytes",
+        shard.bytes()
+    );
+    shard.advance(100 * SECOND);
+    assert!(shard.is_empty() && shard.bytes() == 0, "{} bytes", shard.bytes());
+}

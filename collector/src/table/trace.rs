@@ -183,19 +183,25 @@ impl Trace {
         }
     }
 
-    /// Notes that the next span comes at `now`, where none came for a while before.
+    /// Notes that the next span comes at `now`, where none came for a while before; the bytes that this occupies.
     #[inline]
-    pub(super) fn note_pause(&mut self, now: u64) {
-        if now.saturating_sub(self.last) >= TOGETHER && !self.spans.is_empty() {
-            let (next, before) = (self.spans.len() as u32, self.last);
-            let arrivals = &mut self.rare.get_or_insert_default().arrivals;
-            if arrivals.is_empty() {
-                arrivals.push((0, before));
-            }
-            if arrivals.len() <= MAX_ARRIVALS {
-                arrivals.push((next, now));
-            }
+    pub(super) fn note_pause(&mut self, now: u64) -> usize {
+        if now.saturating_sub(self.last) < TOGETHER || self.spans.is_empty() {
+            return 0;
         }
+        let (next, before) = (self.spans.len() as u32, self.last);
+        let rare_bytes = if self.rare.is_none() { size_of::<Rare>() } else { 0 };
+        let arrivals = &mut self.rare.get_or_insert_default().arrivals;
+        let had = arrivals.capacity();
+        if arrivals.is_empty() {
+            arrivals.push((0, before));
+        }
+        if arrivals.len() <= MAX_ARRIVALS {
+            arrivals.push((next, now));
+        }
+        let bytes = rare_bytes + (arrivals.capacity() - had) * size_of::<(u32, u64)>();
+        self.bytes += bytes;
+        bytes
     }
 
     /// From which of its spans on they came when, nanoseconds, where pauses lie between them.
