@@ -5,8 +5,9 @@
 //! Left out on purpose: every other metric; this collector takes none.
 //!
 //! Form: an exponential histogram of delta temporality in seconds, a point per edge and outcome, with the attributes
-//! `tracemap.client` and `tracemap.server` (node ids), `tracemap.connection_type` (as the label of that name, absent
-//! where the ends tell it) and `tracemap.failed` (boolean).
+//! `tracemap.client` (a node id), `tracemap.server` (a node id; or in its place what a CLIENT span says of its far side,
+//! such as `server.address` and `server.port`), `tracemap.connection_type` (as the label of that name, absent where the
+//! ends tell it) and `tracemap.failed` (boolean).
 
 use map::{ConnectionType, Histogram, NodeId};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -16,7 +17,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 
 use crate::ledger::EdgeCounts;
-use crate::names::Node;
+use crate::names::{End, Node};
+use crate::peer::{Attribute, Facts};
 
 /// The metric's name.
 pub(crate) const METRIC: &str = "tracemap.edge.client.duration";
@@ -58,7 +60,11 @@ pub(crate) fn read(request: &ExportMetricsServiceRequest) -> Counted {
 
 fn edge(point: &ExponentialHistogramDataPoint) -> Option<EdgeCounts> {
     let node = |key| text(&point.attributes, key).filter(|id| !id.is_empty());
-    let (client, server) = (node("tracemap.client")?, node("tracemap.server")?);
+    let client = node("tracemap.client")?;
+    let server = match node("tracemap.server") {
+        Some(id) => Node::service(NodeId::from(id)),
+        None => Node::of(&far_side(&point.attributes)?),
+    };
     let named = text(&point.attributes, "tracemap.connection_type");
     let connection = named.and_then(|named| {
         ConnectionType::ALL
@@ -79,7 +85,7 @@ fn edge(point: &ExponentialHistogramDataPoint) -> Option<EdgeCounts> {
     );
     Some(EdgeCounts {
         client: Node::service(NodeId::from(client)),
-        server: Node::service(NodeId::from(server)),
+        server,
         connection,
         requests: point.count,
         failed: if failed { point.count } else { 0 },
@@ -87,6 +93,22 @@ fn edge(point: &ExponentialHistogramDataPoint) -> Option<EdgeCounts> {
         start: point.start_time_unix_nano,
         end: point.time_unix_nano,
     })
+}
+
+/// Named as the far side of a CLIENT span with these attributes is.
+fn far_side(attributes: &[KeyValue]) -> Option<End> {
+    let mut facts = Facts::default();
+    for KeyValue { key, value, .. } in attributes {
+        let Some((attribute, rank)) = Attribute::of(key.as_bytes()) else {
+            continue;
+        };
+        match value.as_ref().and_then(|value| value.value.as_ref()) {
+            Some(Value::StringValue(text)) => facts.note_text(attribute, rank, text.as_bytes()),
+            Some(Value::IntValue(number)) => facts.note_number(attribute, rank, *number),
+            _ => {}
+        }
+    }
+    facts.peer()
 }
 
 fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
@@ -184,6 +206,22 @@ mod tests {
             .collect();
         assert_eq!(told, [("web", "cart", 3, 0), ("web", "cart", 3, 3)]);
         assert_eq!((read.edges[0].client_seconds.count(), read.rejected), (3, 0));
+    }
+
+    #[test]
+    fn a_far_side_that_is_named_by_its_address_is_the_one_that_spans_name() {
+        let attributes = vec![
+            attribute("tracemap.client", Value::StringValue("web".to_owned())),
+            attribute("server.address", Value::StringValue("cart.shop".to_owned())),
+            attribute("server.port", Value::IntValue(8080)),
+        ];
+        let delta = AggregationTemporality::Delta;
+        let read = read(&request(METRIC, delta, vec![point(attributes)]));
+        let server = read.edges[0].server.get();
+        assert_eq!(
+            (server.id.as_str(), server.address.as_deref()),
+            ("cart.shop:8080", Some("cart.shop:8080"))
+        );
     }
 
     #[test]

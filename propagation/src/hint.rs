@@ -5,9 +5,10 @@
 //! Left out on purpose: which peers may see it (the agent strips it for those it does not trust), and any trust in what
 //! it says: it names a caller, it never makes a parent.
 //!
-//! Form: `c:CALLER;k:CLASS;t:MICROS[;q:1]`. CALLER is a node's id with everything outside `A-Z a-z 0-9 . _ / @ + -`
-//! percent-encoded, CLASS one letter, MICROS the time of sending in microseconds since 1970 in hexadecimal. Keys that
-//! are not known are passed over, so that later versions may add some.
+//! Form: `c:CALLER;k:CLASS;t:MICROS[;n:1][;q:1][;d:CALLEE]`. CALLER and CALLEE are node ids with everything outside
+//! `A-Z a-z 0-9 . _ / @ + -` percent-encoded, CLASS one letter, MICROS the time of sending in microseconds since 1970 in
+//! hexadecimal. `d` is added by the callee's own agent: a service that passes its caller's `tracestate` on to whom it
+//! calls does not make its caller theirs. Keys that are not known are passed over, so that later versions may add some.
 
 use std::fmt::Write as _;
 
@@ -20,8 +21,12 @@ pub struct EdgeHint {
     pub class: EdgeClass,
     /// When it sent the request, nanoseconds since 1970, exact to the microsecond; 0 where it does not say.
     pub sent_unix_nano: u64,
-    /// True where the caller's agent counts the edge itself and no span of its side will come.
+    /// True where the caller's agent counts the edge itself: spans of it add no request.
+    pub counted: bool,
+    /// True where, moreover, no span of the caller's agent will come.
     pub quiet: bool,
+    /// Whom it was meant for, where the callee's agent says so.
+    pub callee: Option<String>,
 }
 
 /// Over what a caller calls.
@@ -44,7 +49,9 @@ impl EdgeHint {
             caller: String::new(),
             class: EdgeClass::default(),
             sent_unix_nano: 0,
+            counted: false,
             quiet: false,
+            callee: None,
         };
         for part in value.split(';') {
             match part.split_once(':')? {
@@ -53,7 +60,9 @@ impl EdgeHint {
                 ("t", micros) if !micros.starts_with('+') => {
                     hint.sent_unix_nano = u64::from_str_radix(micros, 16).ok()?.checked_mul(1_000)?;
                 }
-                ("q", "1") => hint.quiet = true,
+                ("n", "1") => hint.counted = true,
+                ("q", "1") => (hint.counted, hint.quiet) = (true, true),
+                ("d", callee) => hint.callee = Some(decoded(callee)?),
                 _ => {}
             }
         }
@@ -66,13 +75,7 @@ impl EdgeHint {
             return None;
         }
         let mut value = String::from("c:");
-        for byte in self.caller.bytes() {
-            if is_plain(byte) {
-                value.push(char::from(byte));
-            } else {
-                let _ = write!(value, "%{byte:02x}");
-            }
-        }
+        encode(&self.caller, &mut value);
         let class = match self.class {
             EdgeClass::Http => 'h',
             EdgeClass::Message => 'm',
@@ -80,8 +83,24 @@ impl EdgeHint {
         let _ = write!(value, ";k:{class};t:{:x}", self.sent_unix_nano / 1_000);
         if self.quiet {
             value.push_str(";q:1");
+        } else if self.counted {
+            value.push_str(";n:1");
+        }
+        if let Some(callee) = &self.callee {
+            value.push_str(";d:");
+            encode(callee, &mut value);
         }
         (value.len() <= 256).then_some(value)
+    }
+}
+
+fn encode(id: &str, value: &mut String) {
+    for byte in id.bytes() {
+        if is_plain(byte) {
+            value.push(char::from(byte));
+        } else {
+            let _ = write!(value, "%{byte:02x}");
+        }
     }
 }
 
@@ -113,12 +132,14 @@ mod tests {
 
     #[test]
     fn a_hint_is_read_and_what_names_no_caller_is_none() {
-        let hint = EdgeHint::parse("c:shop/web;k:m;t:5f5e100;z:later;q:1").unwrap();
+        let hint = EdgeHint::parse("c:shop/web;k:m;t:5f5e100;z:later;q:1;d:cart").unwrap();
         let expected = EdgeHint {
             caller: "shop/web".to_owned(),
             class: EdgeClass::Message,
             sent_unix_nano: 100_000_000_000,
+            counted: true,
             quiet: true,
+            callee: Some("cart".to_owned()),
         };
         assert_eq!(hint, expected);
         let too_late = format!("c:web;t:{:x}", u64::MAX);
@@ -131,10 +152,11 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn what_is_written_is_a_legal_member_and_read_back(
-            caller in "\\PC{1,40}", micros in 0..u64::MAX / 1_000, quiet: bool, message: bool,
+            caller in "\\PC{1,40}", callee in proptest::option::of("\\PC{0,9}"), micros in 0..u64::MAX / 1_000,
+            counted: bool, quiet: bool, message: bool,
         ) {
             let class = if message { EdgeClass::Message } else { EdgeClass::Http };
-            let hint = EdgeHint { caller, class, sent_unix_nano: micros * 1_000, quiet };
+            let hint = EdgeHint { caller, class, sent_unix_nano: micros * 1_000, counted: counted || quiet, quiet, callee };
             if let Some(value) = hint.value() {
                 prop_assert!(TraceState::parse(format!("tm={value}").as_bytes()).is_ok(), "{value}");
                 prop_assert_eq!(EdgeHint::parse(&value), Some(hint));
