@@ -6,13 +6,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use exposition::Format;
-use exposition::remote::RemoteWriteSettings;
+use exposition::remote::{RemoteWriteSettings, StatsReader};
 use journal::Journal;
 use map::catalogue as names;
 use map::{Map, Services};
@@ -101,6 +101,8 @@ pub(crate) struct Shared {
     pub(crate) ready: AtomicBool,
     /// What tail sampling wants to know of every span.
     pub(crate) predicates: Arc<Predicates>,
+    /// What remote write did, where a receiver is configured.
+    pub(crate) pushed: OnceLock<StatsReader>,
 }
 
 impl Shared {
@@ -172,6 +174,9 @@ impl Shared {
         self.published.borrow().write_metrics(&mut out);
         tail.inspect(|tail| tail.write(&mut out));
         self.write_resources(&mut out);
+        if let Some(pushed) = self.pushed.get() {
+            crate::push::write(&pushed.stats(), &mut out);
+        }
         process::write(&mut out);
     }
 
@@ -237,6 +242,7 @@ impl Collector {
             published,
             ready: AtomicBool::new(false),
             predicates: started.predicates,
+            pushed: OnceLock::new(),
         };
         let limits = Limits {
             max_request_bytes: settings.otlp.max_request_size.as_usize(),

@@ -153,6 +153,22 @@ catalogue! {
     COLLECTOR_STORE_REMOVED_SPANS = "tracemap_collector_store_removed_spans_total", Counter, [];
     /// Blocks of the trace store that were asked for and found damaged, since the start.
     COLLECTOR_STORE_DAMAGED_READS = "tracemap_collector_store_damaged_reads_total", Counter, [];
+    /// Samples that the receiver of remote write took since the start, stale markers included. A native histogram is one.
+    COLLECTOR_REMOTE_WRITE_SENT = "tracemap_collector_remote_write_sent_samples_total", Counter, [];
+    /// Stale markers among the samples that the receiver of remote write took: series that ended.
+    COLLECTOR_REMOTE_WRITE_STALE = "tracemap_collector_remote_write_sent_stale_markers_total", Counter, [];
+    /// Samples that remote write gave up since the start, by reason.
+    COLLECTOR_REMOTE_WRITE_DROPPED = "tracemap_collector_remote_write_dropped_samples_total", Counter, ["reason"];
+    /// Tries of remote write since the start: `taken`, or to be `retried` because the receiver could not take it yet.
+    COLLECTOR_REMOTE_WRITE_REQUESTS = "tracemap_collector_remote_write_requests_total", Counter, ["outcome"];
+    /// Bytes that the receiver of remote write took since the start, as compressed.
+    COLLECTOR_REMOTE_WRITE_BYTES = "tracemap_collector_remote_write_sent_bytes_total", Counter, [];
+    /// Scrapes that wait for the receiver of remote write, that under way included.
+    COLLECTOR_REMOTE_WRITE_QUEUED = "tracemap_collector_remote_write_queued_scrapes", Gauge, [];
+    /// Memory of the scrapes that wait for the receiver of remote write.
+    COLLECTOR_REMOTE_WRITE_QUEUED_BYTES = "tracemap_collector_remote_write_queued_bytes", Gauge, [];
+    /// Time of the newest scrape of which the receiver of remote write took something, Unix seconds; 0 before the first.
+    COLLECTOR_REMOTE_WRITE_NEWEST = "tracemap_collector_remote_write_newest_sent_timestamp_seconds", Gauge, [];
 
     /// Requests that passed an agent, by direction and outcome.
     AGENT_REQUESTS = "tracemap_agent_requests_total", Counter, ["direction", "outcome"];

@@ -7,16 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use harness::{Outcome, Plan};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
 
-use crate::support::{Process, free_port, get, until};
+use crate::support::{Collector, until};
 
 #[test]
 fn what_a_killed_collector_acknowledged_is_counted_once_and_stored() {
@@ -58,26 +56,12 @@ const PATIENCE: Duration = Duration::from_mins(2);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_journal_pushes_back_loses_nothing_and_goes_on_once_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
-    let [grpc, http, web] = std::array::from_fn(|_| free_port());
-    let config = dir.path().join("tracemap.yaml");
-    let text = format!(
-        "collector:\n  otlp: {{ grpc: '127.0.0.1:{grpc}', http: '127.0.0.1:{http}' }}\n  web: {{ listen: '127.0.0.1:{web}' }}\n  \
-         data_dir: '{}'\n  pairing: {{ wait: 500ms, keep: 20s }}\n  journal: {{ max_size: 256MiB }}\n",
+    let settings = format!(
+        "  data_dir: '{}'\n  pairing: {{ wait: 500ms, keep: 20s }}\n  journal: {{ max_size: 256MiB }}\n",
         dir.path().join("data").display()
     );
-    std::fs::write(&config, text).unwrap();
-    let args = [
-        "collector".to_owned(),
-        "--config".to_owned(),
-        config.display().to_string(),
-    ];
-    let mut process = Process::start("collector", env!("CARGO_BIN_EXE_tracemap"), &args, dir.path());
-    until("the collector", PATIENCE, async || {
-        process.assert_running();
-        (get(&format!("http://127.0.0.1:{web}/readyz")).await?.0 == 200).then_some(())
-    })
-    .await;
-    let mut client = client(grpc).await;
+    let mut collector = Collector::start(dir.path(), &settings).await;
+    let mut client = collector.client().await;
 
     let (mut taken, mut refused) = (0, Vec::new());
     // Each size until it is refused: in the end there is no room for the smallest record either.
@@ -100,7 +84,7 @@ async fn a_full_journal_pushes_back_loses_nothing_and_goes_on_once_there_is_room
     }
 
     until("room in the journal", PATIENCE, async || {
-        process.assert_running();
+        collector.process.assert_running();
         client.export(request(taken, 256 << 10)).await.ok()
     })
     .await;
@@ -108,17 +92,11 @@ async fn a_full_journal_pushes_back_loses_nothing_and_goes_on_once_there_is_room
     let counted = format!(
         "traces_service_graph_request_total{{client=\"user\",server=\"wide\",connection_type=\"virtual_node\"}} {taken}"
     );
-    let metrics = format!("http://127.0.0.1:{web}/metrics");
     until("every acknowledged request on its edge", PATIENCE, async || {
-        let (_, page) = get(&metrics).await?;
+        let page = collector.get("/metrics").await?;
         page.lines().any(|line| line == counted).then_some(())
     })
     .await;
-}
-
-async fn client(grpc: u16) -> TraceServiceClient<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{grpc}")).unwrap();
-    TraceServiceClient::new(endpoint.connect().await.unwrap())
 }
 
 /// One root SERVER span of the service `wide` with an attribute of `blob` bytes; the trace is new for each `number`.

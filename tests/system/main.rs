@@ -2,5 +2,6 @@
 
 mod kills;
 mod one_fault_one_page;
+mod prometheus;
 mod replay;
 mod support;

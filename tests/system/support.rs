@@ -17,7 +17,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use serde_json::Value;
+use tonic::transport::{Channel, Endpoint};
 
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
@@ -97,6 +99,51 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// `tracemap collector`, ready, on ports of its own.
+pub(crate) struct Collector {
+    /// The process.
+    pub(crate) process: Process,
+    /// OTLP/gRPC.
+    pub(crate) grpc: u16,
+    /// Page, API and metrics.
+    pub(crate) web: u16,
+}
+
+impl Collector {
+    /// Starts it with these further lines of the section `collector`, each indented by two spaces.
+    pub(crate) async fn start(dir: &Path, settings: &str) -> Self {
+        let [grpc, http, web] = std::array::from_fn(|_| free_port());
+        let config = dir.join("tracemap.yaml");
+        let text = format!(
+            "collector:\n  otlp: {{ grpc: '127.0.0.1:{grpc}', http: '127.0.0.1:{http}' }}\n  \
+             web: {{ listen: '127.0.0.1:{web}' }}\n{settings}"
+        );
+        std::fs::write(&config, text).expect("the test's directory is writable");
+        let args = ["collector", "--config", &config.display().to_string()].map(str::to_owned);
+        let mut process = Process::start("collector", env!("CARGO_BIN_EXE_tracemap"), &args, dir);
+        let ready = format!("http://127.0.0.1:{web}/readyz");
+        until("the collector", Duration::from_mins(2), async || {
+            process.assert_running();
+            (get(&ready).await?.0 == 200).then_some(())
+        })
+        .await;
+        Self { process, grpc, web }
+    }
+
+    /// The body of a page that is there.
+    pub(crate) async fn get(&self, path: &str) -> Option<String> {
+        let (status, body) = get(&format!("http://127.0.0.1:{}{path}", self.web)).await?;
+        (status == 200).then_some(body)
+    }
+
+    /// A client that sends it spans.
+    pub(crate) async fn client(&self) -> TraceServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{}", self.grpc));
+        let channel = endpoint.expect("a test's URL is valid").connect().await;
+        TraceServiceClient::new(channel.expect("a ready collector takes connections"))
     }
 }
 

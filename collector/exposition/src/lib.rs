@@ -1,12 +1,10 @@
 //! Series in every format that Prometheus takes.
 //!
 //! In: a scrape, told to an [`Encoder`]. Out: text, `OpenMetrics` or protobuf for scrapers ([`negotiate`] says which),
-//! and remote write 1.0 and 2.0 for receivers ([`remote`]). Beside them [`SeriesBudget`], which keeps the number of
-//! series bounded.
-//! Left out on purpose: the counting itself and the names, which are the collector's and `map::catalogue`'s.
+//! and remote write 1.0 and 2.0 for receivers ([`remote`]).
+//! Left out on purpose: the counting itself, how many series there may be, and their names, which are the collector's
+//! and `map::catalogue`'s.
 
-mod budget;
-mod demand;
 mod lines;
 mod model;
 mod native;
@@ -20,7 +18,6 @@ mod scrape;
 mod text;
 mod wire;
 
-pub use budget::{Admission, BudgetLimits, LabelUse, OVERFLOW, SeriesBudget};
 pub use model::{Encoder, Exemplar, Histogram, Labels, Sample};
 pub use native::{Counts, Exponential, Native};
 pub use negotiate::{Format, negotiate};

@@ -1,14 +1,107 @@
-//! What both text formats write alike: label pairs, numbers, names of buckets.
+//! What both text formats write alike: the lines of samples and histograms.
 //!
-//! In: labels and numbers. Out: text appended to a buffer.
-//! Left out on purpose: whole lines, in which the formats differ.
+//! In: labels, numbers, exemplars. Out: text appended to a buffer.
+//! Left out on purpose: how a family begins, in which the formats differ, and whether exemplars may be written.
 
 use std::fmt::Write as _;
 
-use crate::model::Labels;
+use map::catalogue::Type;
+
+use crate::model::{Exemplar, Histogram, Labels};
+
+/// The text of a scrape as it grows.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    /// What was written.
+    pub(crate) text: String,
+    name: &'static str,
+    labels: String,
+    buckets: BucketNames,
+}
+
+impl Lines {
+    /// Samples are called `name`, with a suffix, from now on.
+    pub(crate) fn begin(&mut self, name: &'static str) {
+        self.name = name;
+    }
+
+    /// False before the first family.
+    pub(crate) fn is_begun(&self) -> bool {
+        !self.name.is_empty()
+    }
+
+    /// One line.
+    pub(crate) fn sample(
+        &mut self,
+        suffix: &str,
+        labels: Labels<'_>,
+        value: f64,
+        exemplar: Option<&Exemplar>,
+    ) {
+        push_all(&mut self.text, &[self.name, suffix]);
+        if !labels.is_empty() {
+            self.text.push('{');
+            push_labels(&mut self.text, labels);
+            self.text.push('}');
+        }
+        push_end(&mut self.text, value, exemplar);
+    }
+
+    /// The buckets, with their exemplars where `exemplars`, then the sum and the count.
+    pub(crate) fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram<'_>, exemplars: bool) {
+        self.labels.clear();
+        push_labels(&mut self.labels, labels);
+        let separator = if labels.is_empty() { "" } else { "," };
+        let mut count = 0.0;
+        for (bucket, le) in histogram.buckets().zip(self.buckets.of(histogram.bounds)) {
+            let parts = [self.name, "_bucket{", &self.labels, separator, "le=\"", le, "\"}"];
+            push_all(&mut self.text, &parts);
+            let exemplar = bucket.exemplar.filter(|_| exemplars);
+            push_end(&mut self.text, bucket.at_or_below, exemplar);
+            count = bucket.at_or_below;
+        }
+        self.sample("_sum", labels, histogram.sum, None);
+        self.sample("_count", labels, count, None);
+    }
+}
+
+/// The type of a family as both formats call it.
+pub(crate) fn type_name(kind: Type) -> &'static str {
+    match kind {
+        Type::Counter => "counter",
+        Type::Histogram => "histogram",
+        Type::Gauge | Type::Recorded => "gauge",
+    }
+}
+
+/// Unix milliseconds in the unit of the formats.
+pub(crate) fn seconds(unix_ms: i64) -> f64 {
+    unix_ms as f64 / 1000.0
+}
+
+/// Each part after the other.
+pub(crate) fn push_all(out: &mut String, parts: &[&str]) {
+    for part in parts {
+        out.push_str(part);
+    }
+}
+
+/// What comes after name and labels.
+fn push_end(out: &mut String, value: f64, exemplar: Option<&Exemplar>) {
+    out.push(' ');
+    push_number(out, value);
+    if let Some(exemplar) = exemplar {
+        out.push_str(" # {trace_id=\"");
+        out.extend(exemplar.hex().map(char::from));
+        out.push_str("\"} ");
+        push_number(out, exemplar.value);
+        let _ = write!(out, " {}", seconds(exemplar.unix_ms));
+    }
+    out.push('\n');
+}
 
 /// `name="value"` pairs with commas between and no braces.
-pub(crate) fn push_labels(out: &mut String, labels: Labels<'_>) {
+fn push_labels(out: &mut String, labels: Labels<'_>) {
     for (i, (label, value)) in labels.iter().enumerate() {
         if i > 0 {
             out.push(',');
@@ -37,10 +130,14 @@ pub(crate) fn push_escaped(out: &mut String, value: &str) {
     out.push_str(rest);
 }
 
-/// The shortest decimal that reads back as `value`; whole numbers have no point.
-pub(crate) fn push_number(out: &mut String, value: f64) {
+/// The shortest decimal that reads back as `value`; whole numbers have no point, infinities a sign.
+fn push_number(out: &mut String, value: f64) {
     /// Up to here every whole number is exact, and integers are written faster than floats.
     const EXACT: f64 = 9_007_199_254_740_992.0;
+    if value.is_infinite() {
+        out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
+        return;
+    }
     let _ = if value.fract() == 0.0 && (0.0..EXACT).contains(&value) && value.is_sign_positive() {
         write!(out, "{}", value as u64)
     } else {
@@ -81,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_as_rust_displays_them() {
+    fn finite_numbers_are_written_as_rust_displays_them() {
         for value in [
             0.0,
             -0.0,
@@ -94,12 +191,20 @@ mod tests {
             1e300,
             5e-324,
             f64::NAN,
-            f64::INFINITY,
         ] {
             let mut out = String::new();
             push_number(&mut out, value);
             assert_eq!(out, value.to_string());
         }
+    }
+
+    #[test]
+    fn infinities_are_written_with_their_sign() {
+        let mut out = Lines::default();
+        out.begin("x");
+        out.sample("", &[], f64::INFINITY, None);
+        out.sample("_sum", &[], f64::NEG_INFINITY, None);
+        assert_eq!(out.text, "x +Inf\nx_sum -Inf\n");
     }
 
     #[test]

@@ -6,12 +6,10 @@
 //! and Prometheus takes them.
 //! Source: `OpenMetrics` 1.0, "Text format".
 
-use std::fmt::Write as _;
-
 use map::catalogue::{Series, Type};
 
-use crate::lines::{BucketNames, push_escaped, push_labels, push_number};
-use crate::model::{Encoder, Exemplar, Histogram, Labels, Sample};
+use crate::lines::{Lines, push_all, push_escaped, seconds, type_name};
+use crate::model::{Encoder, Histogram, Labels, Sample};
 
 /// Units that a name of the catalogue may end in.
 const UNITS: [&str; 3] = ["seconds", "bytes", "ratio"];
@@ -19,12 +17,9 @@ const UNITS: [&str; 3] = ["seconds", "bytes", "ratio"];
 /// Writes `OpenMetrics` 1.0.
 #[derive(Debug, Default)]
 pub struct OpenMetricsEncoder {
-    text: String,
-    name: &'static str,
+    lines: Lines,
     counts: bool,
     created: bool,
-    labels: String,
-    buckets: BucketNames,
 }
 
 /// What a counter's samples end in, and its family must not.
@@ -54,124 +49,50 @@ impl OpenMetricsEncoder {
 
     /// The text of the whole scrape, with its end mark.
     pub fn finish(mut self) -> String {
-        self.text.push_str("# EOF\n");
-        self.text
-    }
-
-    /// A sample up to its value.
-    fn sample_of(&mut self, suffix: &str, labels: Labels<'_>, value: f64) {
-        self.text.push_str(self.name);
-        self.text.push_str(suffix);
-        if !labels.is_empty() {
-            self.text.push('{');
-            push_labels(&mut self.text, labels);
-            self.text.push('}');
-        }
-        self.text.push(' ');
-        push_value(&mut self.text, value);
+        self.lines.text.push_str("# EOF\n");
+        self.lines.text
     }
 
     fn created(&mut self, labels: Labels<'_>, created_ms: Option<i64>) {
         if let (true, Some(ms)) = (self.created, created_ms) {
-            self.sample_of("_created", labels, seconds(ms));
-            self.text.push('\n');
+            self.lines.sample("_created", labels, seconds(ms), None);
         }
     }
-}
-
-fn seconds(unix_ms: i64) -> f64 {
-    unix_ms as f64 / 1000.0
-}
-
-fn push_value(out: &mut String, value: f64) {
-    if value.is_infinite() {
-        out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
-    } else {
-        push_number(out, value);
-    }
-}
-
-/// The exemplar, if there is one, and the end of the line.
-fn end_line(out: &mut String, exemplar: Option<&Exemplar>) {
-    if let Some(exemplar) = exemplar {
-        out.push_str(" # {trace_id=\"");
-        out.extend(exemplar.hex().map(char::from));
-        out.push_str("\"} ");
-        push_value(out, exemplar.value);
-        let _ = write!(out, " {}", seconds(exemplar.unix_ms));
-    }
-    out.push('\n');
 }
 
 impl Encoder for OpenMetricsEncoder {
     fn family(&mut self, series: &'static Series) {
         let (name, unit) = family_name(series);
-        self.name = name;
+        self.lines.begin(name);
         self.counts = series.kind == Type::Counter;
-        let kind = match series.kind {
-            Type::Counter => "counter",
-            Type::Histogram => "histogram",
-            Type::Gauge | Type::Recorded => "gauge",
-        };
-        let out = &mut self.text;
-        for part in ["# TYPE ", name, " ", kind, "\n"] {
-            out.push_str(part);
-        }
+        let out = &mut self.lines.text;
+        push_all(out, &["# TYPE ", name, " ", type_name(series.kind), "\n"]);
         if let Some(unit) = unit {
-            for part in ["# UNIT ", name, " ", unit, "\n"] {
-                out.push_str(part);
-            }
+            push_all(out, &["# UNIT ", name, " ", unit, "\n"]);
         }
-        for part in ["# HELP ", name, " "] {
-            out.push_str(part);
-        }
+        push_all(out, &["# HELP ", name, " "]);
         push_escaped(out, series.help);
         out.push('\n');
     }
 
     fn sample(&mut self, labels: Labels<'_>, sample: Sample) {
-        if self.name.is_empty() {
+        if !self.lines.is_begun() {
             return;
         }
         if self.counts {
-            self.sample_of(TOTAL, labels, sample.value);
-            end_line(&mut self.text, sample.exemplar.as_ref());
+            let exemplar = sample.exemplar.as_ref();
+            self.lines.sample(TOTAL, labels, sample.value, exemplar);
             self.created(labels, sample.created_ms);
         } else {
-            self.sample_of("", labels, sample.value);
-            self.text.push('\n');
+            self.lines.sample("", labels, sample.value, None);
         }
     }
 
     fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram<'_>) {
-        if self.name.is_empty() {
-            return;
+        if self.lines.is_begun() {
+            self.lines.histogram(labels, histogram, true);
+            self.created(labels, histogram.created_ms);
         }
-        self.labels.clear();
-        push_labels(&mut self.labels, labels);
-        let separator = if labels.is_empty() { "" } else { "," };
-        let mut count = 0.0;
-        for (bucket, le) in histogram.buckets().zip(self.buckets.of(histogram.bounds)) {
-            for part in [
-                self.name,
-                "_bucket{",
-                &self.labels,
-                separator,
-                "le=\"",
-                le,
-                "\"} ",
-            ] {
-                self.text.push_str(part);
-            }
-            push_value(&mut self.text, bucket.at_or_below);
-            end_line(&mut self.text, bucket.exemplar);
-            count = bucket.at_or_below;
-        }
-        self.sample_of("_sum", labels, histogram.sum);
-        self.text.push('\n');
-        self.sample_of("_count", labels, count);
-        self.text.push('\n');
-        self.created(labels, histogram.created_ms);
     }
 }
 

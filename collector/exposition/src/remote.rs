@@ -23,4 +23,4 @@ pub use sender::{NotDelivered, OutOfOrder, Sender};
 pub use settings::{
     Headers, RemoteWriteError, RemoteWriteHistograms, RemoteWriteSettings, RemoteWriteVersion,
 };
-pub use stats::{DropReason, RemoteWriteStats};
+pub use stats::{DropReason, RemoteWriteStats, StatsReader};

@@ -4,100 +4,43 @@
 //! Left out on purpose: exemplars, native histograms and created timestamps, which it has no place for.
 //! Source: Prometheus, "Exposition formats", text-based format.
 
-use map::catalogue::{Series, Type};
+use map::catalogue::Series;
 
-use crate::lines::{BucketNames, push_labels, push_number};
+use crate::lines::{Lines, push_all, type_name};
 use crate::model::{Encoder, Histogram, Labels, Sample};
 
 /// Writes the text format 0.0.4.
 #[derive(Debug, Default)]
 pub struct TextEncoder {
-    text: String,
-    name: &'static str,
-    labels: String,
-    buckets: BucketNames,
+    lines: Lines,
 }
 
 impl TextEncoder {
     /// The text of the whole scrape.
     pub fn finish(self) -> String {
-        self.text
-    }
-
-    fn line(&mut self, suffix: &str, labels: Labels<'_>, value: f64) {
-        self.text.push_str(self.name);
-        self.text.push_str(suffix);
-        if !labels.is_empty() {
-            self.text.push('{');
-            push_labels(&mut self.text, labels);
-            self.text.push('}');
-        }
-        self.value(value);
-    }
-
-    fn value(&mut self, value: f64) {
-        self.text.push(' ');
-        push_number(&mut self.text, value);
-        self.text.push('\n');
+        self.lines.text
     }
 }
 
 impl Encoder for TextEncoder {
     fn family(&mut self, series: &'static Series) {
-        self.name = series.name;
-        let kind = match series.kind {
-            Type::Counter => "counter",
-            Type::Histogram => "histogram",
-            Type::Gauge | Type::Recorded => "gauge",
-        };
+        self.lines.begin(series.name);
         let help = series.help.replace('\\', "\\\\").replace('\n', "\\n");
-        for part in [
-            "# HELP ",
-            series.name,
-            " ",
-            &help,
-            "\n# TYPE ",
-            series.name,
-            " ",
-            kind,
-            "\n",
-        ] {
-            self.text.push_str(part);
-        }
+        let out = &mut self.lines.text;
+        push_all(out, &["# HELP ", series.name, " ", &help, "\n"]);
+        push_all(out, &["# TYPE ", series.name, " ", type_name(series.kind), "\n"]);
     }
 
     fn sample(&mut self, labels: Labels<'_>, sample: Sample) {
-        if !self.name.is_empty() {
-            self.line("", labels, sample.value);
+        if self.lines.is_begun() {
+            self.lines.sample("", labels, sample.value, None);
         }
     }
 
     fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram<'_>) {
-        if self.name.is_empty() {
-            return;
+        if self.lines.is_begun() {
+            self.lines.histogram(labels, histogram, false);
         }
-        self.labels.clear();
-        push_labels(&mut self.labels, labels);
-        let separator = if labels.is_empty() { "" } else { "," };
-        let mut count = 0.0;
-        for (bucket, le) in histogram.buckets().zip(self.buckets.of(histogram.bounds)) {
-            for part in [
-                self.name,
-                "_bucket{",
-                &self.labels,
-                separator,
-                "le=\"",
-                le,
-                "\"} ",
-            ] {
-                self.text.push_str(part);
-            }
-            push_number(&mut self.text, bucket.at_or_below);
-            self.text.push('\n');
-            count = bucket.at_or_below;
-        }
-        self.line("_sum", labels, histogram.sum);
-        self.line("_count", labels, count);
     }
 }
 
@@ -179,7 +122,7 @@ mod tests {
             let counts = counts.map(|count| if whole { count.floor() } else { count });
             let mut out = TextEncoder::default();
             out.family(crate::sample::family(map::catalogue::OWN_SECONDS));
-            let begun = out.text.len();
+            let begun = out.lines.text.len();
             let histogram = Histogram {
                 bounds: &[0.0005, 1.0, 2.048],
                 counts: &counts,

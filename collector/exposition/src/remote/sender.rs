@@ -18,7 +18,7 @@ use super::body::{Dialect, Plan, Size};
 use super::post::{Answer, Poster};
 use super::retry::{Verdict, delay};
 use super::settings::{RemoteWriteError, RemoteWriteSettings, RemoteWriteVersion};
-use super::stats::{Counters, DropReason, RemoteWriteStats};
+use super::stats::{Counters, DropReason, RemoteWriteStats, StatsReader};
 
 /// A batch that is not newer than the one before it. It was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +64,7 @@ struct Queue {
     arrived: Notify,
     max_bytes: usize,
     settings: RemoteWriteSettings,
-    counters: Counters,
+    counters: Arc<Counters>,
 }
 
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Sender {
             arrived: Notify::new(),
             max_bytes: settings.max_memory.as_usize(),
             settings,
-            counters: Counters::default(),
+            counters: Arc::default(),
         });
         let (phase, watched) = watch::channel(Phase::Running);
         let (alive, ended) = watch::channel(());
@@ -139,6 +139,11 @@ impl Sender {
         self.queue.counters.snapshot()
     }
 
+    /// The same for somebody else, as often as wanted.
+    pub fn stats_reader(&self) -> StatsReader {
+        StatsReader(Arc::clone(&self.queue.counters))
+    }
+
     /// Tries to deliver what is there for at most `timeout`, then drops and counts the rest and ends the task.
     ///
     /// # Errors
@@ -177,9 +182,7 @@ impl Queue {
         }
         waiting.last_ms = unix_ms;
         waiting.bytes += batch.bytes();
-        self.counters
-            .queued_bytes
-            .fetch_add(batch.bytes() as u64, Relaxed);
+        self.counters.queue(batch.bytes());
         waiting.batches.push_back(batch);
         while waiting.bytes > self.max_bytes && waiting.batches.len() > 1 {
             if let Some(oldest) = waiting.batches.pop_front() {
@@ -200,10 +203,8 @@ impl Queue {
     /// Counts a whole batch as dropped.
     fn lose(&self, batch: &Batch, reason: DropReason) {
         let samples = Plan::new(batch, None, self.settings.histograms).samples();
-        self.counters.drop(reason, samples);
-        self.counters
-            .queued_bytes
-            .fetch_sub(batch.bytes() as u64, Relaxed);
+        self.counters.lose(reason, samples);
+        self.counters.unqueue(batch.bytes());
         warn!(samples, reason = reason.as_str(), "remote write batch dropped");
     }
 }
@@ -281,6 +282,7 @@ impl Delivery {
         let live = self.live.take();
         let mut plan = Plan::new(&batch, live.as_ref(), queue.settings.histograms);
         let mut body = self.dialect.body();
+        let sent_before = queue.counters.sent_samples.load(Relaxed);
         let mut from = 0;
         while from < plan.rows() {
             let (next, size) = plan.fill(&mut *body, from, queue.settings.max_samples_per_request);
@@ -288,15 +290,15 @@ impl Delivery {
                 Outcome::Done => from = next,
                 Outcome::Again => body = self.dialect.body(),
                 Outcome::GaveUp => {
-                    queue.counters.drop(DropReason::Shutdown, plan.samples_from(from));
+                    queue.counters.lose(DropReason::Shutdown, plan.samples_from(from));
                     break;
                 }
             }
         }
-        queue
-            .counters
-            .queued_bytes
-            .fetch_sub(batch.bytes() as u64, Relaxed);
+        if queue.counters.sent_samples.load(Relaxed) > sent_before {
+            queue.counters.sent_of(batch.unix_ms());
+        }
+        queue.counters.unqueue(batch.bytes());
         drop(plan);
         self.live = Some(batch);
     }
@@ -388,7 +390,7 @@ impl Delivery {
     }
 
     fn lose(&self, reason: DropReason, samples: u64, answer: Option<&Answer>) {
-        self.queue.counters.drop(reason, samples);
+        self.queue.counters.lose(reason, samples);
         let (status, said) = answer.map_or((0, ""), |answer| (answer.status, answer.said.as_str()));
         error!(
             samples,

@@ -1,9 +1,12 @@
 //! What became of the samples, in numbers.
 //!
-//! In: one call for each fate. Out: a snapshot. Samples of batches that were taken are sent, dropped or queued.
+//! In: one call for each fate. Out: a snapshot, also for who does not own the sender. Samples of batches that were
+//! offered are sent, dropped or queued.
 //! Left out on purpose: series and their names; the owner has them.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Why samples were not delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,8 +66,12 @@ pub struct RemoteWriteStats {
     pub sent_bytes: u64,
     /// Requests that were sent again.
     pub retried_requests: u64,
-    /// Memory of the batches that wait, that under way included.
+    /// Batches that wait, that under way included.
+    pub queued_batches: u64,
+    /// Their memory.
     pub queued_bytes: u64,
+    /// The time of the newest batch of which the receiver took something, Unix milliseconds; 0 before the first.
+    pub newest_sent_ms: u64,
     dropped: [u64; DropReason::ALL.len()],
 }
 
@@ -80,6 +87,17 @@ impl RemoteWriteStats {
     }
 }
 
+/// Reads the numbers of one sender, after its end too. [`super::Sender::stats_reader`] makes one.
+#[derive(Debug, Clone)]
+pub struct StatsReader(pub(super) Arc<Counters>);
+
+impl StatsReader {
+    /// The counts so far.
+    pub fn stats(&self) -> RemoteWriteStats {
+        self.0.snapshot()
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) sent_samples: AtomicU64,
@@ -87,25 +105,48 @@ pub(super) struct Counters {
     pub(super) sent_requests: AtomicU64,
     pub(super) sent_bytes: AtomicU64,
     pub(super) retried_requests: AtomicU64,
-    pub(super) queued_bytes: AtomicU64,
+    queued_batches: AtomicU64,
+    queued_bytes: AtomicU64,
+    newest_sent_ms: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
 }
 
 impl Counters {
-    pub(super) fn drop(&self, reason: DropReason, samples: u64) {
+    pub(super) fn lose(&self, reason: DropReason, samples: u64) {
         if let Some(count) = self.dropped.get(reason as usize) {
             count.fetch_add(samples, Relaxed);
         }
     }
 
+    /// A batch of this size waits.
+    pub(super) fn queue(&self, bytes: usize) {
+        self.queued_batches.fetch_add(1, Relaxed);
+        self.queued_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// A batch of this size waits no more; what became of it is counted already.
+    pub(super) fn unqueue(&self, bytes: usize) {
+        self.queued_batches.fetch_sub(1, Release);
+        self.queued_bytes.fetch_sub(bytes as u64, Release);
+    }
+
+    /// Something was taken of the batch of this time.
+    pub(super) fn sent_of(&self, unix_ms: i64) {
+        let ms = u64::try_from(unix_ms).unwrap_or_default();
+        self.newest_sent_ms.fetch_max(ms, Relaxed);
+    }
+
     pub(super) fn snapshot(&self) -> RemoteWriteStats {
         RemoteWriteStats {
+            // Read first: what is no longer queued then is among the others.
+            queued_batches: self.queued_batches.load(Acquire),
+            queued_bytes: self.queued_bytes.load(Acquire),
             sent_samples: self.sent_samples.load(Relaxed),
             sent_stale: self.sent_stale.load(Relaxed),
             sent_requests: self.sent_requests.load(Relaxed),
             sent_bytes: self.sent_bytes.load(Relaxed),
             retried_requests: self.retried_requests.load(Relaxed),
-            queued_bytes: self.queued_bytes.load(Relaxed),
+            newest_sent_ms: self.newest_sent_ms.load(Relaxed),
             dropped: self.dropped.each_ref().map(|count| count.load(Relaxed)),
         }
     }
@@ -119,7 +160,7 @@ mod tests {
     fn every_reason_has_a_count_and_a_name_of_its_own() {
         let counters = Counters::default();
         for (samples, reason) in (1..).zip(DropReason::ALL) {
-            counters.drop(reason, samples);
+            counters.lose(reason, samples);
         }
         let stats = counters.snapshot();
         for (samples, reason) in (1..).zip(DropReason::ALL) {

@@ -53,6 +53,7 @@ async fn a_fault_of_the_receiver_is_tried_again_with_the_same_bytes() {
         (stats.sent_samples, stats.dropped_total(), stats.queued_bytes),
         (SAMPLES, 0, 0)
     );
+    assert_eq!((stats.newest_sent_ms, stats.queued_batches), (NOW as u64, 0));
 }
 
 #[tokio::test]
@@ -165,6 +166,7 @@ async fn where_only_the_new_version_is_wanted_an_unconfirmed_write_is_a_loss() {
         (stats.sent_samples, stats.dropped(DropReason::Unconfirmed)),
         (0, SAMPLES)
     );
+    assert_eq!(stats.newest_sent_ms, 0, "nothing is known to have arrived");
 }
 
 #[tokio::test]
@@ -194,7 +196,9 @@ async fn the_oldest_scrapes_go_where_memory_is_short() {
         2 * SAMPLES,
         "the latest waits, one is under way"
     );
-    assert!(sender.stats().queued_bytes > 0);
+    let stats = sender.stats();
+    assert_eq!(stats.queued_batches, 2);
+    assert!(stats.queued_bytes > 0);
 }
 
 #[tokio::test]
@@ -202,9 +206,12 @@ async fn a_shutdown_delivers_what_it_can_and_counts_the_rest() {
     let (sender, mut receiver) = start(&[Reply::Status(204)], RemoteWriteVersion::V1).await;
     offer(&sender, NOW);
     offer(&sender, NOW + 1);
+    let reader = sender.stats_reader();
     assert_eq!(sender.shutdown(PATIENCE).await, Ok(()));
     receiver.next().await;
     receiver.next().await;
+    let stats = reader.stats();
+    assert_eq!((stats.newest_sent_ms, stats.queued_batches), (NOW as u64 + 1, 0));
 
     for stuck in [Reply::Never, Reply::After(503, "300")] {
         let (sender, mut receiver) = start(&[stuck], RemoteWriteVersion::V1).await;
