@@ -499,13 +499,13 @@ fn hint(trace_state: &str) -> Option<Hint> {
 /// Source: OpenTelemetry `TraceState: Probability Sampling`: `th` is the rejection threshold in 2^-56, 1 to 14
 /// hex digits with trailing zeros left out; the probability is `1 - th / 2^56`.
 pub fn weight(trace_state: &str) -> f64 {
-    const RANGE: f64 = (1u64 << 56) as f64;
+    const RANGE: u64 = 1 << 56;
     let ot = member(trace_state, "ot");
     let th = ot.and_then(|ot| ot.split(';').find_map(|part| part.strip_prefix("th:")));
     let threshold = th
         .filter(|th| (1..=14).contains(&th.len()) && th.bytes().all(|b| b.is_ascii_hexdigit()))
         .and_then(|th| u64::from_str_radix(&format!("{th:0<14}"), 16).ok());
-    threshold.map_or(1.0, |threshold| RANGE / (RANGE - threshold as f64))
+    threshold.map_or(1.0, |threshold| RANGE as f64 / (RANGE - threshold) as f64)
 }
 
 #[cfg(test)]
@@ -519,6 +519,7 @@ mod tests {
             ("ot=th:0", 1.0),
             ("ot=th:8", 2.0),
             ("vendor=x, ot=rv:1234;th:c", 4.0),
+            ("ot=th:ffffffffffffff", (1u64 << 56) as f64),
             ("ot=th:zz", 1.0),
             ("ot=th:123456789abcdef0", 1.0),
         ];

@@ -75,12 +75,14 @@ impl SegmentHeader {
         both
     }
 
-    /// Reads the first copy that is whole.
-    pub(crate) fn decode(bytes: &[u8]) -> SegmentStart {
+    /// Reads the first copy that is whole and belongs to segment `number`: a block of another segment may stand in
+    /// its place.
+    pub(crate) fn decode(bytes: &[u8], number: u64) -> SegmentStart {
         bytes
             .chunks_exact(HEADER_COPY)
             .take(2)
-            .find_map(decode_copy)
+            .filter_map(decode_copy)
+            .find(|start| !matches!(start, SegmentStart::Header(header) if header.number != number))
             .unwrap_or(SegmentStart::Damaged)
     }
 }

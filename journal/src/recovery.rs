@@ -100,7 +100,7 @@ impl Scan<'_> {
         let length = file
             .length()
             .map_err(|source| self.error("measure", &name, source))?;
-        let header = match read_start(&*file).map_err(|source| self.error("read", &name, source))? {
+        let header = match read_start(&*file, number).map_err(|source| self.error("read", &name, source))? {
             SegmentStart::Header(header) if header.stream != self.settings.stream => {
                 let (found, wanted) = (header.stream, self.settings.stream);
                 return Err(OpenError::Stream {
@@ -199,12 +199,12 @@ impl Scan<'_> {
     }
 }
 
-fn read_start(file: &dyn File) -> io::Result<SegmentStart> {
+fn read_start(file: &dyn File, number: u64) -> io::Result<SegmentStart> {
     let mut bytes = [0; SEGMENT_HEADER as usize];
     let length = read_full(file, &mut bytes, 0)?;
-    Ok(bytes
-        .get(..length)
-        .map_or(SegmentStart::Damaged, SegmentHeader::decode))
+    Ok(bytes.get(..length).map_or(SegmentStart::Damaged, |bytes| {
+        SegmentHeader::decode(bytes, number)
+    }))
 }
 
 fn last_readable(segments: &Segments) -> Option<(Arc<Segment>, SegmentHeader)> {

@@ -17,6 +17,7 @@ const MIN_SCALE: i32 = -10;
 
 /// A sparse-at-the-ends exponential histogram of non-negative values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "Parts")]
 pub struct Histogram {
     /// OTLP scale, from −10 to 4.
     scale: i32,
@@ -28,6 +29,41 @@ pub struct Histogram {
     zero: u64,
     /// Sum of the observations, in seconds.
     sum: f64,
+}
+
+/// A histogram as a file has it, where any numbers may stand.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Histogram")]
+struct Parts {
+    scale: i32,
+    offset: i32,
+    counts: Vec<u64>,
+    zero: u64,
+    sum: f64,
+}
+
+impl From<Parts> for Histogram {
+    /// What was written here reads back as it was, everything else as [`Histogram::from_parts`] makes it.
+    fn from(parts: Parts) -> Self {
+        let Parts {
+            scale,
+            offset,
+            counts,
+            zero,
+            sum,
+        } = parts;
+        let read = Self {
+            scale,
+            offset,
+            counts,
+            zero,
+            sum,
+        };
+        if read.is_sound() {
+            return read;
+        }
+        Self::from_parts(scale, offset, &read.counts, zero, sum)
+    }
 }
 
 impl Default for Histogram {
@@ -103,23 +139,40 @@ impl Histogram {
 
     /// A histogram from its parts, as OTLP carries them; what lies beyond its width is folded to a coarser scale.
     ///
-    /// A scale finer than [`MAX_SCALE`] is made coarser and one below −10 counts as −10. A sum that is no number
-    /// counts as 0. At most 65,536 buckets are read, and at most 2^40 observations of each.
+    /// A scale finer than [`MAX_SCALE`] is made coarser and one below −10 counts as −10. Buckets beyond all finite values
+    /// count as the outermost. A sum that is no number counts as 0, and one above 10^18 s as that. At most 65,536 buckets
+    /// are read, and at most 2^40 observations of each.
     pub fn from_parts(scale: i32, offset: i32, counts: &[u64], zero: u64, sum: f64) -> Self {
         let mut all = Self {
             scale: scale.clamp(MIN_SCALE, MAX_SCALE),
             zero: zero.min(MOST),
-            sum: if sum.is_finite() { sum.max(0.0) } else { 0.0 },
+            sum: if sum.is_finite() {
+                sum.clamp(0.0, MOST_SECONDS)
+            } else {
+                0.0
+            },
             ..Self::default()
         };
-        let shift = scale.saturating_sub(MAX_SCALE).clamp(0, 31);
+        let (shift, scale) = (scale.saturating_sub(MAX_SCALE).clamp(0, 31), all.scale);
         for (i, &n) in counts.iter().enumerate().take(1 << 16).filter(|(_, n)| **n > 0) {
             let fine = offset.saturating_add(i as i32);
-            // The widest index that a finite value has at the finest scale.
-            let i = (fine >> shift).clamp(-WIDEST, WIDEST);
-            all.add_scaled(i, n.min(MOST));
+            let i = (fine >> shift).clamp(-widest(scale), widest(scale));
+            // Buckets before this one may have made the scale coarser.
+            all.add_scaled(i >> (scale - all.scale), n.min(MOST));
         }
         all
+    }
+
+    /// Whether it can have come about by observing and merging.
+    fn is_sound(&self) -> bool {
+        let last = i64::from(self.offset) + self.counts.len() as i64 - 1;
+        (MIN_SCALE..=MAX_SCALE).contains(&self.scale)
+            && self.counts.len() <= MAX_BUCKETS
+            && (-widest(self.scale)..=widest(self.scale)).contains(&self.offset)
+            && last <= widest(self.scale).into()
+            && self.counts.iter().all(|n| *n <= MOST_SUMMED)
+            && self.zero <= MOST_SUMMED
+            && (0.0..=f64::MAX).contains(&self.sum)
     }
 
     /// Takes all observations of `other` back, bucket by bucket at the coarser of the two scales; none falls below 0.
@@ -138,7 +191,7 @@ impl Histogram {
 
     /// Adds all observations of `other`, at the coarser of the two scales.
     pub fn merge(&mut self, other: &Self) {
-        self.zero += other.zero;
+        self.zero = self.zero.saturating_add(other.zero);
         self.sum += other.sum;
         if other.counts.is_empty() {
             return;
@@ -147,13 +200,13 @@ impl Histogram {
         self.downscale_to(other.scale);
         other.downscale_to(self.scale);
         loop {
-            let low = if self.counts.is_empty() {
-                other.offset
+            let (low, high) = if self.counts.is_empty() {
+                (other.offset, other.end())
             } else {
-                self.offset.min(other.offset)
+                (self.offset.min(other.offset), self.end().max(other.end()))
             };
-            let high = self.end().max(other.end());
-            if usize::try_from(high - low).is_ok_and(|width| width <= MAX_BUCKETS) {
+            let fits = usize::try_from(high - low).is_ok_and(|width| width <= MAX_BUCKETS);
+            if fits || self.scale == MIN_SCALE {
                 break;
             }
             self.downscale_to(self.scale - 1);
@@ -162,7 +215,7 @@ impl Histogram {
         for (i, &count) in other.counts.iter().enumerate() {
             if count > 0 {
                 let slot = self.reserve(other.offset + i as i32);
-                self.counts[slot] += count;
+                self.counts[slot] = self.counts[slot].saturating_add(count);
             }
         }
     }
@@ -179,7 +232,8 @@ impl Histogram {
 
     /// How many observations there are.
     pub fn count(&self) -> u64 {
-        self.zero + self.counts.iter().sum::<u64>()
+        let add = |sum: u64, n: &u64| sum.saturating_add(*n);
+        self.counts.iter().fold(self.zero, add)
     }
 
     /// Sum of all observations, in seconds.
@@ -241,7 +295,7 @@ impl Histogram {
             if below as f64 >= rank {
                 break;
             }
-            below += n;
+            below = below.saturating_add(n);
             if n > 0 {
                 seconds = bound(f64::from(self.offset + i as i32 + 1), self.scale);
             }
@@ -315,11 +369,11 @@ impl Histogram {
         while self.scale > scale.max(MIN_SCALE) {
             self.scale -= 1;
             let offset = self.offset.div_euclid(2);
-            let mut counts = vec![0; self.counts.len() / 2 + 1];
+            let mut counts = vec![0_u64; self.counts.len() / 2 + 1];
             for (i, &n) in self.counts.iter().enumerate() {
                 let slot = ((self.offset + i as i32).div_euclid(2) - offset) as usize;
                 if let Some(count) = counts.get_mut(slot) {
-                    *count += n;
+                    *count = count.saturating_add(n);
                 }
             }
             while counts.last() == Some(&0) {
@@ -393,8 +447,15 @@ pub fn index(value: f64) -> i32 {
 const FRACTION: u64 = (1 << 52) - 1;
 /// More observations than this are nobody's; sums of such counts do not overflow.
 const MOST: u64 = 1 << 40;
-/// The widest index: 1,024 octaves of 16 buckets.
-const WIDEST: i32 = 1 << 14;
+/// As [`MOST`], of all that was merged.
+const MOST_SUMMED: u64 = MOST << 12;
+/// As [`MOST`], of seconds: no sum of sums becomes infinite, which files could not hold.
+const MOST_SECONDS: f64 = 1e18;
+
+/// The widest index of a finite value at this scale, on both sides of 0: 1,024 octaves.
+fn widest(scale: i32) -> i32 {
+    (1 << 14) >> (MAX_SCALE - scale)
+}
 
 /// Fractions of `2^(k/16)` as the bits of an `f64` hold them; the last is beyond all.
 const BOUNDS: [u64; 17] = {
@@ -548,6 +609,64 @@ mod tests {
         let absurd = Histogram::from_parts(i32::MAX, i32::MIN, &[1, u64::MAX / 2], 0, f64::NAN);
         assert_eq!(absurd.count(), 1 + MOST);
         assert!(Histogram::from_parts(-99, i32::MAX, &[1; 9], 1, 1.0).counts.len() <= MAX_BUCKETS);
+    }
+
+    #[test]
+    fn parts_wider_than_a_histogram_land_where_their_values_are() {
+        let wide = Histogram::from_parts(4, 0, &[1; 400], 0, 1.0);
+        let mut one_by_one = Histogram::default();
+        for i in 0..400 {
+            one_by_one.merge(&Histogram::from_parts(4, i, &[1], 0, 0.0));
+        }
+        assert_eq!(
+            wide.buckets().collect::<Vec<_>>(),
+            one_by_one.buckets().collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn buckets_beyond_all_values_count_as_the_outermost_and_still_merge() {
+        for scale in [-10, 0, MAX_SCALE] {
+            let mut merged = Histogram::from_parts(scale, -WIDEST_OF_ALL, &[1], 0, 0.0);
+            merged.merge(&Histogram::from_parts(scale, WIDEST_OF_ALL, &[1], 0, 0.0));
+            assert!(merged.is_sound(), "{merged:?}");
+            assert_eq!(merged.count(), 2);
+        }
+    }
+
+    const WIDEST_OF_ALL: i32 = 1 << 14;
+
+    #[test]
+    fn sums_that_nobody_has_stay_numbers() {
+        let mut merged = Histogram::from_parts(0, 0, &[1], 0, f64::MAX);
+        merged.merge(&merged.clone());
+        assert!(merged.sum().is_finite());
+    }
+
+    #[test]
+    fn a_histogram_of_impossible_numbers_in_a_file_is_brought_into_range() {
+        let read = |text: &str| serde_yaml::from_str::<Histogram>(text).unwrap();
+        let most = u64::MAX;
+        for text in [
+            format!("{{scale: 99, offset: 2147483647, counts: [1, {most}], zero: {most}, sum: 1e308}}"),
+            format!("{{scale: -99, offset: -2147483648, counts: [{most}, {most}], zero: 1, sum: .nan}}"),
+            "{scale: -10, offset: -16384, counts: [1, 0, 0, 1], zero: 0, sum: -1}".to_owned(),
+            format!(
+                "{{scale: 4, offset: 0, counts: {:?}, zero: 0, sum: .inf}}",
+                [1; 321]
+            ),
+        ] {
+            let mut found = read(&text);
+            assert!(found.is_sound(), "{text}: {found:?}");
+            found.merge(&of(&[0.1, 70.0]));
+            found.merge(&found.clone());
+            assert!(
+                found.quantile(0.5).is_some() && found.is_sound(),
+                "{text}: {found:?}"
+            );
+        }
+        let own = of(&[f64::MIN_POSITIVE, 1e-6, 3.0, f64::MAX, 0.0]);
+        assert_eq!(read(&serde_yaml::to_string(&own).unwrap()), own);
     }
 
     #[test]

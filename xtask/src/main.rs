@@ -6,6 +6,7 @@
 
 mod deny;
 mod edges;
+mod fuzz;
 mod kills;
 mod page;
 mod power_cuts;
@@ -47,6 +48,8 @@ enum Proof {
     PowerCuts(power_cuts::Args),
     /// Fills the trace store and asks it
     Store(store::Args),
+    /// Runs every fuzz target for a while
+    Fuzz(fuzz::Args),
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Proof(Proof::Kills(args)) => kills::run(&args),
         Task::Proof(Proof::PowerCuts(args)) => power_cuts::run(&args),
         Task::Proof(Proof::Store(args)) => store::run(&args),
+        Task::Proof(Proof::Fuzz(args)) => fuzz::run(&args),
         Task::Deny(args) => deny::run(&args),
     };
     result.unwrap_or_else(|failure| {

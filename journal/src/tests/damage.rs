@@ -273,11 +273,26 @@ fn a_segment_header_survives_the_loss_of_either_copy() {
         let mut bytes = header.encode();
         bytes[byte] ^= 0x10;
         assert_eq!(
-            SegmentHeader::decode(&bytes),
+            SegmentHeader::decode(&bytes, 2),
             SegmentStart::Header(header),
             "byte {byte}"
         );
     }
+}
+
+#[test]
+fn a_header_that_came_from_another_segment_is_none() {
+    let (disk, appended, _) = filled(7);
+    let foreign = disk.content(&segment_name(3))[..64].to_vec();
+    disk.edit(&segment_name(2), |content| {
+        content[..64].copy_from_slice(&foreign);
+    });
+    check(&disk, 30, &BTreeSet::new(), "one copy");
+    disk.edit(&segment_name(2), |content| {
+        content[64..128].copy_from_slice(&foreign);
+    });
+    let lost = appended.iter().filter(|a| a.position.segment == 2);
+    check(&disk, 30, &lost.map(|a| a.sequence).collect(), "both copies");
 }
 
 #[test]

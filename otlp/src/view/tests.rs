@@ -2,6 +2,7 @@
 
 #[path = "../../tests/differential/agreement.rs"]
 mod agreement;
+mod layouts;
 
 use super::schema::{self, Expect, REQUEST, Schema};
 use super::{Kind, StatusCode, for_each_span};
