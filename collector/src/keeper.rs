@@ -18,6 +18,7 @@ use store::{Fragment, PutError, TraceStore};
 use tracing::{error, warn};
 
 use crate::fragment;
+use crate::merger::{Merger, Named};
 use crate::pipeline::{Cut, Downstream};
 use crate::snapshot::{self, Header};
 use crate::tail::Kept;
@@ -134,8 +135,10 @@ impl Downstream for KeeperInbox {
 /// Starts the keeper.
 pub(crate) fn start(disk: Disk) -> std::io::Result<(KeeperInbox, JoinHandle<()>)> {
     let (sender, inbox) = channel();
+    let merger = disk.store.clone().map(Merger::start).transpose()?;
     let keeper = Keeper {
         disk,
+        merger,
         records: Records::default(),
     };
     let thread = std::thread::Builder::new()
@@ -161,6 +164,7 @@ fn put(store: &TraceStore, fragment: Fragment) -> Result<(), PutError> {
 
 struct Keeper {
     disk: Disk,
+    merger: Option<Merger>,
     records: Records,
 }
 
@@ -210,19 +214,23 @@ impl Keeper {
         if let Some(store) = store {
             store.seal()?;
             store.enforce(cut.mark.time)?;
-            segments = store.segments().iter().map(ToString::to_string).collect();
+            segments = store.segments();
         }
         let header = Header {
             time: cut.mark.time,
             position: cut.mark.position,
             oldest: cut.oldest,
-            segments,
+            segments: segments.iter().map(ToString::to_string).collect(),
             batches: self.disk.batches.at_cut(cut.mark.position),
             skews: cut.skews.clone(),
             ..Header::default()
         };
         snapshot::write(dir, header, &cut.ledger)?;
         self.disk.counts.snapshots.fetch_add(1, Ordering::Relaxed);
+        if let Some(merger) = &self.merger {
+            let time = cut.mark.time;
+            merger.tell(Named { time, segments });
+        }
         if let Some(journal) = journal {
             journal.truncate_before(unpacked(cut.oldest))?;
         }

@@ -18,6 +18,7 @@ pub mod generate;
 mod intake;
 mod keeper;
 pub mod ledger;
+mod merger;
 pub mod names;
 pub mod offline;
 pub mod peer;

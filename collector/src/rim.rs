@@ -208,6 +208,15 @@ impl Shared {
             out.single(names::COLLECTOR_STORE_BYTES, stats.disk_bytes as f64);
             out.single(names::COLLECTOR_STORE_REMOVED_SPANS, stats.removed_spans as f64);
             out.single(names::COLLECTOR_STORE_DAMAGED_READS, stats.damaged_reads as f64);
+            out.single(
+                names::COLLECTOR_STORE_MERGED_SEGMENTS,
+                stats.merged_segments as f64,
+            );
+            out.single(names::COLLECTOR_STORE_MERGED_BYTES, stats.merged_bytes as f64);
+            out.family(names::COLLECTOR_STORE_MERGES);
+            for (outcome, count) in [("done", stats.merges), ("failed", stats.failed_merges)] {
+                out.sample(&[("outcome", outcome)], count as f64);
+            }
         }
     }
 }

@@ -153,6 +153,12 @@ catalogue! {
     COLLECTOR_STORE_REMOVED_SPANS = "tracemap_collector_store_removed_spans_total", Counter, [];
     /// Blocks of the trace store that were asked for and found damaged, since the start.
     COLLECTOR_STORE_DAMAGED_READS = "tracemap_collector_store_damaged_reads_total", Counter, [];
+    /// Merges of segments of the trace store since the start, by outcome: `done`, or `failed` and to be tried again.
+    COLLECTOR_STORE_MERGES = "tracemap_collector_store_merges_total", Counter, ["outcome"];
+    /// Segments of the trace store that went into larger ones since the start.
+    COLLECTOR_STORE_MERGED_SEGMENTS = "tracemap_collector_store_merged_segments_total", Counter, [];
+    /// Bytes that merging segments of the trace store wrote since the start.
+    COLLECTOR_STORE_MERGED_BYTES = "tracemap_collector_store_merged_bytes_total", Counter, [];
     /// Samples that the receiver of remote write took since the start, stale markers included. A native histogram is one.
     COLLECTOR_REMOTE_WRITE_SENT = "tracemap_collector_remote_write_sent_samples_total", Counter, [];
     /// Stale markers among the samples that the receiver of remote write took: series that ended.

@@ -4,7 +4,8 @@
 //! Left out on purpose: a verdict. The figures go into ARCHITECTURE.md with the machine they were taken on.
 //!
 //! Arguments, in any order: a number of spans (default 100,000), `block=KIB`, `level=N`, `head=MIB`, `dir=PATH`,
-//! `keep` (leaves the files there), `fjall` (the other engine; needs the feature `trial-fjall`).
+//! `segments=N` (sealed so often, as by a clock), `merge` (merges them and asks again), `keep` (leaves the files
+//! there), `fjall` (the other engine; needs the feature `trial-fjall`).
 
 #[path = "store/shape.rs"]
 mod shape;
@@ -29,6 +30,8 @@ struct Arguments {
     dir: Option<PathBuf>,
     keep: bool,
     fjall: bool,
+    segments: Option<u64>,
+    merge: bool,
 }
 
 fn arguments() -> Result<Arguments, Box<dyn Error>> {
@@ -38,6 +41,8 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
         dir: None,
         keep: false,
         fjall: false,
+        segments: None,
+        merge: false,
     };
     for argument in std::env::args().skip(1) {
         match argument.split_once('=') {
@@ -45,6 +50,8 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
             Some(("head", mib)) => read.settings.head_bytes = mib.parse::<usize>()? << 20,
             Some(("level", level)) => read.settings.compression = level.parse()?,
             Some(("dir", dir)) => read.dir = Some(dir.into()),
+            Some(("segments", count)) => read.segments = Some(count.parse()?),
+            None if argument == "merge" => read.merge = true,
             None if argument == "keep" => read.keep = true,
             None if argument == "fjall" => read.fjall = true,
             // Cargo says so to every benchmark.
@@ -107,7 +114,11 @@ fn own(arguments: &Arguments, dir: &std::path::Path) -> Result<(), Box<dyn Error
     let spans = traces * shape::SPANS;
     let (before, start) = (Usage::now(), Instant::now());
     let mut puts = Latencies::default();
+    let seal_every = arguments.segments.map(|count| (traces / count.max(1)).max(1));
     for trace in 0..traces {
+        if seal_every.is_some_and(|every| trace > 0 && trace % every == 0) {
+            store.seal()?;
+        }
         let (trace_id, data) = shape::trace(trace);
         puts.measure(|| {
             store.put(Fragment {
@@ -141,25 +152,55 @@ fn own(arguments: &Arguments, dir: &std::path::Path) -> Result<(), Box<dyn Error
         start.elapsed().as_secs_f64() * 1e3,
         usage::memory()
     );
-    questions(&store, traces)?;
+    if arguments.merge {
+        questions(&store, traces, "before merging, ")?;
+        merge(&store, spans)?;
+    }
+    questions(&store, traces, "")?;
     println!("at the end: {}", usage::memory());
     Ok(())
 }
 
-fn questions(store: &TraceStore, traces: u64) -> Result<(), Box<dyn Error>> {
+/// All that there is to merge once every window is over.
+fn merge(store: &TraceStore, spans: u64) -> Result<(), Box<dyn Error>> {
+    let earlier = store.stats();
+    let (before, start) = (Usage::now(), Instant::now());
+    let mut calls = Latencies::default();
+    while calls.measure(|| store.maintain(u64::MAX, None))?.more {}
+    let (used, seconds) = (Usage::now().since(before), start.elapsed().as_secs_f64());
+    let stats = store.stats();
+    println!(
+        "merging: {} segments became {}; {:.0} spans/s, {:.2} CPU-s per million spans; each byte was written {:.2} times more",
+        earlier.segments,
+        stats.segments,
+        spans as f64 / seconds,
+        used.cpu_seconds() * 1e6 / spans as f64,
+        stats.merged_bytes as f64 / earlier.disk_bytes as f64
+    );
+    println!(
+        "merged: {:.1} B/span on disk; index in memory: {:.2} B/span; {}",
+        stats.disk_bytes as f64 / spans as f64,
+        stats.index_bytes as f64 / spans as f64,
+        usage::memory()
+    );
+    calls.print("merging, one call");
+    Ok(())
+}
+
+fn questions(store: &TraceStore, traces: u64, when: &str) -> Result<(), Box<dyn Error>> {
     let mut by_id = Latencies::default();
     for asked in 0..2_000 {
         let trace = shape::mixed(asked) % traces;
         let found = by_id.measure(|| store.trace(shape::trace_id(trace)))?;
         assert!(found.is_some(), "trace {trace} is stored");
     }
-    by_id.print("trace by id");
+    by_id.print(&format!("{when}trace by id"));
     let mut absent = Latencies::default();
     for asked in 0..2_000 {
         let found = absent.measure(|| store.trace(shape::trace_id(traces + asked)))?;
         assert!(found.is_none(), "trace {} was never put", traces + asked);
     }
-    absent.print("trace by id, absent");
+    absent.print(&format!("{when}trace by id, absent"));
     for (name, ask) in searches() {
         let mut latencies = Latencies::default();
         let (mut hits, mut complete) = (0, true);
@@ -170,7 +211,7 @@ fn questions(store: &TraceStore, traces: u64) -> Result<(), Box<dyn Error>> {
             complete &= found.complete;
         }
         latencies.print(&format!(
-            "search {name} ({:.1} hits, complete: {complete})",
+            "{when}search {name} ({:.1} hits, complete: {complete})",
             hits as f64 / 60.0
         ));
     }
@@ -181,13 +222,13 @@ fn questions(store: &TraceStore, traces: u64) -> Result<(), Box<dyn Error>> {
         names.measure(|| store.tags(None, TimeRange::ALL));
         names.measure(|| store.tag_values(&attribute(Scope::Span, "http.method"), TimeRange::ALL, 100));
     }
-    names.print("services, operations, tags, values");
+    names.print(&format!("{when}services, operations, tags, values"));
     Ok(())
 }
 
 type Ask = fn(u64, u64) -> Search;
 
-fn searches() -> [(&'static str, Ask); 10] {
+fn searches() -> [(&'static str, Ask); 11] {
     [
         ("by service and operation", |random, _| {
             let service = is_service((random % 10) as usize);
@@ -231,6 +272,10 @@ fn searches() -> [(&'static str, Ask); 10] {
         ("by duration over 300 ms", |_, _| Search {
             min_duration: Some(300_000_000),
             ..Search::default()
+        }),
+        ("by service and duration over 300 ms", |random, _| {
+            let long = compare(Field::Duration, Op::Gt, Literal::Duration(300_000_000));
+            spans(Condition::And(vec![is_service((random % 10) as usize), long]))
         }),
         ("by duration over an hour, none", |_, _| Search {
             min_duration: Some(3_600_000_000_000),

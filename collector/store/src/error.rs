@@ -71,6 +71,32 @@ pub enum SealError {
     },
 }
 
+/// Segments were not merged. They are there as before, and the next attempt begins anew.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// The file system refused, mostly because it is full.
+    #[error("cannot write merged segment `{path}`", path = path.display())]
+    Write {
+        /// The segment's file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It was written, but does not read as it should.
+    #[error("merged segment `{path}` does not read back as it was written", path = path.display())]
+    Unreadable {
+        /// The segment's file.
+        path: PathBuf,
+    },
+    /// A segment could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A segment that was merged before could not be removed. Its traces are found once all the same.
+    #[error(transparent)]
+    Remove(#[from] EnforceError),
+}
+
 /// The store cannot work in its directory.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

@@ -26,6 +26,7 @@ mod head;
 mod hit;
 mod ids;
 mod matcher;
+mod merge;
 mod prune;
 mod search;
 mod segment;
@@ -37,12 +38,12 @@ mod tokens;
 mod trace;
 mod wire;
 
-pub use error::{EnforceError, OpenError, PutError, ReadError, SealError};
+pub use error::{EnforceError, MergeError, OpenError, PutError, ReadError, SealError};
 pub use query::{
     Condition, Field, Filter, Found, Literal, Op, Pattern, PatternError, Scope, Search, ServiceStats,
     SpanHit, TagValue, TimeRange, TraceHit,
 };
 pub use segment::format::{SegmentName, SegmentNameError};
 pub use settings::StoreSettings;
-pub use stats::{Removed, StoreStats};
+pub use stats::{Maintained, Removed, StoreStats};
 pub use store::{Fragment, TraceStore};

@@ -170,7 +170,7 @@ impl Run<'_> {
         view: &View,
         index: usize,
         segment: &Segment,
-        reader: &mut Reader<'_>,
+        reader: &mut Reader,
     ) -> Result<(), ReadError> {
         let blocks = reader.blocks(&self.blocks)?;
         if blocks.is_empty() {

@@ -76,13 +76,13 @@ impl Segment {
     }
 
     /// Opens the file; `None` where retention removed it meanwhile.
-    pub(crate) fn reader(&self) -> Result<Option<Reader<'_>>, ReadError> {
+    pub(crate) fn reader(self: &Arc<Self>) -> Result<Option<Reader>, ReadError> {
         let file = match File::open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => self.io(file)?,
         };
         Ok(Some(Reader {
-            segment: self,
+            segment: Arc::clone(self),
             file,
             decompressor: self.io(zstd::bulk::Decompressor::new())?,
         }))
@@ -92,7 +92,7 @@ impl Segment {
     ///
     /// # Errors
     /// [`ReadError::Damaged`] where the trace may stand in a block that cannot be read.
-    pub(crate) fn trace(&self, id: [u8; 16]) -> Result<Option<Vec<u8>>, ReadError> {
+    pub(crate) fn trace(self: &Arc<Self>, id: [u8; 16]) -> Result<Option<Vec<u8>>, ReadError> {
         let mut candidates = self.ids.candidates(id).peekable();
         if candidates.peek().is_none() {
             return Ok(None);
@@ -121,7 +121,7 @@ impl Segment {
     }
 
     /// Whether the segment has the trace and can give it.
-    pub(crate) fn has(&self, id: [u8; 16]) -> Result<bool, ReadError> {
+    pub(crate) fn has(self: &Arc<Self>, id: [u8; 16]) -> Result<bool, ReadError> {
         match self.trace(id) {
             Ok(found) => Ok(found.is_some()),
             Err(ReadError::Damaged { .. }) => Ok(false),
@@ -153,6 +153,11 @@ impl Segment {
         self.blocks
             .get(block)
             .map_or(self.footer.rows, |block| block.first_row)
+    }
+
+    /// Bytes of the filters on disk.
+    pub(crate) fn filter_bytes(&self) -> u64 {
+        self.footer.section(Part::Slices).len
     }
 
     fn io<T>(&self, result: io::Result<T>) -> Result<T, ReadError> {
@@ -193,8 +198,8 @@ fn section(file: &File, section: Section) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// A segment whose file is open.
-pub(crate) struct Reader<'a> {
-    segment: &'a Segment,
+pub(crate) struct Reader {
+    segment: Arc<Segment>,
     file: File,
     decompressor: zstd::bulk::Decompressor<'static>,
 }
@@ -218,9 +223,14 @@ impl Columns {
     }
 }
 
-impl Reader<'_> {
+impl Reader {
     /// The block at `index`; `None`, counted, where it is damaged.
     pub(crate) fn block(&mut self, index: usize) -> Result<Option<Block>, ReadError> {
+        Ok(self.both_forms(index)?.map(|(_, block)| block))
+    }
+
+    /// As [`Reader::block`], with its bytes as they are in the file.
+    pub(crate) fn both_forms(&mut self, index: usize) -> Result<Option<(Vec<u8>, Block)>, ReadError> {
         let Some(entry) = self.segment.blocks.get(index) else {
             return Ok(None);
         };
@@ -238,7 +248,8 @@ impl Reader<'_> {
                     .decompress(&compressed, entry.raw_len as usize)
                     .ok()?;
                 let rows = self.segment.first_row(index + 1) - entry.first_row;
-                Block::decode(raw).filter(|block| block.len() == rows as usize)
+                let block = Block::decode(raw).filter(|block| block.len() == rows as usize)?;
+                Some((compressed, block))
             });
         if block.is_none() {
             self.segment.counters.damaged();

@@ -23,6 +23,8 @@ pub struct StoreSettings {
     pub max_age: Option<Duration>,
     /// Bytes of all segments on disk beyond which the oldest go. Default none: as many as there are.
     pub max_bytes: Option<u64>,
+    /// Bytes of memory that merging segments may take. Default 128 MiB. Less leaves more and smaller segments.
+    pub merge_bytes: usize,
     /// Which shard's traces these are; segments of other shards in the directory are left alone. Default 0.
     pub shard: u32,
 }
@@ -36,6 +38,7 @@ impl Default for StoreSettings {
             max_trace_bytes: 16 << 20,
             max_age: None,
             max_bytes: None,
+            merge_bytes: 128 << 20,
             shard: 0,
         }
     }

@@ -18,6 +18,10 @@ pub(crate) struct Counters {
     damaged: AtomicU64,
     pub(crate) removed_segments: AtomicU64,
     pub(crate) removed_spans: AtomicU64,
+    pub(crate) merges: AtomicU64,
+    pub(crate) merged_segments: AtomicU64,
+    pub(crate) merged_bytes: AtomicU64,
+    pub(crate) failed_merges: AtomicU64,
 }
 
 impl Counters {
@@ -53,11 +57,11 @@ pub struct StoreStats {
     pub segment_traces: u64,
     /// Spans in them, likewise.
     pub segment_spans: u64,
-    /// Bytes of them on disk.
+    /// Bytes of them on disk. While segments are merged the result takes up to a sixteenth of `max_bytes` beside it.
     pub disk_bytes: u64,
     /// Bytes in memory that are needed to find things in them.
     pub index_bytes: u64,
-    /// When the oldest segment was written, in nanoseconds since 1970, UTC; 0 where there is none.
+    /// When the oldest segment, or the last part of a merged one, was written, in nanoseconds since 1970, UTC; 0 where there is none.
     pub oldest_sealed_unix_nano: u64,
     /// Segments that were damaged beyond use when the store was opened, and segments of other format versions.
     pub unusable_segments: u64,
@@ -81,6 +85,24 @@ pub struct StoreStats {
     pub removed_segments: u64,
     /// Spans in them.
     pub removed_spans: u64,
+    /// Times that several segments became one.
+    pub merges: u64,
+    /// Segments that were merged.
+    pub merged_segments: u64,
+    /// Bytes that were written to disk for it.
+    pub merged_bytes: u64,
+    /// Merges that were given up: because of damage, because the file system refused, or because retention removed
+    /// what was being merged.
+    pub failed_merges: u64,
+}
+
+/// What a call of [`crate::TraceStore::maintain`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Maintained {
+    /// The merged segment that it completed.
+    pub merged: Option<crate::SegmentName>,
+    /// Whether there is more to do at this time.
+    pub more: bool,
 }
 
 /// What retention removed.

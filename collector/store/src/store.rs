@@ -9,6 +9,7 @@
 
 mod ask;
 mod disk;
+mod maintain;
 
 use crate::error::{OpenError, PutError, ReadError, SealError};
 use crate::head::Head;
@@ -18,6 +19,7 @@ use crate::settings::{MAX_TRACE_BYTES, StoreSettings};
 use crate::stats::{Counters, add};
 use crate::trace;
 use bytes::Bytes;
+use maintain::Merging;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -45,8 +47,10 @@ struct Inner {
     dir: PathBuf,
     settings: StoreSettings,
     state: RwLock<State>,
-    /// Held while a segment is written or removed: one at a time.
+    /// Held while a segment is sealed or removed: one at a time. Not while segments are merged, which takes longer.
     disk: Mutex<Disk>,
+    /// Held while segments are merged, and then before `disk`.
+    merging: Mutex<Merging>,
     signals: Mutex<Signals>,
     changed: Condvar,
     counters: Arc<Counters>,
@@ -70,6 +74,8 @@ struct Disk {
     next_sequence: u64,
     /// Segments that are there but cannot be used.
     unusable: Vec<SegmentName>,
+    /// Segments that were merged and whose files go when no question reads them any more.
+    merged: Vec<Arc<Segment>>,
 }
 
 /// What the sealing thread and those who wait for it tell each other.
@@ -100,8 +106,9 @@ impl Inner {
 impl TraceStore {
     /// Opens the store in `dir`, which is made where it is not there.
     ///
-    /// With `keep`, segments that it does not name are removed: they hold what a replay will bring again. Without,
-    /// all stay. Files left from a crash are removed; files of others are left alone. A segment that is damaged or
+    /// With `keep`, segments that it does not name are removed: they hold what a replay will bring again. Those that
+    /// were merged from what it names, or are parts of it where it is missing, count as named. Without `keep` all
+    /// stay. Parts of a merged segment go, because it has all of them. Files left from a crash are removed; files of others are left alone. A segment that is damaged or
     /// of an unknown version is left alone and counted ([`crate::StoreStats::unusable_segments`]).
     ///
     /// # Errors
@@ -129,6 +136,7 @@ impl TraceStore {
                 generation: 0,
             }),
             disk: Mutex::new(disk),
+            merging: Mutex::default(),
             signals: Mutex::default(),
             changed: Condvar::new(),
             counters,
@@ -339,6 +347,7 @@ impl Inner {
         let name = SegmentName {
             shard: self.settings.shard,
             sequence: disk.next_sequence,
+            first: disk.next_sequence,
             version: format::VERSION,
         };
         let path = self.dir.join(name.to_string());

@@ -227,6 +227,8 @@ enum Step {
     Snapshot,
     /// Back to the snapshot, and replay.
     Crash,
+    /// Merge what the snapshot names, so many steps.
+    Merge(u8),
     Search(Box<Search>),
 }
 
@@ -237,6 +239,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Restart),
         1 => Just(Step::Snapshot),
         1 => Just(Step::Crash),
+        2 => (1..6_u8).prop_map(Step::Merge),
         6 => search().prop_map(|search| Step::Search(Box::new(search))),
     ]
 }
@@ -305,6 +308,12 @@ impl Pair {
                 self.open(Some(&keep));
                 for (trace, spans) in self.since.clone() {
                     self.put(trace, &spans);
+                }
+            }
+            Step::Merge(steps) => {
+                for _ in 0..steps {
+                    let kept = Some(self.snapshot.as_slice());
+                    self.store().maintain(u64::MAX, kept).expect("maintained");
                 }
             }
             Step::Search(search) => self.check_search(&search),

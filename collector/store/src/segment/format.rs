@@ -4,7 +4,8 @@
 //! Left out on purpose: files. Reading and writing them stand beside this.
 //!
 //! ```text
-//! header     magic, version, shard, sequence, time of sealing, checksum
+//! header     magic, version and how many numbers before its own it stands for, shard, sequence, time of sealing,
+//!            checksum
 //! blocks     each zstd: count, then id and end of each trace, then their TracesData, newest trace first
 //! sections   directory of blocks; table of ids; rows of its positions; starts; durations; errors; slices; dictionary
 //! footer     counts and extremes, place and checksum of each section, checksum, magic
@@ -22,30 +23,65 @@ const MAGIC: u64 = u64::from_le_bytes(*b"tmtraces");
 pub(crate) const MAX_BLOCK: u64 = 2 * crate::settings::MAX_TRACE_BYTES as u64;
 
 /// A segment's name: which version, which shard, and the how-manieth.
+///
+/// A segment that was merged from others stands for all their numbers and takes their place: those that are younger
+/// than its last part are younger than it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SegmentName {
     /// Which shard's traces it holds.
     pub shard: u32,
-    /// Segments are numbered as they are written; a number is never used twice in a directory's life.
+    /// Segments are numbered as they are sealed; a number is never used twice in a directory's life. Of a merged
+    /// segment, the number of its last part.
     pub sequence: u64,
+    /// Number of the first part of a merged segment, otherwise `sequence`.
+    pub first: u64,
     /// Version of the file format.
     pub version: u16,
 }
 
+impl SegmentName {
+    /// Whether all that the other stands for is in this one, and more.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.first <= other.first && other.sequence <= self.sequence && !self.is_as_wide(other)
+    }
+
+    /// Whether some number is in both.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.first <= other.sequence && other.first <= self.sequence
+    }
+
+    /// How many numbers before its last it stands for.
+    pub(crate) fn width(&self) -> u64 {
+        self.sequence.saturating_sub(self.first)
+    }
+
+    fn is_as_wide(&self, other: &Self) -> bool {
+        self.width() == other.width()
+    }
+}
+
 /// A text that is no segment's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no segment name: they are as `traces-v1-s0-00000000000000000001.seg`")]
+#[error(
+    "`{0}` is no segment name: they are as `traces-v1-s0-00000000000000000009.seg`, or with the first number of those \
+     that were merged, `traces-v1-s0-00000000000000000009-00000000000000000001.seg`"
+)]
 pub struct SegmentNameError(String);
 
 impl fmt::Display for SegmentName {
-    /// The file's name; names of one shard sort as they were written.
+    /// The file's name; names of one shard sort by age.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             shard,
             sequence,
+            first,
             version,
         } = self;
-        write!(f, "traces-v{version}-s{shard}-{sequence:020}.seg")
+        write!(f, "traces-v{version}-s{shard}-{sequence:020}")?;
+        if first != sequence {
+            write!(f, "-{first:020}")?;
+        }
+        f.write_str(".seg")
     }
 }
 
@@ -56,16 +92,18 @@ impl FromStr for SegmentName {
         let parse = || {
             let rest = text.strip_prefix("traces-v")?.strip_suffix(".seg")?;
             let (version, rest) = rest.split_once("-s")?;
-            let (shard, sequence) = rest.split_once('-')?;
+            let (shard, numbers) = rest.split_once('-')?;
+            let (sequence, first) = numbers.split_once('-').unwrap_or((numbers, numbers));
             Some(Self {
                 shard: shard.parse().ok()?,
                 sequence: sequence.parse().ok()?,
+                first: first.parse().ok()?,
                 version: version.parse().ok()?,
             })
         };
         // Other spellings of the same numbers are files that somebody else made.
         parse()
-            .filter(|name| name.to_string() == text)
+            .filter(|name| name.first <= name.sequence && name.to_string() == text)
             .ok_or_else(|| SegmentNameError(text.to_owned()))
     }
 }
@@ -90,7 +128,7 @@ pub(crate) const HEADER: usize = 6 * 8;
 pub(crate) fn header(name: SegmentName, sealed_unix_nano: u64) -> Vec<u8> {
     let mut out = encode_words(&[
         MAGIC,
-        name.version.into(),
+        u64::from(name.version) | name.width() << 16,
         name.shard.into(),
         name.sequence,
         sealed_unix_nano,
@@ -324,7 +362,7 @@ impl BlockBuilder {
 }
 
 /// A block, decompressed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Block {
     raw: Vec<u8>,
     count: usize,
@@ -384,15 +422,22 @@ mod tests {
     const NAME: SegmentName = SegmentName {
         shard: 3,
         sequence: 42,
+        first: 42,
         version: VERSION,
     };
+    const MERGED: SegmentName = SegmentName { first: 40, ..NAME };
 
     #[test]
     fn a_name_reads_back_as_it_was_written_and_other_files_have_none() {
         assert_eq!(NAME.to_string(), "traces-v1-s3-00000000000000000042.seg");
         assert_eq!(NAME.to_string().parse(), Ok(NAME));
+        let merged = "traces-v1-s3-00000000000000000042-00000000000000000040.seg";
+        assert_eq!(MERGED.to_string(), merged);
+        assert_eq!(MERGED.to_string().parse(), Ok(MERGED));
         for other in [
             "traces-v1-s3-42.seg",
+            "traces-v1-s3-00000000000000000042-00000000000000000042.seg",
+            "traces-v1-s3-00000000000000000042-00000000000000000043.seg",
             "traces-v1-s+3-00000000000000000042.seg",
             "notes.txt",
             "",
@@ -411,6 +456,19 @@ mod tests {
         assert_eq!(bytes.len(), HEADER);
         assert_eq!(sealed_at(&bytes, NAME), Some(7));
         assert_eq!(sealed_at(&bytes, SegmentName { sequence: 43, ..NAME }), None);
+        assert_eq!(sealed_at(&bytes, MERGED), None);
+    }
+
+    #[test]
+    fn a_merged_segment_covers_its_parts_and_neither_itself_nor_others() {
+        let one = |number| SegmentName {
+            sequence: number,
+            first: number,
+            ..NAME
+        };
+        assert!(MERGED.covers(&one(40)) && MERGED.covers(&one(42)) && !MERGED.covers(&MERGED));
+        assert!(!MERGED.covers(&one(39)) && !MERGED.covers(&one(43)) && !one(42).covers(&MERGED));
+        assert!(one(42).overlaps(&MERGED) && MERGED.overlaps(&one(40)) && !MERGED.overlaps(&one(43)));
     }
 
     fn footer() -> Footer {

@@ -2,7 +2,7 @@
 //!
 //! In: traces in the order of their rows. Out: a file that is either complete and durable under its name, or not
 //! there: it is written beside, synced, renamed, and the directory synced.
-//! Left out on purpose: what to write. The head decides that.
+//! Left out on purpose: what to write. The head and the merge decide that.
 
 use super::format::{
     BlockBuilder, BlockEntry, FOOTER, Footer, HEADER, PARTS, Part, Section, SegmentName, encode_directory,
@@ -15,9 +15,10 @@ use crate::slices;
 use crate::tokens::Token;
 use crate::trace::{Extent, Trace};
 use bytes::Bytes;
+use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A trace on its way into a segment.
 #[derive(Debug)]
@@ -42,31 +43,20 @@ pub(crate) fn write(
     mut rows: Vec<Row>,
     settings: &StoreSettings,
 ) -> io::Result<()> {
-    rows.sort_unstable_by_key(|row| (std::cmp::Reverse(row.extent.start), row.id));
-    let temporary = dir.join(format!("{name}{TEMPORARY}"));
-    let written = write_all(&temporary, &header(name, sealed_unix_nano), &rows, settings)
-        .and_then(|()| fs::rename(&temporary, dir.join(name.to_string())))
-        .and_then(|()| File::open(dir)?.sync_all());
-    if written.is_err() {
-        // Opening removes it as well; this frees the disk that is perhaps full now.
-        let _ = fs::remove_file(&temporary);
+    rows.sort_unstable_by_key(|row| (Reverse(row.extent.start), row.id));
+    let mut writer = Writer::new(dir, name, sealed_unix_nano, settings)?;
+    for row in &rows {
+        writer.row(row.id, &row.data)?;
     }
-    written
+    writer.finish()
 }
 
-fn write_all(path: &Path, header: &[u8], rows: &[Row], settings: &StoreSettings) -> io::Result<()> {
-    let mut writer = Writer::new(File::create(path)?, settings)?;
-    writer.out.put(header)?;
-    for row in rows {
-        writer.row(row)?;
-    }
-    writer.finish(rows)?.sync_all()
-}
-
-/// A file, and how far it is written.
+/// A file, and how far it is written. Unless it is finished, it goes when this does.
+#[derive(Debug)]
 struct Out {
     file: BufWriter<File>,
     offset: u64,
+    temporary: PathBuf,
 }
 
 impl Out {
@@ -80,16 +70,53 @@ impl Out {
         self.offset += section.len;
         Ok(section)
     }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().sync_all()
+    }
 }
 
-struct Writer {
+impl Drop for Out {
+    fn drop(&mut self) {
+        // Opening removes it as well; this frees the disk that is perhaps full now.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+/// What is known of each row.
+#[derive(Debug, Default)]
+struct Rows {
+    ids: Vec<[u8; 16]>,
+    starts: Vec<u64>,
+    durations: Vec<u64>,
+    errors: Vec<u8>,
+    spans: u64,
+    raw_bytes: u64,
+}
+
+impl Rows {
+    fn push(&mut self, id: [u8; 16], extent: Extent, bytes: usize) {
+        self.ids.push(id);
+        self.starts.push(extent.start);
+        self.durations.push(extent.duration());
+        self.errors.push(extent.error.into());
+        self.spans += extent.spans;
+        self.raw_bytes += bytes as u64;
+    }
+}
+
+/// A segment on its way to disk. It takes the traces in the order of their rows.
+pub(crate) struct Writer {
     out: Out,
+    dir: PathBuf,
+    name: SegmentName,
     compressor: zstd::bulk::Compressor<'static>,
     block_bytes: usize,
     builder: BlockBuilder,
+    rows: Rows,
     /// Rows in finished blocks.
-    rows: u32,
-    rows_in_block: u32,
+    finished: u32,
     directory: Vec<BlockEntry>,
     tokens: Vec<Vec<Token>>,
     facts: Facts,
@@ -97,17 +124,33 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(file: File, settings: &StoreSettings) -> io::Result<Self> {
+    /// Begins the segment `name` in `dir`.
+    ///
+    /// # Errors
+    /// What the file system says. Of this as of the rest of it: then there is no such segment.
+    pub(crate) fn new(
+        dir: &Path,
+        name: SegmentName,
+        sealed_unix_nano: u64,
+        settings: &StoreSettings,
+    ) -> io::Result<Self> {
+        let temporary = dir.join(format!("{name}{TEMPORARY}"));
+        let file = BufWriter::with_capacity(1 << 18, File::create(&temporary)?);
+        let mut out = Out {
+            file,
+            offset: 0,
+            temporary,
+        };
+        out.put(&header(name, sealed_unix_nano))?;
         Ok(Self {
-            out: Out {
-                file: BufWriter::with_capacity(1 << 18, file),
-                offset: 0,
-            },
+            out,
+            dir: dir.to_owned(),
+            name,
             compressor: zstd::bulk::Compressor::new(settings.compression)?,
             block_bytes: settings.block_bytes,
             builder: BlockBuilder::default(),
-            rows: 0,
-            rows_in_block: 0,
+            rows: Rows::default(),
+            finished: 0,
             directory: Vec::new(),
             tokens: Vec::new(),
             facts: Facts::default(),
@@ -115,14 +158,29 @@ impl Writer {
         })
     }
 
-    fn row(&mut self, row: &Row) -> io::Result<()> {
-        if !self.builder.is_empty() && self.builder.data_len() + row.data.len() > self.block_bytes {
+    /// Adds a trace.
+    pub(crate) fn row(&mut self, id: [u8; 16], data: &[u8]) -> io::Result<()> {
+        if !self.builder.is_empty() && self.builder.data_len() + data.len() > self.block_bytes {
             self.finish_block()?;
         }
-        self.facts.of_trace(&Trace::read(&row.data), &mut self.dictionary);
-        self.builder.push(row.id, &row.data);
-        self.rows_in_block += 1;
+        self.note(id, data);
+        self.builder.push(id, data);
         Ok(())
+    }
+
+    /// Adds the traces of a whole block that is compressed already; a block of its own again.
+    pub(crate) fn block(&mut self, block: &super::Block, compressed: &[u8]) -> io::Result<()> {
+        self.finish_block()?;
+        for (id, data) in (0..block.len()).filter_map(|index| block.trace(index)) {
+            self.note(id, data);
+        }
+        self.put_block(compressed, block.raw_len())
+    }
+
+    fn note(&mut self, id: [u8; 16], data: &[u8]) {
+        let trace = Trace::read(data);
+        self.facts.of_trace(&trace, &mut self.dictionary);
+        self.rows.push(id, trace.extent, data.len());
     }
 
     fn finish_block(&mut self) -> io::Result<()> {
@@ -131,66 +189,72 @@ impl Writer {
         }
         let raw = self.builder.finish();
         let compressed = self.compressor.compress(&raw)?;
-        let section = self.out.put(&compressed)?;
+        self.put_block(&compressed, raw.len())
+    }
+
+    fn put_block(&mut self, compressed: &[u8], raw_len: usize) -> io::Result<()> {
+        let section = self.out.put(compressed)?;
         let too_large = |_| io::Error::new(io::ErrorKind::FileTooLarge, "a block is larger than 4 GiB");
         self.directory.push(BlockEntry {
             offset: section.offset,
             len: u32::try_from(compressed.len()).map_err(too_large)?,
-            raw_len: u32::try_from(raw.len()).map_err(too_large)?,
-            first_row: self.rows,
+            raw_len: u32::try_from(raw_len).map_err(too_large)?,
+            first_row: self.finished,
             checksum: section.checksum,
         });
         self.tokens.push(self.facts.take());
-        self.rows += std::mem::take(&mut self.rows_in_block);
+        self.finished = u32::try_from(self.rows.ids.len()).map_err(too_large)?;
         Ok(())
     }
 
-    fn finish(mut self, rows: &[Row]) -> io::Result<File> {
+    /// What was added so far reaches the disk, so that [`Writer::finish`] has less to wait for.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.out.sync()
+    }
+
+    /// Completes the segment.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
         self.finish_block()?;
-        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-        let (ids, positions) = Ids::build(&ids);
+        let (ids, positions) = Ids::build(&self.rows.ids);
         let (shape, slices) = slices::build(&self.tokens);
         let dictionary = self.dictionary.encode();
-        let words = |of: fn(&Row) -> u64| {
-            rows.iter()
-                .flat_map(|row| of(row).to_le_bytes())
-                .collect::<Vec<_>>()
+        let Rows {
+            starts, durations, ..
+        } = &self.rows;
+        let mut footer = Footer {
+            rows: self.finished,
+            blocks: shape.blocks,
+            spans: self.rows.spans,
+            raw_bytes: self.rows.raw_bytes,
+            min_start: starts.last().copied().unwrap_or(0),
+            max_start: starts.first().copied().unwrap_or(0),
+            max_duration: durations.iter().copied().max().unwrap_or(0),
+            error: self.rows.errors.contains(&1),
+            slice_bits: shape.bits,
+            dictionary_bytes: dictionary.len() as u64,
+            sections: [Section::default(); PARTS],
         };
-        let mut sections = [Section::default(); PARTS];
-        let parts = [
+        let words = |words: &[u64]| -> Vec<u8> { words.iter().flat_map(|word| word.to_le_bytes()).collect() };
+        let parts: [(Part, Vec<u8>); PARTS] = [
             (Part::Directory, encode_directory(&self.directory)),
             (Part::Ids, ids.encode()),
             (
                 Part::Rows,
                 positions.iter().flat_map(|row| row.to_le_bytes()).collect(),
             ),
-            (Part::Starts, words(|row| row.extent.start)),
-            (Part::Durations, words(|row| row.extent.duration())),
-            (
-                Part::Errors,
-                rows.iter().map(|row| u8::from(row.extent.error)).collect(),
-            ),
+            (Part::Starts, words(starts)),
+            (Part::Durations, words(durations)),
+            (Part::Errors, std::mem::take(&mut self.rows.errors)),
             (Part::Slices, slices),
             (Part::Dictionary, self.compressor.compress(&dictionary)?),
         ];
         for (part, bytes) in parts {
-            sections[part as usize] = self.out.put(&bytes)?;
+            footer.sections[part as usize] = self.out.put(&bytes)?;
         }
-        let footer = Footer {
-            rows: self.rows,
-            blocks: shape.blocks,
-            spans: rows.iter().map(|row| row.extent.spans).sum(),
-            raw_bytes: rows.iter().map(|row| row.data.len() as u64).sum(),
-            min_start: rows.last().map_or(0, |row| row.extent.start),
-            max_start: rows.first().map_or(0, |row| row.extent.start),
-            max_duration: rows.iter().map(|row| row.extent.duration()).max().unwrap_or(0),
-            error: rows.iter().any(|row| row.extent.error),
-            slice_bits: shape.bits,
-            dictionary_bytes: dictionary.len() as u64,
-            sections,
-        };
         self.out.put(&footer.encode())?;
-        self.out.file.into_inner().map_err(io::IntoInnerError::into_error)
+        self.out.sync()?;
+        fs::rename(&self.out.temporary, self.dir.join(self.name.to_string()))?;
+        File::open(&self.dir)?.sync_all()
     }
 }
 

@@ -199,6 +199,10 @@ impl TraceStore {
             damaged_reads: counters.damaged_so_far(),
             removed_segments: get(&counters.removed_segments),
             removed_spans: get(&counters.removed_spans),
+            merges: get(&counters.merges),
+            merged_segments: get(&counters.merged_segments),
+            merged_bytes: get(&counters.merged_bytes),
+            failed_merges: get(&counters.failed_merges),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::segment::Segment;
 use crate::segment::format::{SegmentName, VERSION};
 use crate::segment::write::TEMPORARY;
 use crate::stats::{Counters, Removed, add};
+use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -39,12 +40,16 @@ pub(super) fn open(
             names.push(name);
         }
     }
-    names.sort_unstable();
     // Of those that go as well: a number that a snapshot may name must not come again with other traces.
-    let next_sequence = names.last().map_or(1, |name| name.sequence.saturating_add(1));
-    let (mut segments, mut unusable) = (Vec::new(), Vec::new());
+    let newest = names.iter().map(|name| name.sequence).max().unwrap_or(0);
+    let next_sequence = newest.saturating_add(1);
+    // What was merged comes before its parts, which stay only where it cannot be used.
+    names.sort_unstable_by_key(|name| (Reverse(name.width()), *name));
+    let (mut segments, mut unusable) = (Vec::<Arc<Segment>>::new(), Vec::new());
     for name in names {
-        if keep.is_some_and(|keep| !keep.contains(&name)) {
+        let mut merged = segments.iter().take_while(|segment| segment.name.width() > 0);
+        let is_part = merged.any(|segment| segment.name.covers(&name));
+        if is_part || keep.is_some_and(|keep| !keep.iter().any(|kept| kept.overlaps(&name))) {
             fs::remove_file(dir.join(name.to_string()))?;
             continue;
         }
@@ -58,12 +63,14 @@ pub(super) fn open(
             None => unusable.push(name),
         }
     }
+    segments.sort_unstable_by_key(|segment| segment.name);
     File::open(dir)?.sync_all()?;
     Ok((
         segments,
         Disk {
             next_sequence,
             unusable,
+            merged: Vec::new(),
         },
     ))
 }
@@ -72,11 +79,16 @@ impl TraceStore {
     /// Removes the oldest segments: those written longer than `max_age` before `now_unix_nano`, and as many as it
     /// takes to come down to `max_bytes`. What is in memory counts for neither. Returns what went.
     ///
+    /// A merged segment counts as written when its last part was. So no trace goes before `max_age`, and each goes at
+    /// most a sixteenth of it later; and what is left is more than fifteen sixteenths of `max_bytes` if segments that
+    /// were not merged are smaller than that sixteenth.
+    ///
     /// # Errors
     /// [`EnforceError`] at the first file that cannot be removed; its traces are not found any more, and the file
     /// goes or comes back with the next opening.
     pub fn enforce(&self, now_unix_nano: u64) -> Result<Removed, EnforceError> {
         let mut disk = lock(&self.inner.disk);
+        sweep(&mut disk)?;
         let gone = self.take_expired(now_unix_nano);
         let mut removed = Removed::default();
         for segment in &gone {
@@ -125,7 +137,23 @@ impl TraceStore {
     }
 }
 
-fn remove(path: &Path) -> Result<(), EnforceError> {
+/// Removes the files of merged segments that no question reads any more.
+///
+/// # Errors
+/// [`EnforceError`] at the first that cannot be removed; it and the rest are tried again the next time.
+pub(super) fn sweep(disk: &mut Disk) -> Result<(), EnforceError> {
+    let mut error = None;
+    disk.merged.retain(|segment| {
+        if error.is_some() || Arc::strong_count(segment) > 1 {
+            return true;
+        }
+        error = remove(&segment.path).err();
+        error.is_some()
+    });
+    error.map_or(Ok(()), Err)
+}
+
+pub(super) fn remove(path: &Path) -> Result<(), EnforceError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result.map_err(|source| EnforceError {

@@ -409,6 +409,8 @@ fn compares(seen: &Literal, op: &Op, value: &Literal) -> bool {
         (Literal::Bool(a), Literal::Bool(b)) => a.partial_cmp(b),
         (Literal::Status(a), Literal::Status(b)) => a.partial_cmp(b),
         (Literal::Kind(a), Literal::Kind(b)) => a.partial_cmp(b),
+        // An attribute is a number without a unit; only a duration compares with one.
+        (Literal::Int(_) | Literal::Float(_), Literal::Duration(_)) => None,
         _ => match (number(seen), number(value)) {
             (Some(a), Some(b)) => a.partial_cmp(&b),
             _ => None,
