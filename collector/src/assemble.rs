@@ -36,7 +36,27 @@ pub struct Assembly {
     /// How often each visit called each of its callees.
     pub fan_outs: Vec<FanOut>,
     /// CLIENT and sending spans whose far side neither reported nor is named.
+    pub unnamed: Vec<UnnamedPeer>,
+    /// How many they are.
     pub unnamed_peers: u64,
+}
+
+/// A call of which nothing says where it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UnnamedPeer {
+    /// The calling span.
+    pub span: SpanId,
+    /// Who calls.
+    pub client: Node,
+}
+
+impl UnnamedPeer {
+    fn of(span: &Span, client: Node) -> Self {
+        Self {
+            span: span.id,
+            client,
+        }
+    }
 }
 
 /// One request to a service, nested spans of the service included.
@@ -75,7 +95,7 @@ pub struct Call {
     pub server: Node,
     /// Set where the ends alone do not tell it.
     pub connection: Option<ConnectionType>,
-    /// What is asked: that of the callee's entry span, else of the calling span.
+    /// What is asked: that of the callee's entry span, else of the calling span, whose version is not the callee's.
     pub operation: Operation,
     /// When it began, nanoseconds since 1970.
     pub start: u64,
@@ -220,7 +240,7 @@ struct Draft {
     calls: Vec<Call>,
     origins: Vec<Origin>,
     flows: Vec<FlowSeen>,
-    unnamed_peers: u64,
+    unnamed: Vec<UnnamedPeer>,
 }
 
 /// Where a call goes out, by index of the span; [`tree::NONE`] where nothing is known.
@@ -252,7 +272,7 @@ impl Draft {
         self.calls.clear();
         self.origins.clear();
         self.flows.clear();
-        self.unnamed_peers = 0;
+        self.unnamed.clear();
     }
 
     fn call(&mut self, call: Call, origin: Origin) {
@@ -290,6 +310,7 @@ pub fn assemble(
         calls: draft.calls.as_slice().to_vec(),
         flows: draft.flows.as_slice().to_vec(),
         fan_outs: retries::fan_outs(&tree, retries, draft),
-        unnamed_peers: draft.unnamed_peers,
+        unnamed: draft.unnamed.as_slice().to_vec(),
+        unnamed_peers: draft.unnamed.len() as u64,
     }
 }

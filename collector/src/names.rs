@@ -1,11 +1,13 @@
-//! Names that spans repeat: nodes and operations, each kept once for the life of the process.
+//! Names that spans repeat: nodes, operations and versions, each kept once for the life of the process.
 //!
-//! In: names as spans write them. Out: [`Node`] and [`Operation`], which are copied like a number, are compared by
-//! identity, and need no lock to be read.
+//! In: names as spans write them. Out: [`Node`], [`Operation`] and [`Version`], which are copied like a number, are
+//! compared by identity, and need no lock to be read.
 //! Left out on purpose: forgetting. Names are never freed, so their number and length are bounded; what comes beyond
-//! the bound is one name, [`OVERFLOW`], and counted.
+//! the bound is one name, [`OVERFLOW`], or no version, and counted.
 
-use std::collections::HashMap;
+mod table;
+
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
@@ -14,12 +16,18 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use map::{NodeId, NodeKind};
 
+use table::Table;
+
 /// The name of everything beyond a budget.
 pub const OVERFLOW: &str = "__overflow__";
 
 /// At most this many names of each sort, and this many bytes of text.
 const MAX_NAMES: usize = 1 << 17;
 const MAX_BYTES: usize = 32 << 20;
+/// At most this many versions, of all services and of one; a service that names a new one with each request ends here.
+const MAX_VERSIONS: usize = u16::MAX as usize;
+const MAX_VERSIONS_OF_SERVICE: usize = 1 << 10;
+const MAX_VERSION_BYTES: usize = 4 << 20;
 /// Longer names are cut here: no label of a series and no line of a page is longer.
 const MAX_NAME_BYTES: usize = 512;
 
@@ -33,8 +41,20 @@ struct Entry<T> {
 
 /// Somebody who calls or is called, as spans name it; the map may know it by another name.
 pub type Node = Name<End>;
-/// What a service does.
-pub type Operation = Name<OperationKey>;
+
+/// What a service does, and in which version of it.
+///
+/// Two versions of one operation are not equal, yet have one [`Operation::index`]: whoever asks whether the same thing
+/// was done compares that.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Operation {
+    index: u32,
+    version: Version,
+}
+
+/// `service.version` of a resource, as a number that every service shares: 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Version(u16);
 
 /// A node as spans name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,7 +92,7 @@ impl Node {
     /// The node of an end; the overflow node beyond the budget.
     pub fn of(end: &End) -> Self {
         let beyond = || End::new(NodeId::from(OVERFLOW), NodeKind::Overflow);
-        NODES.get(end, end.id.as_str().len(), beyond)
+        Self(NODES.get(end, end.id.as_str().len(), beyond))
     }
 
     /// A service that reports its own spans.
@@ -111,20 +131,134 @@ impl End {
 }
 
 impl Operation {
-    /// The operation `name` of a service; its overflow operation beyond the budget.
+    /// The operation `name` of a service, of no version; its overflow operation beyond the budget.
     pub fn of(service: Option<Node>, name: &str) -> Self {
         let key = |name: &str| OperationKey {
             service,
             name: name.into(),
         };
         let name = cut(name);
-        OPERATIONS.get(&key(name), name.len(), || key(OVERFLOW))
+        Self {
+            index: OPERATIONS.get(&key(name), name.len(), || key(OVERFLOW)).index,
+            version: Version::NONE,
+        }
+    }
+
+    /// The same, as this version does it.
+    #[must_use]
+    pub fn with_version(self, version: Version) -> Self {
+        Self { version, ..self }
+    }
+
+    /// Which version does it.
+    pub fn version(self) -> Version {
+        self.version
+    }
+
+    /// Dense from 0 in the order of first sight, which differs from run to run: for tables, never for order. All
+    /// versions share it.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// What is named, for as long as the process lives.
+    #[inline]
+    pub fn get(self) -> &'static OperationKey {
+        &OPERATION_TABLE.get(self.index).value
+    }
+}
+
+impl Deref for Operation {
+    type Target = OperationKey;
+
+    fn deref(&self) -> &OperationKey {
+        self.get()
+    }
+}
+
+/// By what they say, so that an order does not depend on who came first.
+impl Ord for Operation {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        if self == other {
+            return std::cmp::Ordering::Equal;
+        }
+        let (version, others) = (self.version.as_str(), other.version.as_str());
+        self.get().cmp(other.get()).then_with(|| version.cmp(&others))
+    }
+}
+
+impl PartialOrd for Operation {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)?;
+        self.version
+            .as_str()
+            .map_or(Ok(()), |version| write!(f, "@{version}"))
+    }
+}
+
+impl Version {
+    /// The resource does not say it, or it came beyond the budget.
+    pub const NONE: Self = Self(0);
+
+    /// The version of a service; none where nothing is said, or beyond the budget of the service.
+    pub fn of(service: Node, version: &str) -> Self {
+        let version = cut(version);
+        if version.is_empty() {
+            return Self::NONE;
+        }
+        let mut of_services = VERSIONS_OF.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = of_services.entry(service).or_default();
+        let before = VERSIONS.find(&Box::from(version)).map(Self::at);
+        if let Some(before) = before.filter(|before| known.contains(before)) {
+            return before;
+        }
+        if known.len() >= MAX_VERSIONS_OF_SERVICE {
+            VERSIONS.beyond.fetch_add(1, Ordering::Relaxed);
+            return Self::NONE;
+        }
+        let found = Self::named(version);
+        known.insert(found);
+        found
+    }
+
+    /// The version of this name, whosever it is, as files write it; none beyond the budget of all services.
+    pub fn named(version: &str) -> Self {
+        let version = cut(version);
+        let found = VERSIONS.find_or_add(&Box::from(version), version.len());
+        found.map_or(Self::NONE, Self::at)
+    }
+
+    /// Its name; `None` for none.
+    pub fn as_str(self) -> Option<&'static str> {
+        let index = self.0.checked_sub(1)?;
+        Some(&VERSION_TABLE.find(index.into())?.value)
+    }
+
+    /// The version of a number that [`Version::number`] gave.
+    pub fn from_number(number: u16) -> Self {
+        Self(number)
+    }
+
+    /// Dense from 1 in the order of first sight; 0 for none.
+    pub fn number(self) -> u16 {
+        self.0
+    }
+
+    fn at(entry: &Entry<Box<str>>) -> Self {
+        Self(entry.index as u16 + 1)
     }
 }
 
 /// How often a name was asked for that was beyond the budget, since the process began.
 pub fn beyond_budget() -> u64 {
-    NODES.beyond.load(Ordering::Relaxed) + OPERATIONS.beyond.load(Ordering::Relaxed)
+    let beyond = [&NODES.beyond, &OPERATIONS.beyond, &VERSIONS.beyond];
+    beyond.map(|count| count.load(Ordering::Relaxed)).iter().sum()
 }
 
 /// At most [`MAX_NAME_BYTES`] of a name, whole characters.
@@ -133,57 +267,87 @@ pub fn cut(name: &str) -> &str {
         .unwrap_or(name)
 }
 
-static NODES: LazyLock<Interner<End>> = LazyLock::new(Interner::default);
-static OPERATIONS: LazyLock<Interner<OperationKey>> = LazyLock::new(Interner::default);
+static NODE_TABLE: Table<Entry<End>> = Table::new();
+static OPERATION_TABLE: Table<Entry<OperationKey>> = Table::new();
+static VERSION_TABLE: Table<Entry<Box<str>>> = Table::new();
+
+static NODES: LazyLock<Interner<End>> = LazyLock::new(|| Interner::new(&NODE_TABLE, MAX_NAMES, MAX_BYTES));
+static OPERATIONS: LazyLock<Interner<OperationKey>> =
+    LazyLock::new(|| Interner::new(&OPERATION_TABLE, MAX_NAMES, MAX_BYTES));
+static VERSIONS: LazyLock<Interner<Box<str>>> =
+    LazyLock::new(|| Interner::new(&VERSION_TABLE, MAX_VERSIONS, MAX_VERSION_BYTES));
+static VERSIONS_OF: LazyLock<Mutex<HashMap<Node, HashSet<Version>>>> = LazyLock::new(Mutex::default);
 
 struct Interner<T: 'static> {
     known: Mutex<Known<T>>,
+    table: &'static Table<Entry<T>>,
+    max: usize,
+    max_bytes: usize,
     beyond: AtomicU64,
 }
 
 struct Known<T: 'static> {
-    names: HashMap<&'static T, Name<T>>,
+    names: HashMap<&'static T, &'static Entry<T>>,
     bytes: usize,
 }
 
-impl<T> Default for Interner<T> {
-    fn default() -> Self {
+impl<T: Clone + Eq + Hash> Interner<T> {
+    /// Of at most `max` names of `max_bytes` together, and as many more that stand for what is beyond.
+    fn new(table: &'static Table<Entry<T>>, max: usize, max_bytes: usize) -> Self {
         let known = Known {
             names: HashMap::new(),
             bytes: 0,
         };
         Self {
             known: Mutex::new(known),
+            table,
+            max,
+            max_bytes,
             beyond: AtomicU64::new(0),
         }
     }
-}
 
-impl<T: Clone + Eq + Hash> Interner<T> {
-    fn get(&self, value: &T, bytes: usize, beyond: impl FnOnce() -> T) -> Name<T> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The name of a value; that of `beyond` where there is no room for it.
+    fn get(&self, value: &T, bytes: usize, beyond: impl FnOnce() -> T) -> &'static Entry<T> {
+        self.find_or_add(value, bytes).unwrap_or_else(|| {
+            let (overflow, mut known) = (beyond(), self.lock());
+            match known.names.get(&overflow) {
+                Some(name) => name,
+                None => known.add(self.table, overflow, 0),
+            }
+        })
+    }
+
+    /// The name of a value; `None`, and counted, where there is no room for it.
+    fn find_or_add(&self, value: &T, bytes: usize) -> Option<&'static Entry<T>> {
+        let mut known = self.lock();
         if let Some(name) = known.names.get(value) {
-            return *name;
+            return Some(name);
         }
-        if known.names.len() < MAX_NAMES && known.bytes + bytes <= MAX_BYTES {
-            return known.add(value.clone(), bytes);
+        if known.names.len() < self.max && known.bytes + bytes <= self.max_bytes {
+            return Some(known.add(self.table, value.clone(), bytes));
         }
         self.beyond.fetch_add(1, Ordering::Relaxed);
-        let overflow = beyond();
-        match known.names.get(&overflow) {
-            Some(name) => *name,
-            None => known.add(overflow, 0),
-        }
+        None
+    }
+
+    /// The name of a value that was named before.
+    fn find(&self, value: &T) -> Option<&'static Entry<T>> {
+        self.lock().names.get(value).copied()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known<T>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T: Eq + Hash> Known<T> {
-    fn add(&mut self, value: T, bytes: usize) -> Name<T> {
+    fn add(&mut self, table: &'static Table<Entry<T>>, value: T, bytes: usize) -> &'static Entry<T> {
         let index = self.names.len() as u32;
-        let entry: &'static Entry<T> = Box::leak(Box::new(Entry { index, value }));
+        let entry = table.set(index, Entry { index, value });
         self.bytes += bytes;
-        self.names.insert(&entry.value, Name(entry));
-        Name(entry)
+        self.names.insert(&entry.value, entry);
+        entry
     }
 }
 
@@ -257,20 +421,62 @@ mod tests {
     }
 
     #[test]
+    fn versions_of_an_operation_differ_and_share_its_number() {
+        let service = Node::service("names-v".into());
+        let plain = Operation::of(Some(service), "get");
+        let [old, new] = ["1.9", "1.10"].map(|text| plain.with_version(Version::of(service, text)));
+        assert_ne!(old, new);
+        assert_eq!((old.index(), new.index()), (plain.index(), plain.index()));
+        assert_eq!(
+            (old.version().as_str(), plain.version().as_str(), &*new.name),
+            (Some("1.9"), None, "get")
+        );
+        assert!(plain < new && new < old, "by what they say: {new:?}");
+        assert_eq!(
+            Version::named("1.9"),
+            old.version(),
+            "a name is one version, whosever it is"
+        );
+        assert_eq!(Version::of(service, ""), Version::NONE);
+    }
+
+    #[test]
+    fn a_service_of_versions_without_end_has_none_beyond_its_budget_and_others_have_theirs() {
+        let (wild, tame) = (
+            Node::service("names-wild".into()),
+            Node::service("names-tame".into()),
+        );
+        let of = |n: usize| Version::of(wild, &format!("build-{n}"));
+        let first = of(0);
+        assert!((1..MAX_VERSIONS_OF_SERVICE).all(|n| of(n) != Version::NONE));
+        let before = VERSIONS.beyond.load(Ordering::Relaxed);
+        assert!((0..10).all(|n| of(MAX_VERSIONS_OF_SERVICE + n) == Version::NONE));
+        assert!(
+            VERSIONS.beyond.load(Ordering::Relaxed) >= before + 10,
+            "it is counted"
+        );
+        assert_eq!(of(0), first, "what was known stays known");
+        assert_ne!(Version::of(tame, "build-1024"), Version::NONE);
+    }
+
+    #[test]
     fn a_name_beyond_the_budget_is_the_overflow_and_counted() {
-        let full: Interner<String> = Interner::default();
+        let full = Interner::new(Box::leak(Box::new(Table::new())), MAX_NAMES, MAX_BYTES);
         let beyond = || OVERFLOW.to_owned();
         let first = full.get(&"first".to_owned(), MAX_BYTES, beyond);
         let second = full.get(&"second".to_owned(), 6, beyond);
         assert_eq!(
             (
-                first.as_str(),
-                second.as_str(),
+                first.value.as_str(),
+                second.value.as_str(),
                 full.beyond.load(Ordering::Relaxed)
             ),
             ("first", OVERFLOW, 1)
         );
-        assert_eq!(full.get(&"first".to_owned(), MAX_BYTES, beyond), first);
+        assert_eq!(
+            full.get(&"first".to_owned(), MAX_BYTES, beyond).index,
+            first.index
+        );
     }
 
     #[test]

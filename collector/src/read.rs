@@ -17,7 +17,7 @@ use otlp::view::{self, Link, Malformed, RawValue, Resource, UnreadScope, Value, 
 use propagation::{EDGE_HINT_KEY, EdgeHint};
 use sampling::{Predicates, SpanBits};
 
-use crate::names::{Node, Operation, cut};
+use crate::names::{Node, Operation, Version, cut};
 use crate::peer::{Attribute, Facts};
 use crate::span::{Address, Extra, Hint, Message, Span, SpanId, TraceId};
 
@@ -138,10 +138,19 @@ const MAX_KNOWN: usize = 1 << 16;
 /// Longer resources and peers are read every time.
 const MAX_KEY_BYTES: usize = 4 << 10;
 
+/// What a resource says of its spans.
+#[derive(Clone, Copy, Debug, Default)]
+struct Workload {
+    service: Option<Node>,
+    version: Version,
+    /// Predicates that it fulfils.
+    bits: SpanBits,
+}
+
 /// What a reader remembers.
 #[derive(Debug, Default)]
 struct Known {
-    resources: HashMap<Box<[u8]>, (Option<Node>, SpanBits), RandomState>,
+    resources: HashMap<Box<[u8]>, Workload, RandomState>,
     /// By the index of the service, one more than it, and 0 for none.
     operations: Vec<HashMap<Box<str>, Operation, RandomState>>,
     operation_count: usize,
@@ -233,12 +242,12 @@ struct Pass<'a, 'r> {
     known: &'r mut Known,
     predicates: &'r Predicates,
     facts: Facts<'a>,
-    /// Predicates that the resource fulfils, and those that the coming span does.
-    of_resource: SpanBits,
+    /// What the present resource says.
+    workload: Workload,
+    /// Predicates that the coming span fulfils.
     bits: SpanBits,
     links: Vec<(TraceId, SpanId)>,
     key: Vec<u8>,
-    service: Option<Node>,
     place: Place,
     out: Extracted,
 }
@@ -255,12 +264,11 @@ impl<'r> Pass<'_, 'r> {
         Self {
             known,
             predicates,
-            of_resource: SpanBits::default(),
+            workload: Workload::default(),
             bits: SpanBits::default(),
             facts: Facts::default(),
             links: Vec::new(),
             key: Vec::new(),
-            service: None,
             place: Place::default(),
             out,
         }
@@ -276,18 +284,20 @@ impl<'a> Visit<'a> for Pass<'a, '_> {
             _ => None,
         };
         if let Some(known) = only.and_then(|part| self.known.resources.get(part)) {
-            (self.service, self.of_resource) = *known;
+            self.workload = *known;
             return;
         }
-        self.service = service_of(resource, &mut self.out.workloads);
-        self.of_resource = SpanBits::default();
+        let (service, version) = service_of(resource, &mut self.out.workloads);
+        self.workload = Workload {
+            service,
+            version,
+            bits: SpanBits::default(),
+        };
         for (key, value) in resource.attributes() {
-            self.predicates.note(&mut self.of_resource, key, value);
+            self.predicates.note(&mut self.workload.bits, key, value);
         }
         if let Some(part) = only {
-            self.known
-                .resources
-                .insert(part.into(), (self.service, self.of_resource));
+            self.known.resources.insert(part.into(), self.workload);
         }
     }
 
@@ -347,7 +357,8 @@ impl<'a> Pass<'a, '_> {
             // Eight zero bytes are how some exporters write "no parent".
             bytes => u64::from_be_bytes(bytes.try_into().map_err(|_| Rejection::ParentId)?),
         };
-        let operation = self.known.operation(self.service, span.name);
+        let operation = self.known.operation(self.workload.service, span.name);
+        let operation = operation.with_version(self.workload.version);
         let peer = match span.kind {
             Kind::Client | Kind::Producer | Kind::Consumer => self.known.peer(&self.facts, &mut self.key),
             _ => None,
@@ -408,7 +419,7 @@ impl<'a> Pass<'a, '_> {
 
     #[inline]
     fn predicates_of(&mut self, span: &view::Span<'_>) -> u64 {
-        let mut bits = SpanBits(self.bits.0 | self.of_resource.0);
+        let mut bits = SpanBits(self.bits.0 | self.workload.bits.0);
         if self.predicates.wants_trace_state() {
             self.predicates.note_trace_state(&mut bits, span.trace_state);
         }
@@ -426,7 +437,9 @@ impl<'a> Pass<'a, '_> {
     /// A SERVER span says at which address its callers dialled it.
     #[inline]
     fn claim(&mut self) {
-        let Some(service) = self.service else { return };
+        let Some(service) = self.workload.service else {
+            return;
+        };
         self.key.clear();
         self.facts.write_own_key(&mut self.key);
         if self.key.is_empty() || !self.known.is_new_claim(service, &self.key) {
@@ -441,13 +454,14 @@ impl<'a> Pass<'a, '_> {
     }
 }
 
-/// What a resource says of the workload.
-fn service_of(resource: &Resource<'_>, workloads: &mut Vec<Address>) -> Option<Node> {
-    let (mut name, mut namespace, mut environment) = ("", "", "");
+/// What a resource says of the workload: who it is, and in which version.
+fn service_of(resource: &Resource<'_>, workloads: &mut Vec<Address>) -> (Option<Node>, Version) {
+    let (mut name, mut version, mut namespace, mut environment) = ("", "", "", "");
     for (key, value) in resource.attributes() {
         let Value::Str(text) = value else { continue };
         match key {
             "service.name" => name = text,
+            "service.version" => version = text,
             "service.namespace" => namespace = text,
             "deployment.environment.name" => environment = text,
             "deployment.environment" if environment.is_empty() => environment = text,
@@ -455,7 +469,11 @@ fn service_of(resource: &Resource<'_>, workloads: &mut Vec<Address>) -> Option<N
             _ => {}
         }
     }
-    (!name.is_empty()).then(|| Node::service(service_id(cut(environment), cut(namespace), cut(name))))
+    if name.is_empty() {
+        return (None, Version::NONE);
+    }
+    let service = Node::service(service_id(cut(environment), cut(namespace), cut(name)));
+    (Some(service), Version::of(service, version))
 }
 
 /// A service named `user` is told apart from [`NodeId::USER`], or whatever it calls would be an entry point.
@@ -530,6 +548,35 @@ mod tests {
                 weight(state)
             );
         }
+    }
+
+    #[test]
+    fn a_resource_says_its_version_and_one_that_says_none_has_none() {
+        let resource = |version: Option<&str>| {
+            let attribute = |key: &str, value: &str| {
+                let (key, value) = (string(1, key.as_bytes()), string(1, value.as_bytes()));
+                string(1, &[key, string(2, &value)].concat())
+            };
+            let version = version.map(|version| attribute("service.version", version));
+            let resource = [attribute("service.name", "read-v"), version.unwrap_or_default()].concat();
+            let span = [string(1, &[1; 16]), string(2, &[1; 8]), string(5, b"op")].concat();
+            string(1, &[string(1, &resource), string(2, &string(2, &span))].concat())
+        };
+        let body = [Some("1.4.2"), None, Some("1.5.0")].map(resource).concat();
+        let read = Reader::default()
+            .read(&body)
+            .expect("what was written is well-formed");
+        let versions: Vec<_> = read
+            .spans
+            .iter()
+            .map(|read| read.span.operation.version().as_str())
+            .collect();
+        assert_eq!(versions, [Some("1.4.2"), None, Some("1.5.0")]);
+    }
+
+    /// A short field of bytes.
+    fn string(field: u8, content: &[u8]) -> Vec<u8> {
+        [&[field << 3 | 2, content.len() as u8], content].concat()
     }
 
     #[test]

@@ -155,6 +155,12 @@ impl Windows {
         }
     }
 
+    /// Reads what a judged request is about to be counted in.
+    #[inline]
+    pub(crate) fn read(&self) -> u64 {
+        self.step ^ u64::from(self.counts.judged)
+    }
+
     /// Counts a judged request.
     #[inline]
     pub(crate) fn count(&mut self, verdict: &Verdict, now: u64) {

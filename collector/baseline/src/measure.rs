@@ -102,6 +102,12 @@ impl Track {
         seconds > f64::from(self.edge.seconds)
     }
 
+    /// Reads what a request is about to be counted in.
+    #[inline]
+    pub(crate) fn read(&self) -> u64 {
+        u64::from(self.slow) ^ self.chunk.read()
+    }
+
     #[inline]
     pub(crate) fn observe(&mut self, bucket: u16, slow: bool, budget: &mut Budget) {
         self.chunk.observe(bucket, budget);

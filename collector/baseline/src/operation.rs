@@ -118,6 +118,13 @@ impl State {
         now >= self.learned.due || self.learned.count >= MOST_REQUESTS
     }
 
+    /// Reads what a request is about to be counted in.
+    #[inline]
+    pub(crate) fn read(&self) -> u64 {
+        let learned = &self.learned;
+        learned.due ^ learned.own.read() ^ learned.total.read()
+    }
+
     /// Judges a request and counts it.
     #[inline]
     pub(crate) fn observe(

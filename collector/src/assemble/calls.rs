@@ -8,8 +8,8 @@ use otlp::Kind;
 
 use super::layers::{BELOW_CALL, CLIENT, CONSUMES, MESSAGE, REMOTE, SERVES, found};
 use super::tree::{BRIDGED, Index, NONE, ORPHAN, Tree};
-use super::{Basis, Call, Draft, Origin, Surroundings};
-use crate::names::Node;
+use super::{Basis, Call, Draft, Origin, Surroundings, UnnamedPeer};
+use crate::names::{Node, Version};
 use crate::span::{Hint, Span};
 
 /// All calls that are no messages.
@@ -70,7 +70,7 @@ fn paired(tree: &Tree<'_>, caller: Index, callee: Index, out: &mut Draft) {
 fn to_virtual_node(tree: &Tree<'_>, i: Index, out: &mut Draft) {
     let named = found(tree.seat(i).peer);
     let Some(peer) = named.and_then(|named| tree.span(named).peer) else {
-        out.unnamed_peers += 1;
+        out.unnamed.push(UnnamedPeer::of(tree.span(i), node(tree, i)));
         return;
     };
     out.call(left(tree, i, peer), leaving(tree, i));
@@ -133,6 +133,7 @@ pub(super) fn left(tree: &Tree<'_>, i: Index, server: Node) -> Call {
         client_seconds: seconds,
         server_seconds: None,
         own: seconds,
+        operation: span.operation.with_version(Version::NONE),
         ..arrived(span, node(tree, i), server, Basis::ClientOnly)
     }
 }

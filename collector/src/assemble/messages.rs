@@ -12,8 +12,8 @@ use super::layers::{
     BELOW_SENDING, CONSUMES, LINKED, RECEIVES, REMOTE, REMOTE_CALL, SENDS, found,
 };
 use super::tree::{BRIDGED, Index, NONE, Tree};
-use super::{Basis, Call, Draft, FlowSeen, Origin, Producer, Surroundings};
-use crate::names::Node;
+use super::{Basis, Call, Draft, FlowSeen, Origin, Producer, Surroundings, UnnamedPeer};
+use crate::names::{Node, Version};
 use crate::span::{Hint, Span, SpanId, TraceId};
 
 const BROKER: Option<ConnectionType> = Some(ConnectionType::MessagingSystem);
@@ -54,7 +54,9 @@ fn sent(tree: &Tree<'_>, i: Index, out: &mut Draft) {
     }
     let named = found(seat.destination).or_else(|| found(seat.consumer_destination));
     let Some(destination) = named.and_then(|j| destination(tree.span(j))) else {
-        out.unnamed_peers += u64::from(!seat.facts.any(REMOTE));
+        if !seat.facts.any(REMOTE) {
+            out.unnamed.push(UnnamedPeer::of(tree.span(i), node(tree, i)));
+        }
         return;
     };
     let call = Call {
@@ -166,6 +168,7 @@ fn unsent(span: &Span, client: Node, destination: Node, basis: Basis) -> Call {
     Call {
         connection: BROKER,
         server_seconds: None,
+        operation: span.operation.with_version(Version::NONE),
         ..arrived(span, client, destination, basis)
     }
 }

@@ -101,6 +101,7 @@ fn attempt(tree: &Tree<'_>, at: u32, call: &Call, origin: &Origin) -> Option<Att
     Some(Attempt {
         visit: origin.visit,
         server: call.server.index() as u32,
+        // Of whichever version: while a new one is rolled out the repetition may be answered by the other.
         operation: call.operation.index() as u32,
         start: calling.start,
         end: calling.end,

@@ -8,7 +8,7 @@ use otlp::{Kind, StatusCode};
 use proptest::prelude::*;
 
 use super::*;
-use crate::names::End;
+use crate::names::{End, Version};
 use crate::span::{Extra, Hint, Message, MessageRole};
 
 const MS: u64 = 1_000_000;
@@ -47,6 +47,12 @@ fn span(name: &str, kind: Kind, id: SpanId, parent_id: SpanId, start: u64, end: 
 
 fn failed(mut span: Span) -> Span {
     span.status = StatusCode::Error;
+    span
+}
+
+/// The same span, whose far side is called so.
+fn named(mut span: Span, peer: &str) -> Span {
+    span.peer = Some(Node::of(&End::new(peer.into(), NodeKind::External)));
     span
 }
 
@@ -94,6 +100,37 @@ fn the_critical_path_goes_back_from_the_response_through_what_ended_last() {
         path(&spans),
         ["slow 60", "web 30", "web->slow 10"],
         "`quick` ran beside `slow`"
+    );
+}
+
+#[test]
+fn a_call_that_another_version_repeats_is_a_retry_and_a_call_without_callee_has_no_version() {
+    let version = |mut span: Span, version| {
+        let service = span.operation.service.unwrap();
+        span.operation = span.operation.with_version(Version::of(service, version));
+        span
+    };
+    let spans = [
+        version(span("web", Kind::Server, 1, 0, 0, 100), "7"),
+        version(span("web", Kind::Client, 2, 1, 10, 40), "7"),
+        version(failed(span("cart", Kind::Server, 3, 2, 15, 35)), "1"),
+        version(span("web", Kind::Client, 4, 1, 50, 90), "7"),
+        version(span("cart", Kind::Server, 5, 4, 55, 85), "2"),
+        version(named(span("web", Kind::Client, 6, 1, 91, 95), "db"), "7"),
+    ];
+    let said = assembled(&spans);
+    let mut calls: Vec<_> = said.calls.iter().filter(|call| call.visit == 1).collect();
+    calls.sort_by_key(|call| call.start);
+    let versions = calls
+        .iter()
+        .map(|call| (call.operation.version().as_str(), call.retry));
+    assert_eq!(
+        versions.collect::<Vec<_>>(),
+        [(Some("1"), false), (Some("2"), true), (None, false)]
+    );
+    assert_eq!(
+        said.fan_outs.iter().map(|fan| fan.calls).collect::<Vec<_>>(),
+        [2, 1]
     );
 }
 

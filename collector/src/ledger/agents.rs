@@ -49,7 +49,7 @@ impl Ledger {
             slot.evidence.counted += requests;
             slot.stats.requests += requests as f64;
             slot.stats.failed += failed;
-            slot.stats.client.merge(&counts.client_seconds);
+            slot.stats.client.merge_exponential(&counts.client_seconds);
         }
         if let Some(graph) = route.graph.and_then(|at| self.series.graph.get_mut(at)) {
             graph.requests += requests as f64;

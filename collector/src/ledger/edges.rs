@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use map::{ConnectionType, EdgeKey, EdgeStats, Evidence, NodeId, Seen};
+use map::{ConnectionType, EdgeKey, Evidence, NodeId, Seen};
 
 use super::identity::{Identity, overflow};
+use super::tally::Tally;
 use crate::assemble::{Basis, Call};
 use crate::names::Node;
 use crate::series::{Observed, Slab};
@@ -28,7 +29,7 @@ pub(super) struct EdgeSlot {
     pub(super) ends: (Node, Node),
     /// What the map calls it.
     pub(super) key: EdgeKey,
-    pub(super) stats: EdgeStats,
+    pub(super) stats: Tally,
     pub(super) evidence: Evidence,
     pub(super) seen: Seen,
     /// The three newest examples, the newest at `examples_noted - 1` modulo 3.
@@ -40,7 +41,7 @@ pub(super) struct EdgeSlot {
 
 /// What is saved of an edge beside its ends.
 pub(super) struct SavedSlot {
-    pub(super) stats: EdgeStats,
+    pub(super) stats: Tally,
     pub(super) evidence: Evidence,
     pub(super) seen: Seen,
     pub(super) examples: [TraceId; 3],
@@ -161,7 +162,7 @@ impl Edges {
             pair,
             ends,
             key,
-            stats: EdgeStats::default(),
+            stats: Tally::default(),
             evidence: Evidence::default(),
             seen: Seen::default(),
             examples: [[0; 16]; 3],
@@ -307,30 +308,9 @@ impl EdgeSlot {
     /// Adds a call.
     #[inline]
     pub(super) fn add(&mut self, call: &Call, times: &Times, trace: &TraceId, now: u64) {
-        let weight = f64::from(call.weight);
         self.touched = now;
         self.seen.note(call.start);
-        let stats = &mut self.stats;
-        if !call.counted_elsewhere {
-            stats.requests += weight;
-            stats.failed += if call.failed { weight } else { 0.0 };
-        }
-        stats.retries += if call.retry { weight } else { 0.0 };
-        stats.critical += call.critical * weight;
-        if !call.counted_elsewhere
-            && let Some(client) = times.client
-        {
-            stats.client.add(client.sample());
-        }
-        if let Some(server) = times.server {
-            stats.server.add(server.sample());
-        }
-        if let Some(own) = times.own {
-            stats.own.add(own.sample());
-        }
-        if let Some(queue) = times.queue {
-            stats.queue.add(queue.sample());
-        }
+        self.stats.add(call, times);
         *evidence(&mut self.evidence, call.evidence) += 1;
         // A new example every so often: enough to find a recent trace, without writing every id.
         let total = evidence_total(&self.evidence) - self.evidence.counted;
@@ -348,18 +328,7 @@ impl EdgeSlot {
 
     /// Takes a call back; true where nothing speaks for the edge any more.
     pub(super) fn take_back(&mut self, call: &Call) -> bool {
-        let weight = f64::from(call.weight);
-        let stats = &mut self.stats;
-        if !call.counted_elsewhere {
-            stats.requests = (stats.requests - weight).max(0.0);
-            stats.failed = (stats.failed - if call.failed { weight } else { 0.0 }).max(0.0);
-            call.client_seconds.inspect(|s| stats.client.remove(*s));
-        }
-        stats.retries = (stats.retries - if call.retry { weight } else { 0.0 }).max(0.0);
-        stats.critical = (stats.critical - call.critical * weight).max(0.0);
-        call.server_seconds.inspect(|s| stats.server.remove(*s));
-        call.own.inspect(|s| stats.own.remove(*s));
-        call.queue.inspect(|s| stats.queue.remove(*s));
+        self.stats.take_back(call, &Times::of(call));
         let count = evidence(&mut self.evidence, call.evidence);
         *count = count.saturating_sub(1);
         evidence_total(&self.evidence) == 0
@@ -372,7 +341,7 @@ impl EdgeSlot {
             .filter_map(|i| self.examples.get((i % 3) as usize))
             .map(hex);
         map::Edge {
-            stats: self.stats.clone(),
+            stats: self.stats.to_stats(),
             evidence: self.evidence.clone(),
             seen: self.seen,
             examples: examples.collect(),
@@ -381,16 +350,7 @@ impl EdgeSlot {
 
     /// Bytes that it occupies.
     pub(super) fn footprint(&self) -> usize {
-        let stats = &self.stats;
-        let histograms = [
-            &stats.client,
-            &stats.server,
-            &stats.own,
-            &stats.queue,
-            &stats.fan_out,
-        ];
-        let buckets: usize = histograms.iter().map(|h| h.counts().len()).sum();
-        size_of::<Self>() + buckets * size_of::<u64>()
+        size_of::<Self>() + self.stats.footprint()
     }
 
     /// The name under which a peer was known before it turned out to be `server`.

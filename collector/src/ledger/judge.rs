@@ -2,7 +2,7 @@
 //!
 //! In: a request of a node or an edge, by the number of its series. Out: what its baseline says.
 //! Left out on purpose: learning itself, which is the crate `baseline`'s; this is the one place that knows how it is
-//! asked, and which numbers it knows operations by.
+//! asked, and which numbers it knows operations and versions by.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use baseline::{
     Baselines, Entity, Learned, Lookup, Names, NewNormal, SavedBaselines, Settings, Stats, Verdict, Version,
 };
 
-use crate::names::Operation;
+use crate::names::{self, Operation};
 use crate::series::SeriesStore;
 
 /// How often what has not been heard of is looked for, and pins are looked up, nanoseconds.
@@ -90,9 +90,21 @@ impl Judge {
         total: f64,
         now: u64,
     ) -> Option<Verdict> {
+        // Both count 0 for a version that is not said.
+        let version = Version(operation.version().number());
         let operation = self.operations.of(operation);
         self.baselines
-            .judge(Entity(entity), operation, Version::UNKNOWN, own, total, now)
+            .judge(Entity(entity), operation, version, own, total, now)
+    }
+
+    /// Reads what a request is about to be judged by.
+    #[inline]
+    pub(super) fn read(&self, entity: u32, operation: Operation) -> u64 {
+        let known = self.operations.numbers.get(operation.index());
+        let number = known.and_then(|known| known.checked_sub(1));
+        number.map_or(0, |number| {
+            self.baselines.read(Entity(entity), baseline::Operation(number))
+        })
     }
 
     /// Forgets an entity whose series ended.
@@ -178,8 +190,8 @@ impl Names for Named<'_> {
             .map(|name| &**name)
     }
 
-    fn version(&self, _: Version) -> Option<&str> {
-        None
+    fn version(&self, version: Version) -> Option<&str> {
+        names::Version::from_number(version.0).as_str()
     }
 }
 
@@ -197,7 +209,7 @@ impl Lookup for Numbered<'_> {
         Some(baseline::Operation(self.operations.named(&Arc::from(name))))
     }
 
-    fn version(&mut self, _: &str) -> Option<Version> {
-        None
+    fn version(&mut self, name: &str) -> Option<Version> {
+        Some(Version(names::Version::named(name).number()))
     }
 }

@@ -7,9 +7,13 @@ use otlp::{Kind, StatusCode};
 use proptest::prelude::*;
 
 use super::*;
-use crate::assemble::Basis;
-use crate::names::{End, Operation};
+use crate::assemble::{Basis, UnnamedPeer};
+use crate::engine::{Engine, EngineSettings};
+use crate::names::{End, Operation, Version};
+use crate::read::{Extracted, Place, Received};
 use crate::shard::{Latency as SpanLatency, Outcomes};
+use crate::span::Span;
+use crate::table::TableSettings;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -535,4 +539,173 @@ fn messages_are_labelled_by_their_broker_and_flows_by_producer_and_consumer() {
             .sum::<u64>(),
         1
     );
+}
+
+/// Requests to `cart`, one each two seconds from `now` on, each by the version that `version` says; how many were slow.
+fn visits(
+    ledger: &mut Ledger,
+    now: &mut u64,
+    count: usize,
+    ms: u32,
+    version: impl Fn(usize) -> String,
+) -> usize {
+    let cart = service("cart");
+    ledger.take(reported(&[cart], *now));
+    let seconds = f64::from(ms) / 1000.0;
+    let slow = (0..count).filter(|&n| {
+        *now += 2 * SECOND;
+        let visit = Visit {
+            span: *now,
+            operation: Operation::of(Some(cart), "op").with_version(Version::of(cart, &version(n))),
+            start: *now,
+            total: seconds,
+            own: seconds * (0.9 + (n % 10) as f64 / 50.0),
+            critical: 0.0,
+            failed: false,
+            weight: 1.0,
+        };
+        let mut closing = closing(vec![], vec![], *now);
+        closing.added.visits.push(visit);
+        take(ledger, closing).iter().any(|judged| judged.slow)
+    });
+    slow.count()
+}
+
+#[test]
+fn a_new_version_that_is_slower_is_judged_by_the_one_before_also_after_a_restart() {
+    let (mut ledger, mut now) = (Ledger::new(settings()), 1_800_230_400 * SECOND);
+    visits(&mut ledger, &mut now, 600, 100, |_| "1.4".to_owned());
+    let normal = ledger.learned("cart").expect("ten minutes are enough");
+    assert_eq!(normal.source, baseline::Source::AllHours);
+    for step in 0..4 {
+        let slow = visits(&mut ledger, &mut now, 200, 300, |_| "1.5".to_owned());
+        assert_eq!(slow, 200, "in step {step}");
+        let learned = ledger.learned("cart").expect("it stays known");
+        assert_eq!(
+            (learned.source, learned.own),
+            (baseline::Source::PreviousVersion, normal.own)
+        );
+        ledger = Ledger::restore(settings(), &ledger.save()).expect("what was saved is readable");
+    }
+    let series = ledger.series.entities_sorted().filter(|(_, s)| &*s.id == "cart");
+    assert_eq!(
+        series.map(|(_, s)| s.requests).collect::<Vec<_>>(),
+        [1400.0],
+        "one series for both"
+    );
+}
+
+#[test]
+fn a_new_version_that_is_faster_has_its_own_normal_before_the_old_one_is_forgotten() {
+    let learned = |version: &str| {
+        let (mut ledger, mut now) = (Ledger::new(settings()), 1_800_230_400 * SECOND);
+        visits(&mut ledger, &mut now, 600, 300, |_| "1.4".to_owned());
+        visits(&mut ledger, &mut now, 600, 50, |_| version.to_owned());
+        ledger.learned("cart").expect("ten minutes are enough").own
+    };
+    assert!(
+        learned("1.5") < 0.1 && learned("1.4") > 0.2,
+        "{} {}",
+        learned("1.5"),
+        learned("1.4")
+    );
+}
+
+#[test]
+fn a_service_that_names_another_version_with_each_request_is_judged_all_the_same() {
+    let (mut ledger, mut now) = (Ledger::new(settings()), 1_800_230_400 * SECOND);
+    let build = |n| format!("build-{n}");
+    assert_eq!(visits(&mut ledger, &mut now, 2000, 100, build), 0);
+    assert_eq!(visits(&mut ledger, &mut now, 50, 300, |n| build(n + 2000)), 50);
+    assert_eq!(ledger.baseline_stats().operations, 1);
+    assert_eq!(ledger.series.entities.len(), 1);
+}
+
+/// A span of `name` from 10 to 20 ms.
+fn span(name: &str, kind: Kind, trace: u8, id: u64, parent_id: u64) -> Received {
+    let span = Span {
+        id,
+        parent_id,
+        operation: Operation::of(Some(service(name)), "op"),
+        start: SECOND,
+        end: SECOND + 10_000_000,
+        peer: None,
+        extra: None,
+        weight: 1.0,
+        kind,
+        status: StatusCode::Unset,
+    };
+    Received {
+        trace: [trace; 16],
+        span,
+        place: Place::default(),
+    }
+}
+
+#[test]
+fn a_call_that_names_no_far_side_is_why_an_edge_is_missing_until_its_callee_comes_late() {
+    let settings = EngineSettings {
+        table: TableSettings::default(),
+        ledger: settings(),
+        shards: 2,
+    };
+    let mut engine = Engine::new(settings.clone());
+    let spans = |spans| Extracted {
+        spans,
+        ..Extracted::default()
+    };
+    let early = vec![
+        span("web", Kind::Server, 1, 1, 0),
+        span("web", Kind::Client, 1, 2, 1),
+        span("web", Kind::Client, 1, 3, 1),
+        span("stock", Kind::Server, 2, 1, 0),
+    ];
+    engine.take(spans(early), 0).expect("the table has room");
+    engine.tick(5 * SECOND);
+    let unnamed = |calls| map::why::Why::UnnamedPeers {
+        client: "web".into(),
+        calls,
+    };
+    assert_eq!(engine.map().why("web", "stock"), unnamed(2));
+    assert_ne!(
+        engine.map().why("stock", "web"),
+        unnamed(2),
+        "of the caller alone"
+    );
+    let restored = Engine::restore(settings, &engine.save()).expect("what was saved is readable");
+    assert_eq!(restored.map().why("web", "stock"), unnamed(2));
+    engine
+        .take(spans(vec![span("cart", Kind::Server, 1, 4, 2)]), 6 * SECOND)
+        .expect("the table has room");
+    engine.tick(10 * SECOND);
+    assert_eq!(
+        engine.map().why("web", "stock"),
+        unnamed(1),
+        "one of the two is named by its callee"
+    );
+    engine
+        .take(spans(vec![span("cart", Kind::Server, 1, 5, 3)]), 11 * SECOND)
+        .expect("the table has room");
+    engine.tick(15 * SECOND);
+    assert_eq!(engine.map().nodes["web"].stats.unnamed_peers, 0);
+    assert_eq!(engine.unnamed_peers(), 2, "the counter does not fall");
+}
+
+#[test]
+fn unnamed_peers_are_taken_back_from_the_node_that_they_were_counted_at_and_no_other() {
+    let (web, cart, mut ledger) = (service("web"), service("cart"), Ledger::new(settings()));
+    ledger.take(reported(&[web, cart], SECOND));
+    let peer = |span, client| UnnamedPeer { span, client };
+    let mut first = closing(vec![], vec![], SECOND);
+    first.added.unnamed = vec![peer(1, web), peer(2, web), peer(3, cart)];
+    first.added.unnamed_peers = 3;
+    take(&mut ledger, first);
+    let mut late = closing(vec![], vec![], SECOND);
+    late.removed.unnamed = vec![peer(2, web)];
+    late.added.unnamed = vec![peer(9, cart)];
+    late.added.unnamed_peers = 1;
+    take(&mut ledger, late);
+    let nodes = ledger.map().nodes;
+    let found = ["web", "cart"].map(|id| nodes[id].stats.unnamed_peers);
+    assert_eq!((found, ledger.counts.unnamed_peers), ([1, 2], 4));
 }

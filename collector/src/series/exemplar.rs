@@ -44,8 +44,7 @@ impl Exemplars {
         let Some(seconds) = first.or(second) else {
             return;
         };
-        let class = CLASSES.iter().filter(|bound| seconds > **bound).count();
-        let Some(place) = self.kept.get_mut(class) else {
+        let Some(place) = self.kept.get_mut(class(seconds)) else {
             return;
         };
         if place.is_some_and(|kept| at < kept.at.saturating_add(HOLD)) {
@@ -57,6 +56,13 @@ impl Exemplars {
             first: first.map(|s| s as f32),
             second: second.map(|s| s as f32),
         });
+    }
+
+    /// Reads what a request is about to be noted in.
+    #[inline]
+    pub(crate) fn read(&self, seconds: Option<f64>) -> u64 {
+        let kept = seconds.and_then(|seconds| self.kept.get(class(seconds))?.as_ref());
+        kept.map_or(0, |kept| kept.at)
     }
 
     /// Those of the first histogram, shortest first.
@@ -78,6 +84,12 @@ impl Exemplars {
             })
         })
     }
+}
+
+/// The class of a duration.
+#[inline]
+fn class(seconds: f64) -> usize {
+    CLASSES.iter().filter(|bound| seconds > **bound).count()
 }
 
 #[cfg(test)]

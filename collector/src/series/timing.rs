@@ -3,7 +3,9 @@
 //! In: durations with their weight. Out: both kinds of buckets, exactly, and what came since an earlier reading.
 //! The grid is that of the exponential histogram at [`map::histogram::MAX_SCALE`], cut once more at each classic bound,
 //! so that every bucket of either kind is a sum of whole cells and an observation is one addition.
-//! Left out on purpose: taking back. These counts are final.
+//! Nearly every observation stands for one request, so counts are whole and half as wide as a number with a fraction;
+//! what has a fraction is beside them.
+//! Left out on purpose: taking back from a series. Only the map's own, which are corrected, ask for it.
 
 use std::sync::LazyLock;
 
@@ -19,8 +21,8 @@ const HIGHEST: i32 = 17 * PER_OCTAVE - 1;
 const PER_OCTAVE: i32 = 1 << MAX_SCALE;
 const BUCKETS: usize = (HIGHEST - LOWEST + 1) as usize;
 const CLASSIC: usize = LATENCY_BUCKETS.len() + 1;
-/// Cells are made by so many at a time.
-const STEP: usize = 8;
+/// Cells are made by so many at a time: those of a cache line, and of an octave.
+const STEP: usize = 16;
 
 /// Seconds up to which an observation counts as 0: the zero threshold of a native histogram.
 pub static ZERO_THRESHOLD: LazyLock<f64> = LazyLock::new(|| upper_bound(LOWEST - 1, MAX_SCALE));
@@ -87,14 +89,16 @@ impl Observed {
     }
 }
 
-/// A histogram that only grows.
+/// A histogram of a fixed grid.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Sparse", into = "Sparse")]
 pub struct Timing {
+    counts: Vec<u32>,
+    /// What is no whole request, or more of them than a count holds, by the same cells.
+    rest: Option<Box<[f64]>>,
+    sum: f64,
     /// The cell of the first count.
     first: u16,
-    counts: Vec<f64>,
-    sum: f64,
 }
 
 impl Timing {
@@ -105,35 +109,77 @@ impl Timing {
         self.add(seen.cell, weight);
     }
 
+    /// Takes one request back that was added before; no effect where its cell is empty.
+    pub fn take_back(&mut self, seen: Observed) {
+        let at = self.place(seen.cell);
+        if let Some(count) = self.counts.get_mut(at).filter(|count| **count > 0) {
+            *count -= 1;
+            self.sum = (self.sum - seen.seconds()).max(0.0);
+        }
+    }
+
+    /// Reads what an observation is about to be added to.
+    #[inline]
+    pub(crate) fn read(&self, seen: Option<Observed>) -> u64 {
+        let count = seen.and_then(|seen| self.counts.get(self.place(seen.cell)));
+        count.map_or(0, |count| u64::from(*count))
+    }
+
     #[inline]
     fn add(&mut self, cell: u16, weight: f64) {
-        let at = usize::from(cell).wrapping_sub(usize::from(self.first));
-        if let Some(count) = self.counts.get_mut(at) {
-            *count += weight;
+        let mut at = self.place(cell);
+        if at >= self.counts.len() {
+            self.reserve(usize::from(cell));
+            at = self.place(cell);
+        }
+        let whole = weight as u32;
+        if let Some(count) = self.counts.get_mut(at)
+            && f64::from(whole).to_bits() == weight.to_bits()
+            && let Some(sum) = count.checked_add(whole)
+        {
+            *count = sum;
         } else {
-            *self.reserve(usize::from(cell)) += weight;
+            self.add_rest(at, weight);
         }
     }
 
     #[cold]
-    fn reserve(&mut self, cell: usize) -> &mut f64 {
-        let first = if self.counts.is_empty() {
-            cell / STEP * STEP
+    fn add_rest(&mut self, at: usize, weight: f64) {
+        let cells = self.counts.len();
+        let rest = self.rest.get_or_insert_with(|| vec![0.0; cells].into());
+        if let Some(count) = rest.get_mut(at) {
+            *count += weight;
+        }
+    }
+
+    /// Where a cell is among the counts; beyond them where it is not.
+    #[inline]
+    fn place(&self, cell: u16) -> usize {
+        usize::from(cell).wrapping_sub(usize::from(self.first))
+    }
+
+    #[cold]
+    fn reserve(&mut self, cell: usize) {
+        let (low, len) = (usize::from(self.first), self.counts.len());
+        let (from, to) = (cell / STEP * STEP, (cell / STEP + 1) * STEP);
+        let (from, to) = if len == 0 {
+            (from, to)
         } else {
-            usize::from(self.first).min(cell / STEP * STEP)
+            (from.min(low), to.max(low + len))
         };
-        let end = (usize::from(self.first) + self.counts.len()).max((cell / STEP + 1) * STEP);
-        let missing = if self.counts.is_empty() {
-            0
-        } else {
-            usize::from(self.first) - first
-        };
-        let mut counts = Vec::with_capacity(end - first);
-        counts.resize(missing, 0.0);
-        counts.append(&mut self.counts);
-        counts.resize(end - first, 0.0);
-        (self.first, self.counts) = (first as u16, counts);
-        &mut self.counts[cell - first]
+        let missing = if len == 0 { 0 } else { low - from };
+        let mut counts = Vec::with_capacity(to - from);
+        counts.resize(missing, 0);
+        counts.extend_from_slice(&self.counts);
+        counts.resize(to - from, 0);
+        if let Some(rest) = &mut self.rest {
+            let mut wider = vec![0.0; to - from];
+            for (count, before) in wider.iter_mut().skip(missing).zip(rest.iter()) {
+                *count = *before;
+            }
+            *rest = wider.into();
+        }
+        (self.first, self.counts) = (from as u16, counts);
     }
 
     /// Adds all observations of another.
@@ -197,7 +243,7 @@ impl Timing {
 
     /// Requests.
     pub fn count(&self) -> f64 {
-        self.counts.iter().sum()
+        self.cells().map(|(_, count)| count).sum()
     }
 
     /// What came since it was `earlier`.
@@ -226,34 +272,50 @@ impl Timing {
 
     /// Bytes that it occupies beside itself.
     pub fn footprint(&self) -> usize {
-        self.counts.capacity() * size_of::<f64>()
+        let rest = self.rest.as_deref().map_or(0, size_of_val);
+        self.counts.capacity() * size_of::<u32>() + rest
     }
 
     fn cells(&self) -> impl Iterator<Item = (u16, f64)> + '_ {
-        let counts = (self.first..).zip(self.counts.iter().copied());
+        let rest = self.rest.as_deref().unwrap_or_default();
+        let count = |(at, whole): (usize, &u32)| {
+            let rest = rest.get(at).copied().unwrap_or(0.0);
+            (self.first + at as u16, f64::from(*whole) + rest)
+        };
+        let counts = self.counts.iter().enumerate().map(count);
         counts.filter(|(_, count)| *count != 0.0)
     }
 }
 
-/// As it is saved: cells that hold something.
+/// As it is saved: cells that hold something, whole requests first.
 #[derive(Serialize, Deserialize)]
-struct Sparse(f64, Vec<(u16, f64)>);
+struct Sparse(f64, Vec<(u16, u32)>, Vec<(u16, f64)>);
 
 impl From<Timing> for Sparse {
     fn from(timing: Timing) -> Self {
-        Self(timing.sum, timing.cells().collect())
+        let whole = (timing.first..).zip(timing.counts);
+        let rest = (timing.first..).zip(timing.rest.unwrap_or_default());
+        Self(
+            timing.sum,
+            whole.filter(|(_, count)| *count > 0).collect(),
+            rest.filter(|(_, count)| *count != 0.0).collect(),
+        )
     }
 }
 
 impl From<Sparse> for Timing {
-    fn from(Sparse(sum, cells): Sparse) -> Self {
+    fn from(Sparse(sum, whole, rest): Sparse) -> Self {
         let mut timing = Self {
             sum,
             ..Self::default()
         };
-        let known = |cell: &u16| usize::from(*cell) < GRID.cells.len();
-        for (cell, count) in cells.into_iter().filter(|(cell, _)| known(cell)) {
-            timing.add(cell, count);
+        let known = |cell: u16| usize::from(cell) < GRID.cells.len();
+        for (cell, count) in whole.into_iter().filter(|(cell, _)| known(*cell)) {
+            timing.add(cell, f64::from(count));
+        }
+        for (cell, count) in rest.into_iter().filter(|(cell, _)| known(*cell)) {
+            timing.add(cell, 0.0);
+            timing.add_rest(timing.place(cell), count);
         }
         timing
     }
@@ -302,15 +364,44 @@ mod tests {
     }
 
     #[test]
+    fn sampled_requests_and_more_than_a_count_holds_are_counted_as_they_are_and_saved_so() {
+        let most = f64::from(u32::MAX);
+        let mut timing = of(&[0.25, 0.25, 0.001]);
+        for weight in [2.5, most, most, 4.0, 2.0 * most] {
+            timing.observe(Observed::of(0.25), weight);
+        }
+        timing.observe(Observed::of(30.0), 0.5);
+        assert_eq!(timing.count(), 4.0 * most + 10.0);
+        assert_eq!(timing.cumulative()[1..].first(), Some(&1.0));
+        let text = serde_json::to_string(&timing).unwrap();
+        let read: Timing = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (read.count(), serde_json::to_string(&read).unwrap()),
+            (timing.count(), text)
+        );
+    }
+
+    #[test]
+    fn what_is_taken_back_is_gone_and_what_was_never_there_cannot_be() {
+        let mut timing = of(&[0.25, 0.5, 0.0]);
+        for seconds in [0.25, 7.0, 0.001, 0.25] {
+            timing.take_back(Observed::of(seconds));
+        }
+        assert_eq!((timing.count(), timing.sum()), (2.0, 0.5));
+        timing.take_back(Observed::of(0.0));
+        assert_eq!((timing.count(), timing.zero()), (1.0, 0.0));
+    }
+
+    #[test]
     fn foreign_values_are_counted_and_take_no_room() {
         let timing = of(&[0.0, -1.0, f64::NAN, f64::INFINITY, 1e-9, f64::MAX, 1.0]);
         assert_eq!((timing.count(), timing.zero()), (7.0, 5.0));
         assert!(
-            timing.footprint() <= 8 * (BUCKETS + CLASSIC + STEP),
+            timing.footprint() <= 4 * (BUCKETS + CLASSIC + STEP),
             "{}",
             timing.footprint()
         );
-        let hostile = serde_json::from_str::<Timing>("[1.5,[[65535,2.0],[3,1.0]]]").unwrap();
+        let hostile = serde_json::from_str::<Timing>("[1.5,[[65535,2],[3,1]],[[65535,0.5]]]").unwrap();
         assert_eq!(
             hostile.count(),
             1.0,

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::assemble::{Assembly, Call, FanOut, FlowSeen, Visit};
+use crate::assemble::{Assembly, Call, FanOut, FlowSeen, UnnamedPeer, Visit};
 
 /// What only the first holds, and what only the second holds.
 pub(super) fn difference(before: Assembly, after: Assembly) -> (Assembly, Assembly) {
@@ -31,20 +31,24 @@ pub(super) fn difference(before: Assembly, after: Assembly) -> (Assembly, Assemb
     let (flows_gone, flows) = split(before.flows, after.flows, |f| f.span, same_flow);
     let callee = |fan: &FanOut| (fan.visit, fan.server);
     let (fan_outs_gone, fan_outs) = split(before.fan_outs, after.fan_outs, callee, PartialEq::eq);
+    let caller = |peer: &UnnamedPeer| *peer;
+    let (unnamed_gone, unnamed) = split(before.unnamed, after.unnamed, caller, PartialEq::eq);
     (
         Assembly {
             visits: visits_gone,
             calls: calls_gone,
             flows: flows_gone,
             fan_outs: fan_outs_gone,
-            unnamed_peers: 0,
+            unnamed_peers: unnamed_gone.len() as u64,
+            unnamed: unnamed_gone,
         },
         Assembly {
             visits,
             calls,
             flows,
             fan_outs,
-            unnamed_peers: after.unnamed_peers.saturating_sub(before.unnamed_peers),
+            unnamed_peers: unnamed.len() as u64,
+            unnamed,
         },
     )
 }
