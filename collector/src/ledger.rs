@@ -494,17 +494,23 @@ impl Ledger {
         self.any_folded |= folded != Folded::No;
         if let Some(slot) = self.edges.slots.get(edge) {
             self.any_folded |= slot.pair != pair;
-            let id = self.edges.id(&slot.key).map_or_else(Arc::default, Arc::clone);
-            route.entity = self.series.edge_of(&id, &slot.key);
-            route.hash = hash_of(&id);
-            let followed = slot.key.connection_type == ConnectionType::MessagingSystem;
-            route.graph = (!followed).then(|| self.series.graph_of(&slot.key));
+            let key = slot.key.clone();
+            (route.entity, route.graph, route.hash) = self.begin_series(&key);
         }
         if self.routes.len() >= MAX_ROUTES {
             self.routes.clear();
         }
         self.routes.insert(pair, route);
         route
+    }
+
+    /// The series of an edge, from 0 where they are new: its own, that in the service graph unless flows count it, and
+    /// the hash of its id.
+    fn begin_series(&mut self, key: &EdgeKey) -> (u32, Option<u32>, u64) {
+        let id = self.edges.id(key).map_or_else(Arc::default, Arc::clone);
+        let followed = key.connection_type == ConnectionType::MessagingSystem;
+        let graph = (!followed).then(|| self.series.graph_of(key));
+        (self.series.edge_of(&id, key), graph, hash_of(&id))
     }
 
     /// Where calls of two ends were counted before, whatever connects them.

@@ -379,6 +379,7 @@ impl<'a> Pass<'a, '_> {
             weight,
             kind: span.kind,
             status: span.status,
+            counted: span.kind == Kind::Client && stamps(span.trace_state),
         };
         Ok((trace, read))
     }
@@ -398,7 +399,7 @@ impl<'a> Pass<'a, '_> {
         }
         let serves = matches!(span.kind, Kind::Server | Kind::Consumer);
         let hint = if serves && !span.trace_state.is_empty() {
-            hint(span.trace_state)
+            hint(span.trace_state, self.workload.service)
         } else {
             None
         };
@@ -502,14 +503,29 @@ fn member<'t>(trace_state: &'t str, key: &str) -> Option<&'t str> {
     members.find_map(|(name, value)| (name == key).then_some(value))
 }
 
-/// What the caller's edge hint says, where there is one.
-fn hint(trace_state: &str) -> Option<Hint> {
+/// What the caller's edge hint says to `callee`, where there is one. What was meant for another service was passed on by
+/// that, and its caller is not ours.
+fn hint(trace_state: &str, callee: Option<Node>) -> Option<Hint> {
     let hint = EdgeHint::parse(member(trace_state, EDGE_HINT_KEY)?)?;
-    Some(Hint {
+    let meant = |id: &String| callee.is_some_and(|callee| callee.id.as_str() == id);
+    hint.callee.as_ref().is_none_or(meant).then(|| Hint {
         caller: Node::service(NodeId::from(hint.caller.as_str())),
         sent: hint.sent_unix_nano,
-        quiet: hint.quiet,
+        counted: hint.counted,
     })
+}
+
+/// Whether the sender of a call says that it counts the call itself. What its service was sent and passed on says
+/// nothing of its own calls, and names it as the callee.
+#[inline]
+fn stamps(trace_state: &str) -> bool {
+    let value = if trace_state.is_empty() {
+        None
+    } else {
+        member(trace_state, EDGE_HINT_KEY)
+    };
+    let hint = value.and_then(EdgeHint::parse);
+    hint.is_some_and(|hint| hint.counted && hint.callee.is_none())
 }
 
 /// How many requests a sampled span stands for, from `ot=th:…` in its `tracestate`; 1 where nothing is said.
@@ -581,11 +597,25 @@ mod tests {
 
     #[test]
     fn a_hint_beside_other_members_names_the_caller() {
-        let read = hint("vendor=x,tm=c:shop/web;k:h;t:3e8;q:1").expect("a hint");
+        let state = "vendor=x,tm=c:shop/web;k:h;t:3e8;q:1";
+        let read = hint(state, None).expect("a hint");
         assert_eq!(
-            (read.caller.id.as_str(), read.sent, read.quiet),
+            (read.caller.id.as_str(), read.sent, read.counted),
             ("shop/web", 1_000_000, true)
         );
-        assert_eq!(hint("vendor=x"), None);
+        assert_eq!(hint("vendor=x", None), None);
+        assert!(stamps(state) && !stamps("vendor=x") && !stamps("tm=c:web;t:1"));
+    }
+
+    #[test]
+    fn a_hint_that_was_meant_for_another_service_says_nothing() {
+        let [cart, stock] = ["cart", "stock"].map(|name| Node::service(NodeId::from(name)));
+        let state = "tm=c:web;t:1;n:1;d:cart";
+        assert_eq!(hint(state, Some(cart)).map(|hint| hint.counted), Some(true));
+        assert_eq!(hint(state, Some(stock)), None);
+        assert!(
+            !stamps(state),
+            "it is of the call that reached the service, not of its own"
+        );
     }
 }

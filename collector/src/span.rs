@@ -37,6 +37,8 @@ pub struct Span {
     pub kind: Kind,
     /// How it ended.
     pub status: StatusCode,
+    /// True for a CLIENT span that an agent made and whose request it counts itself (DESIGN §2).
+    pub counted: bool,
 }
 
 /// The rarer facts of a span.
@@ -63,8 +65,8 @@ pub struct Hint {
     pub caller: Node,
     /// When the caller sent it, nanoseconds since 1970; 0 where nothing is said.
     pub sent: u64,
-    /// True where the caller's agent counts the edge itself, so that no span of its side will come.
-    pub quiet: bool,
+    /// True where the caller's agent counts the edge itself.
+    pub counted: bool,
 }
 
 /// An address, kept as 64 bits of its hash: the addresses of callers are without number, and are only ever compared.

@@ -248,6 +248,9 @@ async fn an_edge_that_disappears_ends_in_prometheus_at_once_and_not_by_age() {
         let before = format!("last_over_time({}[10m])", requests(job, "10.0.0.7:8080"));
         system.becomes(&before, 1.0).await;
     }
+    for job in jobs {
+        system.becomes(&requests(job, "cart"), 0.0).await;
+    }
     system.send(call(3)).await;
     for job in jobs {
         system.becomes(&requests(job, "cart"), 1.0).await;

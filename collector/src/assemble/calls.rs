@@ -6,7 +6,7 @@
 use map::ConnectionType;
 use otlp::Kind;
 
-use super::layers::{BELOW_CALL, CLIENT, CONSUMES, MESSAGE, REMOTE, SERVES, found};
+use super::layers::{BELOW_CALL, CLIENT, CONSUMES, COUNTED, MESSAGE, REMOTE, SERVES, found};
 use super::tree::{BRIDGED, Index, NONE, ORPHAN, Tree};
 use super::{Basis, Call, Draft, Origin, Surroundings, UnnamedPeer};
 use crate::names::{Node, Version};
@@ -61,9 +61,16 @@ fn paired(tree: &Tree<'_>, caller: Index, callee: Index, out: &mut Draft) {
         client_seconds,
         own: client_seconds.map(|c| (c - server.seconds()).max(0.0)),
         failed: server.failed() || calling.is_some_and(|c| tree.span(c).failed()),
+        counted_elsewhere: counted(tree, caller) || hint(server).is_some_and(|hint| hint.counted),
         ..arrived(server, node(tree, caller), node(tree, callee), evidence)
     };
     out.call(call, origin);
+}
+
+/// Whether an agent counts the call that a CLIENT span is of.
+fn counted(tree: &Tree<'_>, i: Index) -> bool {
+    let facts = tree.seat(i).facts;
+    facts.any(CLIENT) && facts.any(COUNTED)
 }
 
 /// A CLIENT span under which nothing of another service came: the far side reports no spans.
@@ -84,7 +91,7 @@ fn from_outside(tree: &Tree<'_>, i: Index, around: &dyn Surroundings, out: &mut 
         let by_broker = span.kind == Kind::Consumer;
         let call = Call {
             connection: by_broker.then_some(ConnectionType::MessagingSystem),
-            counted_elsewhere: hint.quiet,
+            counted_elsewhere: hint.counted,
             ..arrived(span, hint.caller, node(tree, i), Basis::Hinted)
         };
         out.call(call, Origin::NOWHERE);
@@ -133,6 +140,7 @@ pub(super) fn left(tree: &Tree<'_>, i: Index, server: Node) -> Call {
         client_seconds: seconds,
         server_seconds: None,
         own: seconds,
+        counted_elsewhere: counted(tree, i),
         operation: span.operation.with_version(Version::NONE),
         ..arrived(span, node(tree, i), server, Basis::ClientOnly)
     }

@@ -53,6 +53,8 @@ pub(super) const REMOTE_CALL: u32 = 1 << 18;
 pub(super) const ABOVE_PROCESS: u32 = 1 << 19;
 /// One that does and names its producers by links, strictly below.
 pub(super) const ABOVE_LINKED_PROCESS: u32 = 1 << 20;
+/// The span itself or one below it is a call that an agent counts; of a CLIENT span it is the same call.
+pub(super) const COUNTED: u32 = 1 << 21;
 
 const LEVEL: Nearest = 1 << 32;
 
@@ -64,6 +66,7 @@ pub(super) fn facts_of(span: &Span) -> u32 {
         Kind::Server | Kind::Consumer => SERVES,
         Kind::Unspecified | Kind::Internal => 0,
     };
+    facts |= if span.counted { COUNTED } else { 0 };
     let Some(extra) = span.extra.as_deref() else {
         return facts;
     };
@@ -169,7 +172,7 @@ fn pass_up(tree: &mut Tree<'_>, i: Index) {
             .add(REMOTE | if child.facts.any(CONSUMES) { 0 } else { REMOTE_CALL });
         return;
     }
-    let mut facts = child.facts.0 & (REMOTE | REMOTE_CALL | ABOVE_PROCESS | ABOVE_LINKED_PROCESS);
+    let mut facts = child.facts.0 & (REMOTE | REMOTE_CALL | ABOVE_PROCESS | ABOVE_LINKED_PROCESS | COUNTED);
     if child.facts.any(PROCESSES) {
         facts |= ABOVE_PROCESS
             | if child.facts.any(LINKED) {

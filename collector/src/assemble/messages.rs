@@ -205,13 +205,13 @@ fn hinted(tree: &Tree<'_>, i: Index, trace: TraceId, hint: Hint, out: &mut Draft
     let call = Call {
         connection: BROKER,
         queue,
-        counted_elsewhere: hint.quiet && destination.is_none(),
+        counted_elsewhere: hint.counted && destination.is_none(),
         ..arrived(span, destination.unwrap_or(hint.caller), consumer, Basis::Hinted)
     };
     out.call(call, Origin::NOWHERE);
     if let Some(destination) = destination {
         let call = Call {
-            counted_elsewhere: hint.quiet,
+            counted_elsewhere: hint.counted,
             failed: false,
             ..unsent(span, hint.caller, destination, Basis::Hinted)
         };

@@ -42,6 +42,7 @@ fn span(name: &str, kind: Kind, id: SpanId, parent_id: SpanId, start: u64, end: 
         weight: 1.0,
         kind,
         status: StatusCode::Unset,
+        counted: false,
     }
 }
 
@@ -218,12 +219,12 @@ fn a_call_is_a_retry_where_its_span_says_so() {
     assert!(assembled(&spans).calls.iter().all(|call| call.retry));
 }
 
-fn hinted(mut span: Span, quiet: bool, message: Option<Message>) -> Span {
+fn hinted(mut span: Span, counted: bool, message: Option<Message>) -> Span {
     span.extra = Some(Box::new(Extra {
         hint: Some(Hint {
             caller: service("web"),
             sent: 5 * MS,
-            quiet,
+            counted,
         }),
         message,
         ..Extra::default()
@@ -245,18 +246,20 @@ fn a_request_whose_caller_did_not_report_is_an_edge_from_whom_it_names() {
 }
 
 #[test]
-fn where_the_caller_reported_its_hint_only_confirms() {
-    let spans = [
-        span("web", Kind::Client, 2, 0, 10, 90),
-        hinted(span("cart", Kind::Server, 3, 2, 20, 80), true, None),
-    ];
-    let said = assembled(&spans);
-    let evidence: Vec<_> = said
-        .calls
-        .iter()
-        .map(|c| (c.evidence, c.counted_elsewhere))
-        .collect();
-    assert_eq!(evidence, [(Basis::Paired, false)]);
+fn where_the_caller_reported_its_hint_only_confirms_and_says_who_counts() {
+    for counted in [true, false] {
+        let spans = [
+            span("web", Kind::Client, 2, 0, 10, 90),
+            hinted(span("cart", Kind::Server, 3, 2, 20, 80), counted, None),
+        ];
+        let said = assembled(&spans);
+        let evidence: Vec<_> = said
+            .calls
+            .iter()
+            .map(|c| (c.evidence, c.counted_elsewhere))
+            .collect();
+        assert_eq!(evidence, [(Basis::Paired, counted)]);
+    }
 }
 
 #[test]
@@ -307,5 +310,51 @@ proptest! {
         prop_assert!(shares.iter().all(|share| *share >= 0.0));
         let sum: f64 = shares.iter().sum();
         prop_assert!((sum - 0.7).abs() < 1e-9, "{} s of 0.7 s", sum);
+    }
+}
+
+#[test]
+fn a_call_that_an_agent_counts_adds_no_request_whoever_of_it_came() {
+    let agents = |mut span: Span| {
+        span.counted = true;
+        span
+    };
+    let sdk = span("web", Kind::Client, 2, 1, 10, 90);
+    let web = span("web", Kind::Server, 1, 0, 0, 100);
+    let agent = agents(named(span("web", Kind::Client, 3, 2, 12, 88), "cart:80"));
+    let cart = |parent| span("cart", Kind::Server, 4, parent, 20, 80);
+    let other = named(span("web", Kind::Client, 5, 1, 92, 95), "mail:25");
+    let cases: [(&str, Vec<Span>, bool); 5] = [
+        ("both halves", vec![web.clone(), agent.clone(), cart(3)], true),
+        (
+            "an SDK's half around the agent's",
+            vec![web.clone(), sdk.clone(), agent.clone(), cart(3)],
+            true,
+        ),
+        (
+            "the far side does not report",
+            vec![web.clone(), sdk.clone(), agent],
+            true,
+        ),
+        (
+            "the near side was not sent",
+            vec![hinted(cart(9), true, None)],
+            true,
+        ),
+        ("no agent", vec![web.clone(), sdk, cart(2)], false),
+    ];
+    for (case, mut spans, counted) in cases {
+        spans.push(other.clone());
+        let said = assembled(&spans);
+        for call in &said.calls {
+            let expected = counted && call.server.id.as_str().starts_with("cart");
+            assert_eq!(call.counted_elsewhere, expected, "{case}: {call:?}");
+        }
+        assert!(
+            said.calls
+                .iter()
+                .any(|call| call.server.id.as_str().starts_with("cart")),
+            "{case}"
+        );
     }
 }

@@ -196,7 +196,7 @@ impl Edges {
     }
 
     /// Names every edge anew; returns those that the map has no more under their old name.
-    pub(super) fn rename(&mut self, identity: &mut Identity) -> Vec<Gone> {
+    pub(super) fn rename(&mut self, identity: &mut Identity) -> Renamed {
         let mut moved = Vec::new();
         for (at, slot) in self.slots.iter() {
             let ends = resolve(slot.pair, identity);
@@ -227,7 +227,7 @@ impl Edges {
                 renamed.push((at, key));
             }
         }
-        let mut old = Vec::new();
+        let (mut old, mut new) = (Vec::new(), Vec::new());
         for (at, key) in renamed {
             let Some(slot) = self.slots.get_mut(at) else {
                 continue;
@@ -235,8 +235,10 @@ impl Edges {
             let server = slot.ends.1;
             old.push(std::mem::replace(&mut slot.key, key.clone()));
             self.take_key(&key, server);
+            new.push(key);
         }
-        old.iter().filter_map(|key| self.drop_key(key)).collect()
+        let gone = old.iter().filter_map(|key| self.drop_key(key)).collect();
+        Renamed { gone, new }
     }
 
     /// One slot more reads as the edge.
@@ -281,6 +283,15 @@ impl Edges {
         }
         edges
     }
+}
+
+/// What came of edges that are called otherwise.
+#[derive(Debug)]
+pub(super) struct Renamed {
+    /// Those of the old names that no edge has any more.
+    pub(super) gone: Vec<Gone>,
+    /// The new names, some of which other edges had before.
+    pub(super) new: Vec<EdgeKey>,
 }
 
 /// Whether a budget took the names of a request's ends away.

@@ -5,7 +5,7 @@
 
 use map::NodeKind;
 
-use super::edges::Gone;
+use super::edges::{Gone, Renamed};
 use super::{Ledger, counts::Family};
 
 /// How often it is looked for what is stale, nanoseconds.
@@ -17,9 +17,13 @@ impl Ledger {
         if !self.identity.take_relearn() {
             return;
         }
-        let gone = self.edges.rename(&mut self.identity);
+        let Renamed { gone, new } = self.edges.rename(&mut self.identity);
         for gone in &gone {
             self.end(gone);
+        }
+        // Under the new name, too, series begin at 0 and not with the next request: a counter's first value is lost.
+        for key in &new {
+            self.begin_series(key);
         }
         self.identity.forget_answers();
     }

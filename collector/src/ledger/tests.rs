@@ -136,8 +136,11 @@ fn a_peer_merges_into_the_service_at_its_address_and_parts_again_when_another_cl
     ledger.claim(&address, cart);
     assert_eq!(
         told(&ledger),
-        (vec!["web->cart [] 1".to_owned()], vec![]),
-        "its old series ended"
+        (
+            vec!["web->cart [] 1".to_owned()],
+            vec!["web->cart [] 0".to_owned()]
+        ),
+        "its old series ended, the new one begins at 0"
     );
     take(
         &mut ledger,
@@ -155,7 +158,7 @@ fn a_peer_merges_into_the_service_at_its_address_and_parts_again_when_another_cl
     assert_eq!(map, ["web->10.0.0.7:80 [virtual_node] 2", "web->cart [] 1"]);
     assert_eq!(
         graph,
-        ["web->cart [] 2"],
+        ["web->10.0.0.7:80 [virtual_node] 0", "web->cart [] 2"],
         "a counter of an edge that stays does not fall"
     );
     let shared: Vec<_> = ledger.map().nodes["10.0.0.7:80"]
@@ -634,6 +637,7 @@ fn span(name: &str, kind: Kind, trace: u8, id: u64, parent_id: u64) -> Received 
         weight: 1.0,
         kind,
         status: StatusCode::Unset,
+        counted: false,
     };
     Received {
         trace: [trace; 16],

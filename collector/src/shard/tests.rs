@@ -24,6 +24,7 @@ fn span(service: &str, kind: Kind, id: u64, parent_id: u64) -> Span {
         weight: 1.0,
         kind,
         status: StatusCode::Unset,
+        counted: false,
     }
 }
 

@@ -273,6 +273,7 @@ fn any_span() -> impl Strategy<Value = Received> {
                     weight: 1.0,
                     kind: Kind::from_number(kind),
                     status: StatusCode::from_number(status),
+                    counted: false,
                 },
                 place: Place::default(),
             },
@@ -314,10 +315,10 @@ fn extra() -> impl Strategy<Value = Option<Box<Extra>>> {
     let links = prop::collection::vec((1..4u8, 1..6u64).prop_map(|(trace, id)| ([trace; 16], id)), 0..3);
     let caller = prop::option::of((0..3u64).prop_map(Address));
     let hint = prop::option::of((any_name(), any::<u64>(), any::<bool>()).prop_map(
-        |(caller, sent, quiet)| Hint {
+        |(caller, sent, counted)| Hint {
             caller: Node::service(caller.into()),
             sent,
-            quiet,
+            counted,
         },
     ));
     prop::option::of((message, links, caller, hint, 0..3u32).prop_map(

@@ -182,6 +182,7 @@ impl Rendered {
             weight: 1.0,
             kind,
             status: StatusCode::Unset,
+            counted: false,
         };
         self.spans.push(Received {
             trace: self.id(),
