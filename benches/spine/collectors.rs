@@ -54,6 +54,8 @@ pub(crate) struct Figure {
     pub(crate) times_the_collector: Spread,
     /// Spans acknowledged in a second, with the sender on the same machine.
     pub(crate) spans_per_second: Spread,
+    /// Spans acknowledged in a second over a turn that is long enough for the work behind the acknowledgement to be in it.
+    pub(crate) sustained_spans_per_second: f64,
     /// The same as the first, from the start of the process to its end, whatever it did between its turns.
     pub(crate) cpu_seconds_per_million_whole_life: f64,
     pub(crate) peak_rss_mib: f64,
@@ -63,7 +65,7 @@ pub(crate) struct Figure {
     pub(crate) on_time: OnTime,
 }
 
-/// At half of the rate that it had in its turns.
+/// At half of the rate that it sustains.
 #[derive(Debug, Serialize)]
 pub(crate) struct OnTime {
     pub(crate) spans_per_second: f64,
@@ -110,7 +112,8 @@ pub(crate) fn measure(plan: &Plan) -> Result<Figures, Failure> {
         .unwrap_or_default();
     for (entry, turns) in &mut contestants {
         eprintln!("collector: on a schedule, {}", entry.name);
-        let rate = Spread::of(turns.iter().map(|turn| turn.spans_per_second)).median / 2.0;
+        let sustained = sustained(entry, &sender, turns, plan.timed)?;
+        let rate = sustained / 2.0;
         let whole_life = entry.process.cpu_seconds()? * 1e6 / entry.spans as f64;
         let timed = sender.send_on_time(entry.grpc, rate, plan.timed)?;
         entry.took(timed.spans, timed.retries);
@@ -120,7 +123,7 @@ pub(crate) fn measure(plan: &Plan) -> Result<Figures, Failure> {
             entry,
             turns,
             &collector,
-            whole_life,
+            (sustained, whole_life),
             OnTime::of(rate, &timed),
         )?);
     }
@@ -175,11 +178,20 @@ fn take_turn(entry: &mut Entry, sender: &Sender, spans: u64) -> Result<Turn, Fai
     })
 }
 
+/// What it takes when it is sent as much as it takes for a while. A short turn shows how fast it acknowledges: what it
+/// puts off until a trace is quiet is not in it.
+fn sustained(entry: &mut Entry, sender: &Sender, turns: &[Turn], length: Duration) -> Result<f64, Failure> {
+    let burst = Spread::of(turns.iter().map(|turn| turn.spans_per_second)).median;
+    let spans = (burst * length.as_secs_f64()) as u64;
+    let (Sent { spans, took, .. }, _) = entry.feed(sender, spans, Contestant::cpu_seconds)?;
+    Ok(spans as f64 / took.as_secs_f64())
+}
+
 fn figure(
     entry: &Entry,
     turns: &[Turn],
     collector: &[Turn],
-    cpu_seconds_per_million_whole_life: f64,
+    (sustained_spans_per_second, cpu_seconds_per_million_whole_life): (f64, f64),
     on_time: OnTime,
 ) -> Result<Figure, Failure> {
     let pairs = turns.iter().zip(collector);
@@ -188,6 +200,7 @@ fn figure(
         cpu_seconds_per_million: Spread::of(turns.iter().map(|turn| turn.cpu_per_million)),
         times_the_collector: Spread::of(pairs.map(|(own, ours)| own.cpu_per_million / ours.cpu_per_million)),
         spans_per_second: Spread::of(turns.iter().map(|turn| turn.spans_per_second)),
+        sustained_spans_per_second,
         cpu_seconds_per_million_whole_life,
         peak_rss_mib: entry.process.rss_mib()?.1,
         spans: entry.spans,

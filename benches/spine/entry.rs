@@ -168,7 +168,9 @@ impl Entry {
             self.spans as f64,
             (self.spans / SPANS_PER_TRACE * EDGES_PER_TRACE) as f64,
         );
-        if (mapped, edges) == expected {
+        // Where it had to forget traces early, a half that a pause held up is a call by itself.
+        let forgotten = http::sum(&page, names::COLLECTOR_CUT_SHORT, "") * EDGES_PER_TRACE as f64;
+        if mapped == expected.0 && (expected.1..=expected.1 + forgotten).contains(&edges) {
             return Ok(());
         }
         let (spans, requests) = expected;

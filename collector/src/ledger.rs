@@ -35,10 +35,10 @@ use crate::names::Node;
 use crate::read::Rejection;
 use crate::recent::{Latency, Recent};
 use crate::series::{Observed, Request, SeriesLimits, SeriesStore, SpanKey};
-use crate::shard::{Closing, Report, SpanDelta};
+use crate::shard::{Closing, CutShort, Report, SpanDelta};
 
 use counted::Counted;
-use counts::Counts;
+use counts::{Counts, Family};
 use edges::{Edges, Folded, Gone, Pair, Times};
 use flows::{Flows, News, Remembered};
 use identity::Identity;
@@ -205,6 +205,9 @@ impl Ledger {
     pub fn take(&mut self, report: Report) -> Vec<Judged> {
         self.begin(report.time);
         self.counts.outcomes.add(&report.outcomes);
+        let CutShort { closed, forgotten } = report.cut_short;
+        self.counts.add(Family::CutShort, "closed", closed);
+        self.counts.add(Family::CutShort, "forgotten", forgotten);
         for delta in &report.spans {
             self.spans(delta, report.time);
         }

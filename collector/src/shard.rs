@@ -11,7 +11,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use crate::table::{Closing, LinkMessage, Root, shard_of};
+pub use crate::table::{Closing, CutShort, LinkMessage, Root, shard_of};
 pub use latency::Latency;
 pub use spans::SpanDelta;
 
@@ -47,6 +47,8 @@ pub struct Report {
     pub outcomes: Outcomes,
     /// Halves of calls that came long after the other.
     pub skews: Vec<Skew>,
+    /// Traces for which there was no room.
+    pub cut_short: CutShort,
 }
 
 /// What tail sampling needs of a closed trace.
@@ -81,6 +83,7 @@ impl Report {
         self.spans.is_empty()
             && self.closings.is_empty()
             && self.skews.is_empty()
+            && self.cut_short == CutShort::default()
             && self.outcomes == Outcomes::default()
     }
 
@@ -200,6 +203,7 @@ impl Shard {
             closings: self.table.take_closings(),
             outcomes: std::mem::take(&mut self.outcomes),
             skews: self.table.take_skews(),
+            cut_short: self.table.take_cut_short(),
         }
     }
 

@@ -85,6 +85,16 @@ pub enum Outcome {
     Beyond,
 }
 
+/// Traces for which there was no room as long as there should have been. Halves that come later begin a trace of their
+/// own, and a call may count twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CutShort {
+    /// Closed before they fell quiet.
+    pub closed: u64,
+    /// Forgotten before [`TableSettings::keep`] was over.
+    pub forgotten: u64,
+}
+
 /// The span with which a trace began.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Root {
@@ -188,6 +198,7 @@ pub struct Table {
     messages: Vec<(usize, LinkMessage)>,
     waits: Arc<Waits>,
     skews: Vec<Skew>,
+    cut_short: CutShort,
 }
 
 /// Of more links than this tail sampling is not told: a batch of messages is linked to the traces of all of them.
@@ -225,7 +236,13 @@ impl Table {
             messages: Vec::new(),
             waits: Arc::default(),
             skews: Vec::new(),
+            cut_short: CutShort::default(),
         }
+    }
+
+    /// Traces for which there was no room since the last call.
+    pub fn take_cut_short(&mut self) -> CutShort {
+        std::mem::take(&mut self.cut_short)
     }
 
     /// How long other halves are waited for from here on, by the operation of the half that is there. It bears on
@@ -267,6 +284,7 @@ impl Table {
                     break;
                 };
                 self.let_go(oldest, now);
+                self.cut_short.forgotten += u64::from(!self.muted);
             }
             if self.bytes <= hard {
                 return;
@@ -274,6 +292,8 @@ impl Table {
             let Some(soonest) = self.wheel.pop_soonest() else {
                 return;
             };
+            self.cut_short.closed +=
+                u64::from(!self.muted && self.traces[soonest as usize].state == State::Open);
             self.look_at(soonest, now, true);
         }
     }

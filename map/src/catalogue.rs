@@ -110,6 +110,9 @@ catalogue! {
     COLLECTOR_BYTES = "tracemap_collector_received_bytes_total", Counter, [];
     /// Traces in the table, open or kept for late spans.
     COLLECTOR_TRACES = "tracemap_collector_traces", Gauge, ["state"];
+    /// Traces for which the trace table had no room as long as they should have been there: `closed` before they fell
+    /// quiet, or `forgotten` before late spans were given up. Halves that come afterwards may count a call twice.
+    COLLECTOR_CUT_SHORT = "tracemap_collector_traces_cut_short_total", Counter, ["how"];
     /// Bytes of spans in the trace table, as budgeted.
     COLLECTOR_TABLE_BYTES = "tracemap_collector_trace_table_bytes", Gauge, [];
     /// Requests joined to an edge, by evidence.

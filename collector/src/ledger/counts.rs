@@ -30,13 +30,15 @@ pub(super) enum Family {
     Corrections,
     Overflow,
     Ended,
+    CutShort,
 }
 
-const FAMILIES: [Family; 4] = [
+const FAMILIES: [Family; 5] = [
     Family::Rejected,
     Family::Corrections,
     Family::Overflow,
     Family::Ended,
+    Family::CutShort,
 ];
 
 impl Family {
@@ -46,6 +48,7 @@ impl Family {
             Self::Corrections => vec!["visit", "call", "flow"],
             Self::Overflow => vec!["node", "edge", "span_name"],
             Self::Ended => vec!["node", "edge"],
+            Self::CutShort => vec!["closed", "forgotten"],
         }
     }
 }

@@ -50,6 +50,7 @@ impl Ledger {
             (names::COLLECTOR_CORRECTIONS, "kind", Family::Corrections),
             (names::COLLECTOR_OVERFLOW, "label", Family::Overflow),
             (names::COLLECTOR_ENDED, "kind", Family::Ended),
+            (names::COLLECTOR_CUT_SHORT, "how", Family::CutShort),
         ];
         for (name, label, family) in families {
             out.family(name);

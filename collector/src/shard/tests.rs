@@ -386,3 +386,22 @@ fn pauses_are_within_the_budget_and_given_back_with_their_traces() {
     shard.advance(100 * SECOND);
     assert!(shard.is_empty() && shard.bytes() == 0, "{} bytes", shard.bytes());
 }
+
+#[test]
+fn traces_that_there_was_no_room_for_are_counted() {
+    let settings = TableSettings {
+        max_bytes: 10_000,
+        ..TableSettings::default()
+    };
+    let mut shard = Shard::new(0, 1, settings);
+    let one = |trace| vec![received(trace, span("a", Kind::Server, 1, 0))];
+    (1..=5).for_each(|trace| shard.take(batch(0, one(trace))));
+    shard.advance(3 * SECOND);
+    assert_eq!(shard.report().cut_short, CutShort::default());
+    (6..=60).for_each(|trace| shard.take(batch(3 * SECOND, one(trace))));
+    let cut_short = shard.report().cut_short;
+    let (open, kept) = shard.len();
+    assert_eq!(cut_short.closed, 55 - open as u64);
+    assert_eq!(cut_short.forgotten, 60 - (open + kept) as u64);
+    assert!(cut_short.closed > 0 && cut_short.forgotten > 5);
+}
