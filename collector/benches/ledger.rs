@@ -268,6 +268,7 @@ impl Load {
                 } else {
                     StatusCode::Unset
                 },
+                counted: false,
             };
             out.extend([false, true].map(|client| Received {
                 trace,
