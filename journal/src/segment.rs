@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::format::{SegmentHeader, segment_name};
 use crate::record::Position;
@@ -66,6 +66,8 @@ pub(crate) struct Removed {
 #[derive(Debug, Default)]
 pub(crate) struct Segments {
     by_number: RwLock<BTreeMap<u64, Arc<Segment>>>,
+    /// Held by whoever removes, so that nobody else has to wait for the disk to give back what may be gigabytes.
+    removing: Mutex<()>,
 }
 
 impl Segments {
@@ -136,14 +138,10 @@ impl Segments {
 
     /// Removes the oldest segment if its number is below `bound` and it is not the last one.
     pub(crate) fn remove_oldest(&self, bound: u64, storage: &dyn Storage) -> io::Result<Option<Removed>> {
-        let mut segments = self.by_number.write().unwrap_or_else(PoisonError::into_inner);
-        let mut oldest = segments.values();
-        let (Some(segment), Some(next)) = (oldest.next(), oldest.next()) else {
+        let _removing = self.removing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((segment, next)) = self.oldest_two().filter(|(oldest, _)| oldest.number < bound) else {
             return Ok(None);
         };
-        if segment.number >= bound {
-            return Ok(None);
-        }
         storage.remove(&segment_name(segment.number))?;
         let sequences = segment
             .header
@@ -153,8 +151,17 @@ impl Segments {
             records: sequences.map_or(0, |(first, next)| next.saturating_sub(first)),
             bytes: segment.bytes(),
         };
-        let number = segment.number;
-        segments.remove(&number);
+        self.by_number
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&segment.number);
+        // The file is closed, and its blocks given back, only here: `segment` is the last to hold it but for readers.
         Ok(Some(removed))
+    }
+
+    fn oldest_two(&self) -> Option<(Arc<Segment>, Arc<Segment>)> {
+        let segments = self.read();
+        let mut oldest = segments.values();
+        Some((Arc::clone(oldest.next()?), Arc::clone(oldest.next()?)))
     }
 }

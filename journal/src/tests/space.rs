@@ -3,9 +3,16 @@
 //! In: disks of limited size, settings. Out: what is refused, what is dropped, what is counted.
 //! Left out on purpose: power cuts, see `power`.
 
+use std::any::Any;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use std::{io, thread};
+
 use super::{fill, numbered, numbers, open, open_with, read, small};
 use crate::sim::SimDisk;
-use crate::{AppendError, Overflow, Position, Settings};
+use crate::storage::{File, Storage};
+use crate::{AppendError, Journal, Overflow, Position, Settings};
 
 #[test]
 fn a_full_disk_refuses_and_loses_nothing_and_the_journal_goes_on_once_there_is_space() {
@@ -302,4 +309,74 @@ fn settings_that_contradict_each_other_are_refused() {
         error.to_string(),
         "`max_bytes` is 104857600, but must be at least 268435456: four times `segment_bytes`"
     );
+}
+
+/// A disk on which removing a file lasts until somebody says so.
+#[derive(Debug)]
+struct SlowToRemove {
+    disk: Arc<dyn Storage>,
+    started: Sender<()>,
+    go_on: Mutex<Receiver<()>>,
+}
+
+impl Storage for SlowToRemove {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.disk.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.disk.open(name)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let _ = self.started.send(());
+        // Ends too when the test gave up.
+        let _ = self.go_on.lock().unwrap().recv();
+        self.disk.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+
+    fn lock(&self) -> io::Result<Box<dyn Any + Send + Sync>> {
+        self.disk.lock()
+    }
+
+    fn place(&self) -> String {
+        self.disk.place()
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_disk_that_is_slow_to_give_space_back() {
+    let ((started, starts), (release, go_on)) = (channel(), channel());
+    let storage = SlowToRemove {
+        disk: SimDisk::new(1).storage(),
+        started,
+        go_on: Mutex::new(go_on),
+    };
+    let (journal, _) = Journal::open(Arc::new(storage), small()).expect("opens");
+    let last = fill(&journal, [3000; 4])
+        .pop()
+        .expect("four were appended")
+        .position;
+    thread::scope(|scope| {
+        let removing = scope.spawn(|| journal.truncate_before(last));
+        starts.recv().expect("the first file is being removed");
+        let (done, appended) = channel();
+        let handed_in = journal.append(numbered(5, 10), move |result| {
+            let _ = done.send(result.is_ok());
+        });
+        handed_in.expect("there is room");
+        let in_time = appended.recv_timeout(Duration::from_secs(10));
+        drop(release);
+        assert_eq!(in_time, Ok(true), "the writer waited for the removal");
+        removing.join().expect("no panic").expect("removes");
+    });
+    assert_eq!(numbers(&read(&journal).0), [4, 5]);
 }
