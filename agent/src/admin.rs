@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use crate::body::ProxyBody;
+use crate::edges::report::ReportStats;
 use crate::forward::text;
 use crate::pipeline::Published;
 use crate::serve::Handler;
@@ -21,6 +22,7 @@ use crate::telemetry::Metrics;
 pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) published: Option<Arc<Published>>,
+    pub(crate) reports: Option<Arc<ReportStats>>,
     /// True once the agent stops taking requests.
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -29,6 +31,9 @@ impl Admin {
     fn metrics(&self) -> Response<ProxyBody> {
         if let Some(published) = &self.published {
             published.publish(&self.metrics);
+        }
+        if let Some(reports) = &self.reports {
+            reports.publish(&self.metrics);
         }
         match self.metrics.render() {
             Ok(rendered) => {

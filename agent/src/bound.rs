@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-use crate::config::{AgentConfig, WorkloadConfig};
+use crate::config::{AgentConfig, InboundConfig, WorkloadConfig};
 use crate::detect::Detected;
 use crate::listen::ListenAddr;
 use crate::run::AgentError;
@@ -21,12 +21,13 @@ pub(crate) struct Bound<T> {
 
 /// Every listener of an agent.
 pub(crate) struct Listeners {
-    /// With the number of the workload and the upstream.
-    pub(crate) inbound: Vec<Bound<(usize, String)>>,
+    /// With the number of the workload.
+    pub(crate) inbound: Vec<Bound<(usize, InboundConfig)>>,
     /// With the number of the workload.
     pub(crate) outbound: Vec<Bound<usize>>,
     pub(crate) grpc: Option<Bound<()>>,
     pub(crate) http: Option<Bound<()>>,
+    pub(crate) sampling: Option<Bound<()>>,
     pub(crate) admin: Bound<()>,
 }
 
@@ -42,7 +43,7 @@ impl Listeners {
         let (mut inbound, mut outbound) = (Vec::new(), Vec::new());
         for (index, (workload, _)) in workloads.iter().enumerate() {
             for way in &workload.inbound {
-                inbound.push(bind("inbound", way.listen, (index, way.upstream.clone())).await?);
+                inbound.push(bind("inbound", way.listen, (index, way.clone())).await?);
             }
             if let Some(way) = &workload.outbound {
                 outbound.push(bind("outbound", way.listen, index).await?);
@@ -54,6 +55,7 @@ impl Listeners {
             outbound,
             grpc: bind_if("otlp.grpc", grpc).await?,
             http: bind_if("otlp.http", http).await?,
+            sampling: bind_if("sampling.listen", config.sampling.listen).await?,
             admin: bind("admin", config.admin.listen, ()).await?,
         })
     }

@@ -12,6 +12,7 @@ use http::uri::{Authority, Scheme};
 use crate::config::{AgentConfig, WorkloadConfig};
 use crate::detect::Detected;
 use crate::routes::Routes;
+use crate::trust::Untrusted;
 
 impl AgentConfig {
     /// Every problem of this configuration, with keys as in the file (`agent.inbound[0].upstream`).
@@ -44,7 +45,21 @@ impl AgentConfig {
             );
         }
         self.check_listeners(&mut findings);
-        self.check_endpoint(&mut findings);
+        findings.extend(crate::edge_rules::problems(self));
+        let remote = self
+            .sampling
+            .remote
+            .as_ref()
+            .map(|remote| remote.endpoint.as_str());
+        self.check_endpoint("agent.sampling.remote.endpoint", remote, &mut findings);
+        self.check_endpoint(
+            "agent.export.endpoint",
+            self.export.endpoint.as_deref(),
+            &mut findings,
+        );
+        let metrics = self.export.metrics_endpoint.as_deref();
+        self.check_endpoint("agent.export.metrics_endpoint", metrics, &mut findings);
+        findings.extend(crate::export_rules::problems(&self.export));
         if let Err(problems) = propagation::Propagator::new(self.propagation.for_propagator()) {
             let path = "agent.propagation".to_owned();
             findings.extend(problems.into_iter().map(|problem| Finding {
@@ -78,6 +93,17 @@ impl AgentConfig {
                 hint: None,
             });
         }
+        if let Some(outbound) = &workload.outbound {
+            Untrusted::new(&outbound.untrusted, |place| {
+                let value = outbound.untrusted.get(place).map_or("", String::as_str);
+                let key = format!("{path}.outbound.untrusted[{place}]");
+                findings.push(finding(
+                    &key,
+                    format!("`{key}` is `{value}`, which is no host"),
+                    "write a name or an address without scheme and port, `*.example.com`, `*`, or one of them after `!`",
+                ));
+            });
+        }
         for (index, inbound) in workload.inbound.iter().enumerate() {
             let key = format!("{path}.inbound[{index}].upstream");
             match parse_address(&inbound.upstream) {
@@ -87,9 +113,8 @@ impl AgentConfig {
         }
     }
 
-    fn check_endpoint(&self, findings: &mut Vec<Finding>) {
-        let key = "agent.export.endpoint";
-        let Some(endpoint) = &self.export.endpoint else {
+    fn check_endpoint(&self, key: &str, endpoint: Option<&str>, findings: &mut Vec<Finding>) {
+        let Some(endpoint) = endpoint else {
             return;
         };
         match parse_address(endpoint) {
@@ -146,6 +171,7 @@ impl AgentConfig {
         let otlp = [
             ("agent.otlp.grpc", self.otlp.grpc),
             ("agent.otlp.http", self.otlp.http),
+            ("agent.sampling.listen", self.sampling.listen),
         ];
         out.extend(
             otlp.into_iter()
@@ -224,11 +250,12 @@ mod tests {
         let yaml = "agent:
   service: cart
   routes: [\"/orders/{id}\"]
-  inbound: [{ listen: 127.0.0.1:15006, upstream: http://127.0.0.1:8080 }]
-  outbound: { listen: localhost:15001 }
+  inbound: [{ listen: 127.0.0.1:15006, upstream: http://127.0.0.1:8080, trust: link }]
+  outbound: { listen: localhost:15001, untrusted: ['*', '!*.svc.cluster.local', '!10.1.2.3'] }
   otlp: { grpc: 127.0.0.1:14317, http: 127.0.0.1:14318 }
   export: { endpoint: http://127.0.0.1:4317, buffer: { max_size: 512MiB } }
-  propagation: { extract: [tracecontext, b3], inject: [b3multi], correlation_headers: [x-request-id] }
+  propagation: { extract: [tracecontext, b3, xray, grpc-trace-bin], inject: [b3multi], correlation_headers: [x-request-id],
+                 trace_id_headers: [x-request-id], signed_requests: add }
 ";
         assert_eq!(problems(yaml), Vec::<String>::new());
         assert_eq!(problems(""), Vec::<String>::new());
@@ -240,11 +267,11 @@ mod tests {
   inbound:
     - { listen: 127.0.0.1:15006, upstream: https://cart }
     - { listen: 0.0.0.0:15006, upstream: http://localhost:15001 }
-  outbound: { listen: 127.0.0.1:15001 }
+  outbound: { listen: 127.0.0.1:15001, untrusted: ['*', 'https://api'] }
   routes: [orders]
   otlp: { grpc: 127.0.0.1:4317 }
   export: { endpoint: http://127.0.0.1:4317 }
-  propagation: { extract: [b3, b3], correlation_headers: [traceparent] }
+  propagation: { extract: [b3, b3], inject: [sw8], correlation_headers: [traceparent] }
   workloads: [{ outbound: {} }]
 ";
         let expected = [
@@ -252,10 +279,12 @@ mod tests {
             "f.yaml:3: `agent.inbound[0].upstream` is `https://cart`",
             "f.yaml:4: `agent.inbound[1].listen` is `0.0.0.0:15006`, where `agent.inbound[0].listen` already",
             "f.yaml:4: `agent.inbound[1].upstream` is `http://localhost:15001`, which is the agent's own",
+            "f.yaml:5: `agent.outbound.untrusted[1]` is `https://api`, which is no host",
             "f.yaml:6: route `orders` does not begin with a slash",
             "f.yaml:8: `agent.export.endpoint` is `http://127.0.0.1:4317`, which is the agent's own `agent.otlp.grpc`",
             "f.yaml:9: correlation key `traceparent` already has another meaning",
             "f.yaml:9: format `b3` is listed twice in `extract`",
+            "f.yaml:9: format `sw8` cannot be written: take it out of `inject`",
             "f.yaml:10: `agent.workloads[0].outbound.listen` is `127.0.0.1:15001`, where `agent.outbound.listen`",
             "f.yaml:10: `agent.workloads[0].service` is missing",
             "f.yaml:10: `agent.workloads` stands beside the keys of a single workload",

@@ -4,14 +4,26 @@
 //! Left out on purpose: what only several keys together can have wrong, see `check.rs`; and what the environment adds,
 //! see [`crate::detect`].
 
+mod edges;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use ::config::{ByteSize, HumanDuration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::listen::ListenAddr;
+
+pub use edges::{
+    CorrelationConfig, EdgeDirection, EdgeMode, EdgeRule, EdgesConfig, RemoteSamplingConfig, SamplerKind,
+    SamplingConfig,
+};
+
+mod propagation;
+
+pub use self::propagation::{ContextFormat, PropagationConfig, SignedRequests, Trust};
 
 /// One agent: the workloads whose requests pass through it, and where their spans go.
 ///
@@ -48,6 +60,12 @@ pub struct AgentConfig {
     pub export: ExportConfig,
     /// Which context formats are read and written.
     pub propagation: PropagationConfig,
+    /// What is told of each edge.
+    pub edges: EdgesConfig,
+    /// Which traces that begin here are recorded.
+    pub sampling: SamplingConfig,
+    /// When a call is part of a request.
+    pub correlation: CorrelationConfig,
 }
 
 /// One workload: a service with its listeners. Its requests never explain another workload's.
@@ -80,6 +98,9 @@ pub struct InboundConfig {
     pub listen: ListenAddr,
     /// Where the service listens: `http://host:port`. HTTP/1.1 goes there as HTTP/1.1, HTTP/2 (gRPC) as HTTP/2 without TLS.
     pub upstream: String,
+    /// Whether callers are believed. Default `continue`.
+    #[serde(default)]
+    pub trust: Trust,
 }
 
 /// The forward proxy for the service's own calls.
@@ -89,6 +110,10 @@ pub struct OutboundConfig {
     /// Where the service connects. Default `127.0.0.1:15001`. It forwards to anywhere for whoever reaches it: an address
     /// that other hosts reach makes an open proxy.
     pub listen: ListenAddr,
+    /// Hosts outside: calls to them lose baggage and the `tracestate` member `tm`, which names our services. Names,
+    /// addresses, `*.example.com` for all below, or `*`; after `!` those that are inside. The last that matches decides:
+    /// `["*", "!*.svc.cluster.local"]`. Default `[]`: nobody is outside.
+    pub untrusted: Vec<String>,
 }
 
 /// OTLP for SDKs: an address turns a transport on.
@@ -99,6 +124,27 @@ pub struct OtlpConfig {
     pub grpc: Option<ListenAddr>,
     /// OTLP/HTTP. Default: off; usually `127.0.0.1:4318`, beside a collector on the same host `127.0.0.1:14318`.
     pub http: Option<ListenAddr>,
+    /// Which `k8s.…` resource attributes are added where an SDK did not set them. Default `auto`.
+    pub kubernetes: Kubernetes,
+}
+
+/// What the agent's place on Kubernetes says about the SDKs that send to it.
+///
+/// Read from `K8S_POD_NAME`, `K8S_NAMESPACE_NAME`, `K8S_NODE_NAME`, `K8S_POD_IP` and `K8S_POD_UID`, or the same as
+/// `POD_NAME`, `POD_NAMESPACE`, `NODE_NAME`, `POD_IP` and `POD_UID`, which the downward API fills; and from
+/// `k8s.…` attributes in `OTEL_RESOURCE_ATTRIBUTES`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kubernetes {
+    /// As `pod` where the keys of a single workload are used, else as `node`.
+    #[default]
+    Auto,
+    /// They are in the agent's own pod: its name, namespace, node, address and uid.
+    Pod,
+    /// They are on the agent's node, in other pods: the node's name alone.
+    Node,
+    /// Nothing is added.
+    Off,
 }
 
 /// Where the agent speaks of itself.
@@ -116,8 +162,21 @@ pub struct ExportConfig {
     /// OTLP/gRPC address of the collector: `http://host:port`. Default: none; then requests pass, and their spans are
     /// dropped and counted as `no_endpoint`.
     pub endpoint: Option<String>,
+    /// OTLP/gRPC address that takes the metrics of SDKs, such as an OpenTelemetry Collector's: `http://host:port`. Default:
+    /// none; then SDKs are told that metrics are not served. Our collector takes no metrics but the agent's own. They
+    /// wait in memory, at most `buffer.memory` of them, and are passed on as they are.
+    pub metrics_endpoint: Option<String>,
     /// Spans that wait for the collector.
     pub buffer: BufferConfig,
+    /// Keys of attributes whose values leave as `[redacted]`, of the agent's own spans and those of SDKs, wherever they
+    /// stand in a request; `*` stands for any characters: `["http.request.header.*", "user.email"]`. Default: none.
+    /// Of what the map is made of (`service.*`, `server.*`, `db.*`, `messaging.*`) nothing should be named.
+    pub redact: Vec<String>,
+    /// Longest attribute value in bytes; longer strings are cut. Default: no limit.
+    pub max_attribute_length: Option<u32>,
+    /// Most attributes of a span, of an event and of a link; later ones are dropped and counted in
+    /// `dropped_attributes_count`. Default: no limit, SDKs have 128.
+    pub max_attributes: Option<u32>,
     /// How batches are compressed. Default `none`: on one node a copy is cheaper than `gzip` or `zstd`.
     pub compression: Compression,
     /// How long spans are gathered before they are sent. Default `200ms`; `0s` sends at once, in smaller batches.
@@ -132,9 +191,42 @@ pub struct ExportConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BufferConfig {
-    /// Bytes of encoded spans that may wait in memory. Default `64MiB`. At the bound the agent's own new spans are dropped
-    /// and counted, and SDKs are told to try again.
+    /// A directory in which spans wait, the agent's alone. What was acknowledged to an SDK, and the agent's own spans once
+    /// encoded, then outlive the agent and wait for the collector's return. Default: none; spans wait in memory.
+    pub path: Option<PathBuf>,
+    /// Bytes of encoded spans that may wait, on disk where there is a `path` (at least `16KiB`), else in memory. Default
+    /// `64MiB`. At the bound SDKs are told to try again; the agent's own new spans wait in memory as far as `memory`
+    /// goes, then they are dropped and counted.
     pub max_size: ByteSize,
+    /// What happens on disk at `max_size`. Default `back_pressure`.
+    pub overflow: Overflow,
+    /// What an acknowledged span survives. Default `write`.
+    pub durability: Durability,
+    /// With a `path`: bytes that may wait in memory to be written, and again for what a full or failing disk does not
+    /// take. Default `8MiB`.
+    pub memory: ByteSize,
+}
+
+/// What happens when the budget on disk is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// SDKs are told to try again. Nothing that was acknowledged is lost.
+    #[default]
+    BackPressure,
+    /// The oldest sixteenth goes, counted as `drop_oldest`.
+    DropOldest,
+}
+
+/// What a span in the buffer survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The end of the process, however it ends. Loss of power may take the last seconds.
+    #[default]
+    Write,
+    /// Loss of power, at the price of a sync of the disk for each group of requests.
+    Sync,
 }
 
 /// How batches are compressed on their way to the collector.
@@ -150,33 +242,6 @@ pub enum Compression {
     Zstd,
 }
 
-/// Which context formats are read and written, and which headers carry the correlation id.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct PropagationConfig {
-    /// Formats that are read, the first valid one wins. Default `[tracecontext, b3, b3multi]`.
-    pub extract: Vec<ContextFormat>,
-    /// Formats that are written. Default `[tracecontext]`.
-    pub inject: Vec<ContextFormat>,
-    /// Whether the format that a request came in is written as well. Default `true`.
-    pub mirror: bool,
-    /// Headers that may hold the correlation id: all are read, the first one is written.
-    /// Default `[x-correlation-id, x-request-id]`; an empty list neither reads nor writes one.
-    pub correlation_headers: Vec<String>,
-}
-
-/// A format of trace context, named as in `OTEL_PROPAGATORS`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ContextFormat {
-    /// W3C `traceparent` and `tracestate`.
-    TraceContext,
-    /// Zipkin's single `b3` header.
-    B3,
-    /// Zipkin's `x-b3-…` headers.
-    B3Multi,
-}
-
 fn loopback(port: u16) -> ListenAddr {
     ListenAddr(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
@@ -189,6 +254,7 @@ impl Default for OutboundConfig {
     fn default() -> Self {
         Self {
             listen: loopback(15001),
+            untrusted: Vec::new(),
         }
     }
 }
@@ -205,7 +271,11 @@ impl Default for ExportConfig {
     fn default() -> Self {
         Self {
             endpoint: None,
+            metrics_endpoint: None,
             buffer: BufferConfig::default(),
+            redact: Vec::new(),
+            max_attribute_length: None,
+            max_attributes: None,
             compression: Compression::None,
             delay: HumanDuration::from_millis(200),
             timeout: HumanDuration::from_secs(10),
@@ -217,46 +287,11 @@ impl Default for ExportConfig {
 impl Default for BufferConfig {
     fn default() -> Self {
         Self {
+            path: None,
             max_size: ByteSize::mib(64),
-        }
-    }
-}
-
-impl Default for PropagationConfig {
-    fn default() -> Self {
-        Self {
-            extract: vec![
-                ContextFormat::TraceContext,
-                ContextFormat::B3,
-                ContextFormat::B3Multi,
-            ],
-            inject: vec![ContextFormat::TraceContext],
-            mirror: true,
-            correlation_headers: vec![
-                propagation::keys::CORRELATION_ID.to_owned(),
-                propagation::keys::REQUEST_ID.to_owned(),
-            ],
-        }
-    }
-}
-
-impl PropagationConfig {
-    pub(crate) fn for_propagator(&self) -> propagation::PropagatorConfig {
-        propagation::PropagatorConfig {
-            extract: self.extract.iter().copied().map(ContextFormat::format).collect(),
-            inject: self.inject.iter().copied().map(ContextFormat::format).collect(),
-            mirror: self.mirror,
-            correlation_keys: self.correlation_headers.clone(),
-        }
-    }
-}
-
-impl ContextFormat {
-    fn format(self) -> propagation::Format {
-        match self {
-            Self::TraceContext => propagation::Format::TraceContext,
-            Self::B3 => propagation::Format::B3,
-            Self::B3Multi => propagation::Format::B3Multi,
+            overflow: Overflow::BackPressure,
+            durability: Durability::Write,
+            memory: ByteSize::mib(8),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The requests in flight of one workload, and which of them an outbound call belongs to.
 //!
 //! In: inbound requests as they begin and end; contexts and correlation ids that outbound calls carry.
-//! Out: the one request in flight that carried context or an exact id points to, or none.
-//! Left out on purpose: time, order and likelihood. Of two candidates neither is taken.
+//! Out: the one request in flight that carried context or an exact id points to, or none; and whether only one was in
+//! flight at all, which `exclusive.rs` makes something of.
+//! Left out on purpose: order and likelihood. Of two candidates neither is taken.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -33,6 +34,17 @@ pub(crate) enum Match {
     None,
 }
 
+/// How many requests are in flight, as far as a call that carries nothing is concerned.
+#[derive(Debug)]
+pub(crate) enum InFlight {
+    /// None.
+    None,
+    /// One, and no other was since it began.
+    Alone(Arc<Live>),
+    /// Several, or one that was not always alone.
+    Several,
+}
+
 /// The requests in flight of one workload.
 #[derive(Debug)]
 pub(crate) struct LiveRequests {
@@ -44,6 +56,8 @@ pub(crate) struct LiveRequests {
 struct Tables {
     entered: u64,
     count: usize,
+    /// The key of the request that is in flight and has been alone since it began.
+    alone: Option<(u64, Arc<Live>)>,
     by_trace: HashMap<TraceId, HashMap<u64, Arc<Live>>>,
     by_id: HashMap<CorrelationId, HashMap<u64, Arc<Live>>>,
 }
@@ -80,6 +94,7 @@ impl LiveRequests {
         tables.entered += 1;
         let key = tables.entered;
         let live = Arc::new(Live { context, correlation });
+        tables.alone = (tables.count == 1).then(|| (key, live.clone()));
         tables
             .by_trace
             .entry(live.context.trace_id)
@@ -129,6 +144,16 @@ impl LiveRequests {
         }
     }
 
+    /// How many requests are in flight.
+    pub(crate) fn in_flight(&self) -> InFlight {
+        let tables = self.lock();
+        match (&tables.alone, tables.count) {
+            (Some((_, live)), _) => InFlight::Alone(live.clone()),
+            (None, 0) => InFlight::None,
+            (None, _) => InFlight::Several,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,6 +163,7 @@ impl Drop for LiveGuard {
     fn drop(&mut self) {
         let mut tables = self.requests.lock();
         tables.count = tables.count.saturating_sub(1);
+        tables.alone = tables.alone.take().filter(|(key, _)| *key != self.key);
         forget(&mut tables.by_trace, &self.live.context.trace_id, self.key);
         forget(&mut tables.by_id, &self.live.correlation, self.key);
     }
@@ -208,6 +234,29 @@ mod tests {
             "two requests of one trace disagree"
         );
         assert_eq!(requests.correlation_of(&context(3, 1)), None);
+    }
+
+    #[test]
+    fn a_request_is_alone_only_if_no_other_was_in_flight_since_it_began() {
+        let requests = Arc::new(LiveRequests::default());
+        let alone = || match requests.in_flight() {
+            InFlight::None => "none",
+            InFlight::Alone(_) => "alone",
+            InFlight::Several => "several",
+        };
+        assert_eq!(alone(), "none");
+        let first = requests.enter(context(1, 1), id("a"));
+        assert_eq!(alone(), "alone");
+        let second = requests.enter(context(2, 2), id("b"));
+        assert_eq!(alone(), "several");
+        drop(second);
+        assert_eq!(alone(), "several", "the other may have left work behind");
+        drop(first);
+        assert_eq!(alone(), "none");
+        let third = requests.enter(context(3, 3), id("c"));
+        assert_eq!(alone(), "alone");
+        drop(third);
+        assert_eq!(alone(), "none");
     }
 
     #[test]

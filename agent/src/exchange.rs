@@ -1,21 +1,26 @@
 //! One request on its way through the agent, from its head to the end of its response.
 //!
-//! In: what happens to the request. Out: one span, where the trace is recorded, and one count, however it ends.
+//! In: what happens to the request. Out: one span or one line of the access log, where its edge's mode and its trace want
+//! one, and its counts, however it ends.
 //! Left out on purpose: the bodies' content, and what happens on a connection after its upgrade.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use http::{HeaderMap, StatusCode};
-use otlp::encode::{Attribute, SpanRecord};
+use otlp::encode::{Attribute, LinkRecord, SpanRecord};
 use otlp::{Kind, StatusCode as SpanStatus};
 
+use crate::access_log::Line;
 use crate::correlation::LiveGuard;
+use crate::edges::report::unix_nano;
+use crate::edges::{Counted, Edge};
 use crate::pipeline::Resource;
 use crate::semconv;
-use crate::telemetry::{Direction, Outcome, SpanOutcome};
+use crate::telemetry::{CountOutcome, Direction, Outcome, SpanOutcome};
 use crate::trace::Joined;
-use crate::workload::Shared;
+use crate::workload::{Shared, Workload};
 
 /// Why a request had no good end; `error.type` of its span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +72,17 @@ impl Failure {
 pub(crate) struct Exchange {
     shared: Arc<Shared>,
     direction: Direction,
+    started: Instant,
     status: Option<StatusCode>,
+    /// The status that the agent answered with in the service's stead.
+    answered: Option<StatusCode>,
+    grpc: bool,
+    grpc_status: Option<u8>,
+    /// What becomes of the request where no span does.
+    no_span: SpanOutcome,
     span: Option<OpenSpan>,
+    line: Option<Box<Line>>,
+    edge: Option<Edge>,
     live: Option<LiveGuard>,
     ended: bool,
 }
@@ -76,9 +90,21 @@ pub(crate) struct Exchange {
 struct OpenSpan {
     record: SpanRecord,
     resource: Arc<Resource>,
-    started: Instant,
-    grpc: bool,
-    grpc_status: Option<u8>,
+}
+
+/// What an exchange begins with.
+pub(crate) struct Beginning<'a> {
+    pub(crate) direction: Direction,
+    pub(crate) joined: &'a Joined,
+    /// A span comes.
+    pub(crate) span: bool,
+    /// Links beyond those of `joined`.
+    pub(crate) links: Vec<LinkRecord>,
+    /// A gRPC call, whose status stands in its trailers.
+    pub(crate) grpc: bool,
+    /// The edge that it is counted for.
+    pub(crate) edge: Option<Edge>,
+    pub(crate) line: Option<Box<Line>>,
 }
 
 /// What a span says from its start.
@@ -86,26 +112,41 @@ pub(crate) struct Opening {
     pub(crate) kind: Kind,
     pub(crate) name: String,
     pub(crate) attributes: Vec<Attribute>,
-    pub(crate) grpc: bool,
 }
 
 impl Exchange {
-    /// Begins now. `opening` is asked only where the trace is recorded.
+    /// Begins now. `opening` is asked only where a span comes.
     pub(crate) fn begin(
-        shared: Arc<Shared>,
-        direction: Direction,
-        resource: &Arc<Resource>,
-        joined: &Joined,
+        workload: &Workload,
+        beginning: Beginning<'_>,
         opening: impl FnOnce() -> Opening,
     ) -> Self {
-        let span = joined
-            .recorded
-            .then(|| OpenSpan::new(resource.clone(), joined, opening()));
-        Self {
-            shared,
+        let Beginning {
             direction,
-            status: None,
+            joined,
+            links,
+            grpc,
+            edge,
+            line,
             span,
+        } = beginning;
+        let span = span.then(|| OpenSpan::new(workload.resource.clone(), joined, links, opening()));
+        Self {
+            shared: workload.shared.clone(),
+            direction,
+            started: Instant::now(),
+            status: None,
+            answered: None,
+            grpc,
+            grpc_status: None,
+            no_span: if joined.recorded {
+                SpanOutcome::Quiet
+            } else {
+                SpanOutcome::Unsampled
+            },
+            span,
+            line,
+            edge,
             live: None,
             ended: false,
         }
@@ -132,24 +173,19 @@ impl Exchange {
 
     /// The agent answers in the other side's stead; only a SERVER span says with which status, as its own caller sees it.
     pub(crate) fn answered_ourselves(&mut self, status: StatusCode) {
-        let server = self
-            .span
-            .as_ref()
-            .is_some_and(|span| span.record.kind == Kind::Server);
-        self.add(|out| {
-            if server {
-                semconv::push(out, "http.response.status_code", i64::from(status.as_u16()));
-            }
-        });
+        if self.direction == Direction::Inbound {
+            self.answered = Some(status);
+            self.add(|out| semconv::push(out, "http.response.status_code", i64::from(status.as_u16())));
+        }
     }
 
     /// The response's trailers are there.
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
-        let code = trailers
-            .get("grpc-status")
-            .and_then(|value| value.to_str().ok()?.parse().ok());
-        if let Some(span) = self.span.as_mut().filter(|span| span.grpc) {
-            span.grpc_status = code.or(span.grpc_status);
+        if self.grpc {
+            let code = trailers
+                .get("grpc-status")
+                .and_then(|value| value.to_str().ok()?.parse().ok());
+            self.grpc_status = code.or(self.grpc_status);
         }
     }
 
@@ -166,15 +202,60 @@ impl Exchange {
             (Ok(()), _) => Outcome::Success,
         };
         self.shared.metrics.request(self.direction, outcome);
-        match self.span.take() {
-            Some(span) => {
-                let resource = span.resource.clone();
-                self.shared
-                    .spans
-                    .push(resource, span.finish(self.status, result.err()));
-            }
-            None => self.shared.metrics.spans(SpanOutcome::Unsampled, 1),
+        let elapsed = self.started.elapsed();
+        let error = self.error(result.err());
+        if let (Some(edge), Some(counts)) = (self.edge.take(), &self.shared.edges) {
+            let counted = match counts.count(edge, error.is_some(), elapsed.as_secs_f64()) {
+                Counted::Own => CountOutcome::Counted,
+                Counted::Overflow => CountOutcome::Overflow,
+            };
+            self.shared.metrics.edge_request(counted);
         }
+        if let (Some(line), Some(log)) = (self.line.take(), &self.shared.access_log) {
+            let status = self.status.or(self.answered).map(|status| status.as_u16());
+            log.ended(&line, status, elapsed.as_secs_f64(), error.as_deref());
+        }
+        let Some(OpenSpan { mut record, resource }) = self.span.take() else {
+            self.shared.metrics.spans(self.no_span, 1);
+            return;
+        };
+        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        record.end_unix_nano = record.start_unix_nano.saturating_add(nanos);
+        if let Some((_, name)) = self.grpc_status() {
+            semconv::push(&mut record.attributes, "rpc.response.status_code", name);
+        }
+        if let Some(error) = error {
+            record.status = SpanStatus::Error;
+            record.attributes.push((
+                semconv::ERROR_TYPE.into(),
+                otlp::encode::AttributeValue::Str(error),
+            ));
+        }
+        self.shared.spans.push(resource, record);
+    }
+
+    /// `error.type`, where the request failed as its direction sees it.
+    fn error(&self, failure: Option<Failure>) -> Option<Cow<'static, str>> {
+        if let Some(failure) = failure {
+            return Some(failure.as_str().into());
+        }
+        let kind = match self.direction {
+            Direction::Inbound => Kind::Server,
+            Direction::Outbound => Kind::Client,
+        };
+        let by_grpc = self
+            .grpc_status()
+            .filter(|(code, _)| semconv::is_grpc_error(kind, *code))
+            .map(|(_, name)| name.into());
+        by_grpc.or_else(|| {
+            let status = self.status.filter(|status| semconv::is_error(kind, *status))?;
+            Some(status.as_u16().to_string().into())
+        })
+    }
+
+    fn grpc_status(&self) -> Option<(u8, &'static str)> {
+        let code = self.grpc_status?;
+        Some((code, semconv::grpc_status_name(code).unwrap_or("UNKNOWN")))
     }
 }
 
@@ -185,10 +266,7 @@ impl Drop for Exchange {
 }
 
 impl OpenSpan {
-    fn new(resource: Arc<Resource>, joined: &Joined, opening: Opening) -> Self {
-        let since_epoch = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+    fn new(resource: Arc<Resource>, joined: &Joined, links: Vec<LinkRecord>, opening: Opening) -> Self {
         let record = SpanRecord {
             trace_id: *joined.context.trace_id.as_bytes(),
             span_id: *joined.context.span_id.as_bytes(),
@@ -196,46 +274,14 @@ impl OpenSpan {
             trace_state: joined.context.trace_state.as_str().to_owned(),
             name: opening.name,
             kind: opening.kind,
-            start_unix_nano: u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX),
+            start_unix_nano: unix_nano(),
             end_unix_nano: 0,
             flags: joined.span_flags(),
             status: SpanStatus::Unset,
             status_message: String::new(),
-            attributes: opening.attributes,
-            links: Vec::new(),
+            attributes: joined.attributes(opening.attributes),
+            links: joined.links().into_iter().chain(links).collect(),
         };
-        Self {
-            record,
-            resource,
-            started: Instant::now(),
-            grpc: opening.grpc,
-            grpc_status: None,
-        }
-    }
-
-    fn finish(self, status: Option<StatusCode>, failure: Option<Failure>) -> SpanRecord {
-        let mut record = self.record;
-        let elapsed = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        record.end_unix_nano = record.start_unix_nano.saturating_add(elapsed);
-        let grpc = self
-            .grpc_status
-            .map(|code| (code, semconv::grpc_status_name(code).unwrap_or("UNKNOWN")));
-        if let Some((_, name)) = grpc {
-            semconv::push(&mut record.attributes, "rpc.response.status_code", name);
-        }
-        let by_status = status.filter(|status| semconv::is_error(record.kind, *status));
-        let by_grpc = grpc.filter(|(code, _)| semconv::is_grpc_error(record.kind, *code));
-        let error = match (failure, by_grpc, by_status) {
-            (Some(failure), ..) => failure.as_str().into(),
-            (None, Some((_, name)), _) => name.into(),
-            (None, None, Some(status)) => status.as_u16().to_string().into(),
-            (None, None, None) => return record,
-        };
-        record.status = SpanStatus::Error;
-        record.attributes.push((
-            semconv::ERROR_TYPE.into(),
-            otlp::encode::AttributeValue::Str(error),
-        ));
-        record
+        Self { record, resource }
     }
 }

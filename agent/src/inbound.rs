@@ -14,22 +14,26 @@ use otlp::Kind;
 use tokio::sync::watch;
 
 use crate::BoxError;
+use crate::access_log::Line;
 use crate::body::ProxyBody;
+use crate::config::{EdgeMode, Trust};
 use crate::connect::{Connector, Http2Channel, PooledClient};
-use crate::exchange::{Exchange, Opening};
+use crate::exchange::{Beginning, Exchange, Opening};
 use crate::expect::{self, RequestBody};
 use crate::forward::{self, Pending};
 use crate::hop;
+use crate::place::{self, Arriving};
 use crate::semconv;
 use crate::serve::Handler;
 use crate::telemetry::{Direction, NotCarried, Outcome};
-use crate::trace::{self, RandomIds};
-use crate::workload::Workload;
+use crate::trace::RandomIds;
+use crate::workload::{Shared, Workload};
 
 /// One inbound listener's way to its service.
 pub(crate) struct Inbound {
     workload: Arc<Workload>,
     upstream: Authority,
+    trust: Trust,
     http1: PooledClient,
     http2: Http2Channel,
     stop: watch::Receiver<bool>,
@@ -39,6 +43,7 @@ impl Inbound {
     pub(crate) fn new(
         workload: Arc<Workload>,
         upstream: Authority,
+        trust: Trust,
         connector: Connector,
         stop: watch::Receiver<bool>,
     ) -> Self {
@@ -47,6 +52,7 @@ impl Inbound {
         Self {
             workload,
             upstream,
+            trust,
             http1: connector.pooled(false),
             http2,
             stop,
@@ -56,22 +62,36 @@ impl Inbound {
     fn open(&self, request: Request<Incoming>, peer: SocketAddr) -> (Request<RequestBody>, Pending) {
         let (mut head, body) = request.into_parts();
         let shared = &self.workload.shared;
-        let extracted = shared.extract(Direction::Inbound, &head.headers);
-        let joined = trace::join_inbound(&extracted, &mut RandomIds);
-        let correlation = extracted.correlation_or(joined.context.trace_id);
-        let opening = || self.opening(&head, peer, shared.correlation_attribute(&correlation));
-        let resource = &self.workload.resource;
-        let mut exchange = Exchange::begin(shared.clone(), Direction::Inbound, resource, &joined, opening);
+        let extracted = shared.extract(Direction::Inbound, self.trust, &head);
+        let found = place::inbound(&self.workload, &extracted, &mut RandomIds);
+        let correlation = shared.correlation_attribute(&found.correlation);
+        let beginning = Beginning {
+            direction: Direction::Inbound,
+            joined: &found.joined,
+            span: found.telling.span,
+            links: Vec::new(),
+            grpc: semconv::is_grpc(&head),
+            edge: None,
+            line: self.line(&head, &found, correlation.as_ref()),
+        };
+        let opening = || self.opening(&head, peer, correlation);
+        let mut exchange = Exchange::begin(&self.workload, beginning, opening);
+        let Arriving {
+            onward, correlation, ..
+        } = found;
         let live = self
             .workload
             .live
-            .enter(joined.context.clone(), correlation.clone());
+            .enter(onward.context.clone(), correlation.clone());
         if live.is_none() {
             shared.metrics.not_carried(NotCarried::TooManyInFlight);
         }
         exchange.keep(live);
         let upgrade = hop::strip(&mut head.headers);
-        shared.inject(&mut head.headers, &joined, &correlation, &extracted);
+        if !shared.is_left(&head) {
+            Shared::forget(&mut head.headers, self.trust);
+            shared.inject(&mut head.headers, &onward, &correlation, &extracted);
+        }
         let version = head.version;
         self.readdress(&mut head);
         let asks_upgrade = upgrade.is_some() && head.version == Version::HTTP_11;
@@ -93,6 +113,24 @@ impl Inbound {
         )
     }
 
+    fn line(
+        &self,
+        head: &http::request::Parts,
+        found: &Arriving,
+        correlation: Option<&String>,
+    ) -> Option<Box<Line>> {
+        (found.telling.mode == EdgeMode::Log).then(|| {
+            let ends = (found.caller.as_str(), self.workload.node.as_ref());
+            let line = Line::of(head, &found.joined.context, found.telling.parent, ends);
+            Box::new(Line {
+                direction: Direction::Inbound.as_str(),
+                correlation_id: correlation.cloned(),
+                route: self.workload.routes.find(head.uri.path()).map(str::to_owned),
+                ..line
+            })
+        })
+    }
+
     fn opening(&self, head: &http::request::Parts, peer: SocketAddr, correlation: Option<String>) -> Opening {
         let route = self.workload.routes.find(head.uri.path());
         let mut attributes = semconv::server(head, peer);
@@ -106,7 +144,6 @@ impl Inbound {
             kind: Kind::Server,
             name: semconv::name(head, route),
             attributes,
-            grpc: semconv::is_grpc(head),
         }
     }
 

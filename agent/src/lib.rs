@@ -4,7 +4,7 @@
 //! Out: the same requests with trace context and correlation id, and spans for the collector.
 //! Left out on purpose: everything that could break the application. It never waits for the collector, never retries a
 //! request and invents no parent: a parent is a context that was carried, or the one request in flight with the same
-//! correlation id.
+//! correlation id, or the only request in flight where that is measured to be right.
 
 pub mod config;
 pub mod detect;
@@ -12,25 +12,41 @@ pub mod listen;
 pub mod run;
 pub mod telemetry;
 
+mod access_log;
 mod admin;
+mod audit;
 mod body;
 mod bound;
 mod check;
 mod connect;
 mod correlation;
+mod edge_rules;
+mod edges;
 mod exchange;
+mod exclusive;
 mod expect;
+mod export_rules;
 mod forward;
+mod governor;
+mod hints;
 mod hop;
 mod inbound;
+mod modes;
 mod outbound;
+mod peer;
 mod pipeline;
+mod place;
 mod relay;
+mod remote_sampling;
 mod routes;
+mod sampling;
+mod sampling_server;
 mod semconv;
 mod serve;
+mod signed;
 mod start;
 mod trace;
+mod trust;
 mod tunnel;
 mod workload;
 

@@ -2,10 +2,11 @@
 //!
 //! In: requests with an absolute `http://` target, and `CONNECT`. Out: the same requests at their target, with context and
 //! correlation id where evidence finds them, and one CLIENT span for each; tunnels for what is encrypted.
-//! Left out on purpose: guesses by time, answers to `Proxy-Authorization`, and spans of what passes in tunnels.
+//! Left out on purpose: guesses by likelihood, answers to `Proxy-Authorization`, and spans of what passes in tunnels.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::HOST;
 use http::uri::{Authority, Scheme};
@@ -16,16 +17,21 @@ use otlp::Kind;
 use tokio::sync::watch;
 
 use crate::BoxError;
+use crate::access_log::Line;
 use crate::body::ProxyBody;
+use crate::config::{EdgeMode, Trust};
 use crate::connect::{self, Connector, PooledClient};
-use crate::exchange::{Exchange, Failure, Opening};
+use crate::edges::Edge;
+use crate::exchange::{Beginning, Exchange, Failure, Opening};
 use crate::expect::{self, RequestBody};
 use crate::forward::{self, Pending};
 use crate::hop;
+use crate::peer::Peer;
+use crate::place::{self, Leaving};
 use crate::semconv;
 use crate::serve::Handler;
-use crate::telemetry::{Direction, Method as Evidence, NotCarried, Outcome};
-use crate::trace::{self, Found, RandomIds};
+use crate::telemetry::{Direction, Outcome};
+use crate::trace::RandomIds;
 use crate::tunnel;
 use crate::workload::Workload;
 
@@ -55,23 +61,26 @@ impl Outbound {
     fn open(&self, request: Request<Incoming>) -> (Request<RequestBody>, Pending) {
         let (mut head, body) = request.into_parts();
         let shared = &self.workload.shared;
-        let extracted = shared.extract(Direction::Outbound, &head.headers);
-        let found = trace::join_outbound(&extracted, &self.workload.live, &mut RandomIds);
-        shared.metrics.correlation(found.method);
-        if found.ambiguous {
-            shared.metrics.not_carried(NotCarried::CorrelationAmbiguous);
-        }
-        let opening = || opening(&head, &found, shared.correlation_attribute(&found.correlation));
-        let resource = &self.workload.resource;
-        let exchange = Exchange::begin(
-            shared.clone(),
-            Direction::Outbound,
-            resource,
-            &found.joined,
-            opening,
-        );
+        let extracted = shared.extract(Direction::Outbound, Trust::Continue, &head);
+        let peer = head.uri.authority().map(Peer::of).unwrap_or_default();
+        let mut found = place::outbound(&self.workload, &extracted, &peer, Instant::now(), &mut RandomIds);
+        let correlation = shared.correlation_attribute(&found.correlation);
+        let beginning = Beginning {
+            direction: Direction::Outbound,
+            joined: &found.joined,
+            span: found.telling.span,
+            links: std::mem::take(&mut found.links),
+            grpc: semconv::is_grpc(&head),
+            line: self.line(&head, &found, &peer, correlation.as_ref()),
+            edge: Some(Edge::to(self.workload.node.clone(), peer)),
+        };
+        let opening = || opening(&head, &found, correlation);
+        let exchange = Exchange::begin(&self.workload, beginning, opening);
         let upgrade = hop::strip(&mut head.headers);
-        shared.inject(&mut head.headers, &found.joined, &found.correlation, &extracted);
+        if !shared.is_left(&head) {
+            shared.inject(&mut head.headers, &found.joined, &found.correlation, &extracted);
+            self.workload.conceal(&mut head);
+        }
         let version = head.version;
         let asks_upgrade = upgrade.is_some() && version != Version::HTTP_2;
         if version != Version::HTTP_2 {
@@ -94,6 +103,24 @@ impl Outbound {
                 stop: self.stop.clone(),
             },
         )
+    }
+
+    fn line(
+        &self,
+        head: &http::request::Parts,
+        found: &Leaving,
+        peer: &Peer,
+        correlation: Option<&String>,
+    ) -> Option<Box<Line>> {
+        (found.telling.mode == EdgeMode::Log).then(|| {
+            let ends = (self.workload.node.as_ref(), peer.authority.as_str());
+            let line = Line::of(head, &found.joined.context, found.telling.parent, ends);
+            Box::new(Line {
+                direction: Direction::Outbound.as_str(),
+                correlation_id: correlation.cloned(),
+                ..line
+            })
+        })
     }
 
     async fn forward(&self, request: Request<Incoming>) -> Response<ProxyBody> {
@@ -171,15 +198,15 @@ impl Handler for Outbound {
     }
 }
 
-fn opening(head: &http::request::Parts, found: &Found, correlation: Option<String>) -> Opening {
+fn opening(head: &http::request::Parts, found: &Leaving, correlation: Option<String>) -> Opening {
     let mut attributes = semconv::client(head);
     semconv::push(
         &mut attributes,
         semconv::CORRELATION_METHOD,
         found.method.as_str(),
     );
-    if found.method != Evidence::None {
-        semconv::push(&mut attributes, semconv::CORRELATION_CONFIDENCE, 1.0);
+    if let Some(confidence) = found.confidence {
+        semconv::push(&mut attributes, semconv::CORRELATION_CONFIDENCE, confidence);
     }
     if let Some(correlation) = correlation {
         semconv::push(&mut attributes, semconv::CORRELATION_ID, correlation);
@@ -188,7 +215,6 @@ fn opening(head: &http::request::Parts, found: &Found, correlation: Option<Strin
         kind: Kind::Client,
         name: semconv::name(head, None),
         attributes,
-        grpc: semconv::is_grpc(head),
     }
 }
 

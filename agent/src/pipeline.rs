@@ -1,11 +1,13 @@
 //! From finished spans to the exporter, without ever waiting.
 //!
-//! In: spans as they end, on any task. Out: encoded requests in the exporter's buffer, and a count for every span.
+//! In: spans as they end, on any task. Out: encoded requests in the exporter's buffer, with what must not leave taken out,
+//! and a count for every span.
 //! Left out on purpose: waiting for the collector: the exporter buffers, and at its bound spans are dropped and counted.
 
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use otlp::encode::{AttributeValue, SpanRecord, request};
+use otlp::export::rewrite::Rules;
 use otlp::export::{DropReason as ExportDrop, ExportStats, Exporter};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
@@ -73,10 +75,11 @@ impl SpanQueue {
     }
 }
 
-/// Encodes what comes from the queue until `stop`, then what is left of it.
+/// Encodes what comes from the queue until `stop`, then what is left of it; `rules` say what may leave.
 pub(crate) async fn encode(
     mut spans: mpsc::Receiver<Finished>,
     exporter: Exporter,
+    rules: Arc<Rules>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
@@ -97,7 +100,7 @@ pub(crate) async fn encode(
         for (resource, spans) in by_resource(batch.drain(..)) {
             let count = spans.len() as u64;
             // Refused spans are counted by the exporter, see `Published`.
-            let _ = exporter.try_send(request(&resource, SCOPE, spans), count);
+            let _ = exporter.try_send(rules.apply(request(&resource, SCOPE, spans)), count);
         }
     }
 }
@@ -184,7 +187,7 @@ mod tests {
             queue.push(Arc::new(Resource::new()), span());
         }
         let (_stop, stopped) = watch::channel(true);
-        encode(spans.expect("a queue"), exporter.clone(), stopped).await;
+        encode(spans.expect("a queue"), exporter.clone(), Arc::default(), stopped).await;
         assert_eq!(exporter.stats().buffered_spans, BATCH as u64 + 1);
         queue.push(Arc::new(Resource::new()), span());
         let text = String::from_utf8(metrics.render().expect("text")).expect("text");

@@ -1,16 +1,22 @@
 //! OTLP of the SDKs on this node, on to the collector.
 //!
-//! In: requests that the intake found well-formed. Out: the same bytes in the exporter's buffer, or a refusal that makes the
-//! SDK try again.
-//! Left out on purpose: any look at the spans, and metrics and logs.
+//! In: requests as the intake got them. Out: the same bytes in the exporter's buffer, with what the rules change, or a refusal
+//! that makes the SDK try again. Metrics go on to an address of their own, where there is one.
+//! Left out on purpose: any other look at the spans, and logs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use otlp::export::Exporter;
-use otlp::intake::{Accepted, BatchMeta, IntakeObserver, Observed, Refusal, TraceSink};
-use otlp::view;
+use otlp::export::rewrite::Rules;
+use otlp::intake::{
+    Accepted, AcceptedMetrics, BatchMeta, IntakeObserver, MetricsSink, Observed, Refusal, Sinks, TraceSink,
+    Verdict,
+};
+use otlp::view::{self, SpanCount};
+use prost::Message as _;
 
 use crate::pipeline::SpanQueue;
 use crate::telemetry::Metrics;
@@ -22,30 +28,73 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Relay {
     pub(crate) exporter: Option<Exporter>,
-    /// Bytes that the exporter's buffer holds.
-    pub(crate) limit: u64,
+    /// What may leave, and what is added.
+    pub(crate) rules: Arc<Rules>,
     pub(crate) spans: SpanQueue,
+}
+
+/// Spans to `relay`, and metrics to whom they go to.
+pub(crate) fn sinks(relay: Relay, metrics: Option<Exporter>) -> Sinks<Relay> {
+    let sinks = Sinks::new(relay);
+    match metrics {
+        Some(exporter) => sinks.with_metrics(MetricsRelay(exporter)),
+        None => sinks,
+    }
+}
+
+impl Relay {
+    /// Takes a request of `spans` spans that is well-formed. `Ok` once it is in the buffer, on disk where that has one.
+    async fn take(&self, body: Bytes, spans: u64) -> Result<Accepted, Refusal> {
+        let Some(exporter) = &self.exporter else {
+            // A refusal would make every SDK keep and repeat what nobody will ever take.
+            self.spans.drop_without_endpoint(spans);
+            return Ok(Accepted::default());
+        };
+        accept(exporter, self.rules.apply(body), spans).await?;
+        Ok(Accepted::default())
+    }
+}
+
+async fn accept(exporter: &Exporter, body: Bytes, count: u64) -> Result<(), Refusal> {
+    let taken = exporter.accept(body, count).await;
+    taken.map_err(|_no_room| Refusal::Busy {
+        retry_after: RETRY_AFTER,
+    })
 }
 
 impl TraceSink for Relay {
     async fn export(&self, body: Bytes, _: BatchMeta) -> Result<Accepted, Refusal> {
         // The intake has checked the bytes before.
         let spans = view::validate(&body).map_or(0, |count| count.0);
-        let Some(exporter) = &self.exporter else {
-            // A refusal would make every SDK keep and repeat what nobody will ever take.
-            self.spans.drop_without_endpoint(spans);
-            return Ok(Accepted::default());
-        };
-        // Asked first, for what the exporter refuses it counts as dropped, and these spans will come again.
-        if exporter.stats().buffered_bytes + body.len() as u64 > self.limit {
-            return Err(Refusal::Busy {
-                retry_after: RETRY_AFTER,
-            });
+        self.take(body, spans).await
+    }
+
+    async fn export_unchecked(&self, body: Bytes, _: BatchMeta) -> Verdict {
+        match view::validate(&body) {
+            Err(malformed) => Verdict {
+                spans: SpanCount(0),
+                answer: Err(Refusal::Malformed(malformed)),
+            },
+            Ok(SpanCount(0)) => Verdict::default(),
+            Ok(spans) => Verdict {
+                spans,
+                answer: self.take(body, spans.0).await,
+            },
         }
-        exporter.try_send(body, spans).map_err(|_full| Refusal::Busy {
-            retry_after: RETRY_AFTER,
-        })?;
-        Ok(Accepted::default())
+    }
+}
+
+/// The sink for metrics of SDKs: each request goes on as it came.
+struct MetricsRelay(Exporter);
+
+impl MetricsSink for MetricsRelay {
+    async fn export_metrics(
+        &self,
+        request: ExportMetricsServiceRequest,
+        _: BatchMeta,
+    ) -> Result<AcceptedMetrics, Refusal> {
+        accept(&self.0, request.encode_to_vec().into(), 1).await?;
+        Ok(AcceptedMetrics::default())
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info};
 
+use crate::access_log::AccessLog;
 use crate::bound::Listeners;
 use crate::config::AgentConfig;
 use crate::detect::Detected;
@@ -33,6 +34,15 @@ pub enum AgentError {
         key: String,
         /// The address as written.
         address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file of the access log cannot be opened.
+    #[error("cannot write the access log to `{path}`, from `agent.edges.access_log`")]
+    AccessLog {
+        /// The path as written.
+        path: String,
         /// What the system said.
         #[source]
         source: std::io::Error,
@@ -78,12 +88,16 @@ pub struct Running {
     pub otlp_grpc_addr: Option<SocketAddr>,
     /// Address of OTLP/HTTP, where it is on.
     pub otlp_http_addr: Option<SocketAddr>,
+    /// Address of the sampling strategies, where it is on.
+    pub sampling_addr: Option<SocketAddr>,
     /// Address of `/metrics` and the like.
     pub admin_addr: SocketAddr,
     pub(crate) signals: Signals,
     pub(crate) servers: JoinSet<()>,
     pub(crate) admin: JoinHandle<()>,
     pub(crate) encoder: Option<JoinHandle<()>>,
+    pub(crate) reporter: Option<JoinHandle<()>>,
+    pub(crate) access_log: Option<AccessLog>,
     pub(crate) exporter: Option<Exporter>,
     pub(crate) drain: Duration,
 }
@@ -190,6 +204,13 @@ impl Running {
                 spans = lost.spans,
                 "spans lost: the collector did not take them before the agent stopped"
             );
+        }
+        if let Some(reporter) = self.reporter.take() {
+            // It hands over the last counts for as long as the exporter had for spans.
+            let _ = reporter.await;
+        }
+        if let Some(log) = self.access_log.take() {
+            log.flush().await;
         }
         self.signals.over.send_replace(true);
         let _ = (&mut self.admin).await;

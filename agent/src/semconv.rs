@@ -21,7 +21,7 @@ const MAX_VALUE: usize = 1024;
 pub(crate) const AGENT_MARK: &str = "tracemap.agent";
 /// Name of the correlation id, on spans and in logs.
 pub(crate) const CORRELATION_ID: &str = "correlation.id";
-/// The evidence that a span's parent rests on: `context`, `id` or `none`.
+/// The evidence that a span's parent rests on: `context`, `id`, `exclusive` or `none`.
 pub(crate) const CORRELATION_METHOD: &str = "correlation.method";
 /// How sure that evidence is, 0 to 1; absent where there is none.
 pub(crate) const CORRELATION_CONFIDENCE: &str = "correlation.confidence";
@@ -55,11 +55,7 @@ pub(crate) fn client(head: &http::request::Parts) -> Vec<Attribute> {
 fn common(head: &http::request::Parts) -> Vec<Attribute> {
     let mut out = Vec::with_capacity(16);
     push(&mut out, AGENT_MARK, true);
-    push(
-        &mut out,
-        "http.request.method",
-        known_method(&head.method).unwrap_or("_OTHER"),
-    );
+    push(&mut out, "http.request.method", method(&head.method));
     if known_method(&head.method).is_none() {
         push(
             &mut out,
@@ -104,7 +100,8 @@ pub(crate) fn is_grpc(head: &http::request::Parts) -> bool {
     rpc_method(head).is_some()
 }
 
-fn rpc_method(head: &http::request::Parts) -> Option<&str> {
+/// The RPC's full name, where the request is a gRPC call.
+pub(crate) fn rpc_method(head: &http::request::Parts) -> Option<&str> {
     let content_type = head.headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let rest = content_type.strip_prefix("application/grpc")?;
     let is_grpc = rest.is_empty() || rest.starts_with(['+', ';']);
@@ -149,6 +146,11 @@ pub(crate) fn grpc_status_name(code: u8) -> Option<&'static str> {
     NAMES.get(usize::from(code)).copied()
 }
 
+/// The method, if it is a known one, else `_OTHER`.
+pub(crate) fn method(method: &Method) -> &'static str {
+    known_method(method).unwrap_or("_OTHER")
+}
+
 fn known_method(method: &Method) -> Option<&'static str> {
     const KNOWN: [&str; 9] = [
         "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE",
@@ -174,9 +176,15 @@ pub(crate) fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
 }
 
 fn server_address(out: &mut Vec<Attribute>, authority: &Authority) {
+    let (address, port) = address_and_port(authority);
+    push(out, "server.address", address);
+    push(out, "server.port", i64::from(port));
+}
+
+/// `server.address` and `server.port` of whom the request is for.
+pub(crate) fn address_and_port(authority: &Authority) -> (String, u16) {
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    push(out, "server.address", clipped(host));
-    push(out, "server.port", i64::from(authority.port_u16().unwrap_or(80)));
+    (clipped(host), authority.port_u16().unwrap_or(80))
 }
 
 /// `url.full` without query and fragment, credentials replaced as the conventions ask.

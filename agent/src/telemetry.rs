@@ -1,10 +1,13 @@
 //! The agent's own numbers, for `/metrics`.
 //!
 //! In: one call for each thing that happened, with a reason from a closed list. Out: the Prometheus text format.
-//! Left out on purpose: labels with anything from outside in them: hosts, paths, ids.
+//! Left out on purpose: labels with anything from outside in them: hosts, paths, ids. Peers are one exception, on one
+//! series, bounded by `agent.edges.max_peers`.
 
 use map::catalogue as names;
-use prometheus::{Encoder as _, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{Encoder as _, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::governor::Cap;
 
 /// Which way a request went, seen from the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub enum SpanOutcome {
     Dropped,
     /// The caller had decided not to record the trace, so none was made.
     Unsampled,
+    /// The edge's mode asks for none.
+    Quiet,
 }
 
 /// Why the agent itself dropped spans; the exporter's reasons stand beside these.
@@ -76,6 +81,8 @@ pub enum Method {
     Context,
     /// It carried the correlation id of exactly one request in flight.
     Id,
+    /// It carried nothing, and exactly one request was in flight.
+    Exclusive,
     /// None: a new trace.
     None,
 }
@@ -89,6 +96,63 @@ pub enum NotCarried {
     TooManyInFlight,
     /// Several requests in flight have the correlation id.
     CorrelationAmbiguous,
+    /// The request's headers are signed.
+    Signed,
+    /// Baggage or our edge hint, to a host outside.
+    UntrustedPeer,
+}
+
+/// What became of the context on one edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContextResult {
+    /// The request carried it.
+    Carried,
+    /// The call did not carry it, and other evidence found it.
+    Restored,
+    /// The call did not carry it, although a request was in flight.
+    Lost,
+    /// There was none to carry.
+    Absent,
+    /// The request carried it, and another trace in another format.
+    Conflicting,
+    /// What the request carried was not to be believed.
+    Invalid,
+}
+
+/// Under which far side a request was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountOutcome {
+    /// Its own.
+    Counted,
+    /// The one of all peers beyond the bound.
+    Overflow,
+}
+
+/// What became of a report of edge counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportOutcome {
+    /// The collector took it.
+    Sent,
+    /// The collector refused it for good, or the agent stopped before.
+    Dropped,
+}
+
+/// What became of a line of the access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineOutcome {
+    /// It was written.
+    Written,
+    /// Lines came too fast, or could not be written.
+    Dropped,
+}
+
+/// What became of a question for the share of new traces to record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PollOutcome {
+    /// The answer is in use.
+    Applied,
+    /// There was none that could be used.
+    Failed,
 }
 
 macro_rules! labels {
@@ -109,12 +173,20 @@ labels! {
         Unreachable => "unreachable", UpstreamClosed => "upstream_closed",
         ClientDisconnected => "client_disconnected", Refused => "refused", Loop => "loop", Tunnel => "tunnel",
     }
-    SpanOutcome { Sent => "sent", Dropped => "dropped", Unsampled => "unsampled" }
+    SpanOutcome { Sent => "sent", Dropped => "dropped", Unsampled => "unsampled", Quiet => "quiet" }
     DropReason { NoEndpoint => "no_endpoint", QueueFull => "queue_full", Shutdown => "shutdown" }
-    Method { Context => "context", Id => "id", None => "none" }
+    Method { Context => "context", Id => "id", Exclusive => "exclusive", None => "none" }
+    ContextResult {
+        Carried => "carried", Restored => "restored", Lost => "lost", Absent => "absent",
+        Conflicting => "conflicting", Invalid => "invalid",
+    }
+    CountOutcome { Counted => "counted", Overflow => "overflow" }
+    ReportOutcome { Sent => "sent", Dropped => "dropped" }
+    PollOutcome { Applied => "applied", Failed => "failed" }
+    LineOutcome { Written => "written", Dropped => "dropped" }
     NotCarried {
         HeadersFull => "headers_full", TooManyInFlight => "too_many_in_flight",
-        CorrelationAmbiguous => "correlation_id_ambiguous",
+        CorrelationAmbiguous => "correlation_id_ambiguous", Signed => "signed", UntrustedPeer => "untrusted_peer",
     }
 }
 
@@ -140,6 +212,15 @@ pub struct Metrics {
     correlation: IntCounterVec,
     relay: IntCounterVec,
     buffered: IntGauge,
+    edge_context: IntCounterVec,
+    edge_requests: IntCounterVec,
+    edge_reports: IntCounterVec,
+    access_lines: IntCounterVec,
+    exclusive_audited: IntCounterVec,
+    exclusive_off: IntCounterVec,
+    exclusive_enabled: IntGaugeVec,
+    restarted: IntCounterVec,
+    remote_sampling: IntCounterVec,
 }
 
 /// What the catalogue says of a series.
@@ -166,6 +247,12 @@ impl Metrics {
             described(names::AGENT_BUFFERED_BYTES).help,
         )?;
         registry.register(Box::new(buffered.clone()))?;
+        let enabled = described(names::AGENT_EXCLUSIVE_ENABLED);
+        let exclusive_enabled = IntGaugeVec::new(
+            Opts::new(names::AGENT_EXCLUSIVE_ENABLED, enabled.help),
+            enabled.labels,
+        )?;
+        registry.register(Box::new(exclusive_enabled.clone()))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
@@ -179,6 +266,15 @@ impl Metrics {
             correlation: counter(names::AGENT_CORRELATION)?,
             relay: counter(names::AGENT_RELAY)?,
             buffered,
+            edge_context: counter(names::AGENT_EDGE_CONTEXT)?,
+            edge_requests: counter(names::AGENT_EDGE_REQUESTS)?,
+            edge_reports: counter(names::AGENT_EDGE_REPORTS)?,
+            access_lines: counter(names::AGENT_ACCESS_LINES)?,
+            exclusive_audited: counter(names::AGENT_EXCLUSIVE_AUDITED)?,
+            exclusive_off: counter(names::AGENT_EXCLUSIVE_OFF)?,
+            exclusive_enabled,
+            restarted: counter(names::AGENT_RESTARTED)?,
+            remote_sampling: counter(names::AGENT_REMOTE_SAMPLING)?,
             registry,
         })
     }
@@ -200,13 +296,24 @@ impl Metrics {
     /// Counts everything that was not believed of one request.
     pub fn skipped(&self, skipped: &[propagation::Skipped]) {
         for skip in skipped {
-            self.context_skipped.with_label_values(&[skip.reason()]).inc();
+            self.context_skipped
+                .with_label_values(&[skip.format(), skip.reason()])
+                .inc();
         }
     }
 
     /// Counts one context that did not travel on.
     pub fn not_carried(&self, reason: NotCarried) {
-        self.context_skipped.with_label_values(&[reason.as_str()]).inc();
+        self.context_skipped
+            .with_label_values(&[Source::None.as_str(), reason.as_str()])
+            .inc();
+    }
+
+    /// Counts one trace that was not continued, for its caller is not believed.
+    pub fn not_believed(&self, format: propagation::Format) {
+        self.context_skipped
+            .with_label_values(&[format.name(), "untrusted_caller"])
+            .inc();
     }
 
     /// Counts the evidence for one outbound request's parent.
@@ -238,6 +345,70 @@ impl Metrics {
     /// Says how much waits for the collector, in bytes.
     pub fn set_buffered(&self, bytes: u64) {
         self.buffered.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Counts what became of one request's context on its edge; `peer` must be one of a bounded number.
+    pub(crate) fn edge_context(
+        &self,
+        direction: Direction,
+        peer: &str,
+        format: Source,
+        result: ContextResult,
+    ) {
+        let labels = [direction.as_str(), peer, format.as_str(), result.as_str()];
+        self.edge_context.with_label_values(&labels).inc();
+    }
+
+    /// Counts one request that was counted for its edge.
+    pub fn edge_request(&self, outcome: CountOutcome) {
+        self.edge_requests.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// Counts reports of edge counts.
+    pub fn edge_reports(&self, outcome: ReportOutcome, reports: u64) {
+        self.edge_reports
+            .with_label_values(&[outcome.as_str()])
+            .inc_by(reports);
+    }
+
+    /// Counts one line of the access log.
+    pub fn access_line(&self, outcome: LineOutcome) {
+        self.access_lines(outcome, 1);
+    }
+
+    /// Counts lines of the access log.
+    pub fn access_lines(&self, outcome: LineOutcome, lines: u64) {
+        self.access_lines
+            .with_label_values(&[outcome.as_str()])
+            .inc_by(lines);
+    }
+
+    /// Counts one answer of the exclusive rule that exact evidence agreed with, or not.
+    pub(crate) fn exclusive_audited(&self, service: &str, agreed: bool) {
+        let result = if agreed { "agreed" } else { "disagreed" };
+        self.exclusive_audited.with_label_values(&[service, result]).inc();
+    }
+
+    /// Counts that a workload's exclusive rule was switched off.
+    pub(crate) fn exclusive_switched_off(&self, service: &str) {
+        self.exclusive_off.with_label_values(&[service]).inc();
+    }
+
+    /// Says whether a workload's exclusive rule is in use.
+    pub(crate) fn exclusive_enabled(&self, service: &str, enabled: bool) {
+        self.exclusive_enabled
+            .with_label_values(&[service])
+            .set(enabled.into());
+    }
+
+    /// Counts a call that began a trace of its own because its parent had gathered enough.
+    pub(crate) fn restarted(&self, cap: Cap) {
+        self.restarted.with_label_values(&[cap.as_str()]).inc();
+    }
+
+    /// Counts one question for the share of new traces to record.
+    pub fn remote_sampling(&self, outcome: PollOutcome) {
+        self.remote_sampling.with_label_values(&[outcome.as_str()]).inc();
     }
 
     /// All series in the Prometheus text format.

@@ -4,14 +4,29 @@
 //! and whether it is recorded.
 //! Left out on purpose: time and likelihood. No parent is invented; what nothing explains begins a trace.
 
-use propagation::{CorrelationId, Decision, Extracted, IdSource, SpanContext, SpanId};
+use otlp::encode::{Attribute, LinkRecord};
+use propagation::{
+    CorrelationId, Decision, Extracted, Format, IdSource, OtherContext, SkyWalking, SpanContext, SpanId,
+};
 
 use crate::correlation::{LiveRequests, Match};
+use crate::semconv;
 use crate::telemetry::Method;
 
 /// `SpanFlags`: the next bit says whether the parent came from another process.
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
+
+/// Why a link is there: one of the three words below. Datadog's libraries use the same key.
+const LINK_REASON: &str = "reason";
+/// The format that names the linked span. Datadog's libraries use the same key.
+const LINK_FORMAT: &str = "context_headers";
+/// The request named another trace besides the one that was continued.
+const REASON_CONFLICT: &str = "terminated_context";
+/// The caller is not believed, so its trace was not continued.
+const REASON_RESTART: &str = "propagation_behavior_extract";
+/// The span is another system's, which has ids of another form.
+const REASON_FOREIGN: &str = "foreign_trace";
 
 /// A request's place in a trace.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +35,10 @@ pub(crate) struct Joined {
     pub(crate) context: SpanContext,
     /// The parent of the agent's span.
     pub(crate) parent: Option<SpanId>,
+    /// Spans of other traces that the request named as well.
+    pub(crate) others: Vec<OtherContext>,
+    /// The caller's span in `SkyWalking`'s words.
+    pub(crate) skywalking: Option<SkyWalking>,
     /// Whether the parent came with the request, and is not a span of the agent's own.
     pub(crate) remote: bool,
     /// Whether the agent makes a span of the request.
@@ -58,6 +77,40 @@ impl Joined {
         let remote = if self.remote { IS_REMOTE } else { 0 };
         u32::from(self.context.flags.bits()) | HAS_IS_REMOTE | remote
     }
+
+    /// Links of the agent's span.
+    pub(crate) fn links(&self) -> Vec<LinkRecord> {
+        self.others.iter().map(|other| self.link(other)).collect()
+    }
+
+    /// Attributes of the agent's span, with those that its place in a trace adds.
+    pub(crate) fn attributes(&self, mut attributes: Vec<Attribute>) -> Vec<Attribute> {
+        if let Some(seen) = &self.skywalking {
+            // The names under which the OpenTelemetry Collector keeps them.
+            semconv::push(&mut attributes, "sw8.trace_id", seen.trace_id.clone());
+            semconv::push(&mut attributes, "sw8.segment_id", seen.segment_id.clone());
+            semconv::push(&mut attributes, "sw8.span_id", i64::from(seen.span_id));
+        }
+        attributes
+    }
+
+    fn link(&self, other: &OtherContext) -> LinkRecord {
+        let reason = match other.format {
+            Format::Sw8 => REASON_FOREIGN,
+            _ if self.parent.is_some() => REASON_CONFLICT,
+            _ => REASON_RESTART,
+        };
+        let mut attributes = Vec::with_capacity(2);
+        semconv::push(&mut attributes, LINK_REASON, reason);
+        semconv::push(&mut attributes, LINK_FORMAT, other.format.name());
+        LinkRecord {
+            trace_id: *other.trace_id.as_bytes(),
+            span_id: *other.span_id.as_bytes(),
+            trace_state: other.trace_state.as_str().to_owned(),
+            flags: u32::from(other.flags.bits()) | HAS_IS_REMOTE | IS_REMOTE,
+            attributes,
+        }
+    }
 }
 
 /// The place of an inbound request: it continues what it carried, or begins a trace.
@@ -66,6 +119,8 @@ pub(crate) fn join_inbound(extracted: &Extracted, ids: &mut impl IdSource) -> Jo
         return Joined {
             context: caller.clone(),
             parent: None,
+            others: Vec::new(),
+            skywalking: None,
             remote: true,
             recorded: false,
             inject: false,
@@ -77,6 +132,8 @@ pub(crate) fn join_inbound(extracted: &Extracted, ids: &mut impl IdSource) -> Jo
         recorded: context.flags.is_sampled(),
         context,
         parent,
+        others: extracted.others.clone(),
+        skywalking: extracted.skywalking.clone(),
         remote: parent.is_some(),
         inject: true,
     }
@@ -105,18 +162,20 @@ pub(crate) fn join_outbound(extracted: &Extracted, live: &LiveRequests, ids: &mu
         return Found { ambiguous, ..found };
     };
     Found::new(
-        child_of(&parent.context, ids),
+        child_of(&parent.context, extracted, ids),
         Method::Id,
         extracted.correlation.clone(),
     )
 }
 
 /// A span below one of the agent's own, or nothing but its context where the trace is not recorded.
-fn child_of(parent: &SpanContext, ids: &mut impl IdSource) -> Joined {
+pub(crate) fn child_of(parent: &SpanContext, extracted: &Extracted, ids: &mut impl IdSource) -> Joined {
     if !parent.flags.is_sampled() {
         return Joined {
             context: parent.clone(),
             parent: None,
+            others: Vec::new(),
+            skywalking: None,
             remote: false,
             recorded: false,
             inject: true,
@@ -126,6 +185,8 @@ fn child_of(parent: &SpanContext, ids: &mut impl IdSource) -> Joined {
     Joined {
         context,
         parent: Some(parent.span_id),
+        others: extracted.others.clone(),
+        skywalking: extracted.skywalking.clone(),
         remote: false,
         recorded: true,
         inject: true,

@@ -7,42 +7,96 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use http::request::Parts;
+use otlp::encode::AttributeValue;
 use propagation::{CorrelationId, Extracted, Inject as _, Propagator};
 
-use crate::config::WorkloadConfig;
+use crate::access_log::AccessLog;
+use crate::config::{AgentConfig, SignedRequests, Trust, WorkloadConfig};
 use crate::correlation::LiveRequests;
 use crate::detect::Detected;
+use crate::edges::EdgeCounts;
+use crate::exclusive::Exclusive;
+use crate::governor::Governor;
+use crate::modes::Modes;
+use crate::peer::PeerNames;
 use crate::pipeline::{Resource, SpanQueue};
 use crate::routes::Routes;
+use crate::sampling::{Sampler, Share};
+use crate::signed;
 use crate::telemetry::{Direction, Metrics, NotCarried, Source};
 use crate::trace::Joined;
+use crate::trust::{self, Untrusted};
 
 /// What every request meets, whosever it is.
 pub(crate) struct Shared {
     pub(crate) propagator: Propagator,
     /// The header that the correlation id is written to; none where it is turned off.
     pub(crate) correlation_header: Option<String>,
+    pub(crate) signed_requests: SignedRequests,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) spans: SpanQueue,
+    pub(crate) modes: Modes,
+    /// Absent where nobody gets the counts.
+    pub(crate) edges: Option<Arc<EdgeCounts>>,
+    /// Absent where no edge is in mode `log`.
+    pub(crate) access_log: Option<AccessLog>,
+    /// Callers that may be labels.
+    pub(crate) callers: PeerNames,
+    /// Callees that may be labels.
+    pub(crate) callees: PeerNames,
 }
 
 /// What the requests of one workload meet.
 pub(crate) struct Workload {
+    /// Its node id on the map, `[environment/][namespace/]name`.
+    pub(crate) node: Arc<str>,
+    pub(crate) exclusive: Exclusive,
+    pub(crate) governor: Governor,
+    /// Which traces that begin here are recorded.
+    pub(crate) share: Arc<Share>,
+    /// `service.name`.
+    pub(crate) service: String,
     pub(crate) resource: Arc<Resource>,
     pub(crate) routes: Routes,
     pub(crate) live: Arc<LiveRequests>,
+    pub(crate) untrusted: Untrusted,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl Shared {
-    /// Reads what a request carries, and counts it.
-    pub(crate) fn extract(&self, direction: Direction, headers: &HeaderMap) -> Extracted {
-        let extracted = self.propagator.extract(headers);
+    /// Reads what a request carries as far as its sender is believed, and counts it.
+    pub(crate) fn extract(&self, direction: Direction, trust: Trust, head: &Parts) -> Extracted {
+        let extracted = self.propagator.extract(&head.headers);
+        self.metrics.skipped(&extracted.skipped);
+        let (extracted, left) = trust::believed(extracted, trust);
+        if let Some(format) = left {
+            self.metrics.not_believed(format);
+        }
         let format = extracted.format.filter(|_| extracted.context.is_some());
         self.metrics
             .context(direction, format.map_or(Source::None, Source::Format));
-        self.metrics.skipped(&extracted.skipped);
         extracted
+    }
+
+    /// Whether the request must go on with the headers it came with; counted.
+    pub(crate) fn is_left(&self, head: &Parts) -> bool {
+        let ours = self.correlation_header.as_deref();
+        let left = signed::forbids(self.signed_requests, &head.uri, &head.headers, ours);
+        if left {
+            self.metrics.not_carried(NotCarried::Signed);
+        }
+        left
+    }
+
+    /// Removes what a caller said who is not believed.
+    pub(crate) fn forget(headers: &mut HeaderMap, trust: Trust) {
+        if trust == Trust::Ignore {
+            propagation::conceal(headers);
+        }
+        if trust != Trust::Continue {
+            propagation::remove_context(headers);
+        }
     }
 
     /// Writes what a request goes on with. Headers that take no more go on without it, counted.
@@ -72,19 +126,59 @@ impl Shared {
 }
 
 impl Workload {
+    /// Removes what a host outside need not know, where the request goes to one; counted.
+    pub(crate) fn conceal(&self, head: &mut Parts) {
+        let outside = |host| self.untrusted.contains(host);
+        if head.uri.host().is_some_and(outside) && propagation::conceal(&mut head.headers) {
+            self.shared.metrics.not_carried(NotCarried::UntrustedPeer);
+        }
+    }
+
     /// # Errors
     /// The first route that is no template.
     pub(crate) fn new(
         config: &WorkloadConfig,
         detected: &Detected,
+        agent: &AgentConfig,
         shared: Arc<Shared>,
     ) -> Result<Self, String> {
+        let resource = resource(config, detected);
+        let node = node(&resource);
         Ok(Self {
-            resource: Arc::new(resource(config, detected)),
+            exclusive: Exclusive::new(&agent.correlation, node.to_string(), shared.metrics.clone()),
+            node,
+            governor: Governor::new(&agent.correlation),
+            share: Arc::new(Share::new(Sampler::new(&agent.sampling))),
+            service: text_of(&resource, "service.name").to_owned(),
+            resource: Arc::new(resource),
             routes: Routes::new(&config.routes)?,
             live: Arc::default(),
+            // Checked before: `AgentConfig::check_with` names what is no host.
+            untrusted: config
+                .outbound
+                .as_ref()
+                .map_or_else(Untrusted::default, |way| Untrusted::new(&way.untrusted, |_| {})),
             shared,
         })
+    }
+}
+
+/// The node id that the collector gives to spans with these attributes.
+fn node(resource: &Resource) -> Arc<str> {
+    let text = |key| text_of(resource, key);
+    let environment = match text("deployment.environment.name") {
+        "" => text("deployment.environment"),
+        named => named,
+    };
+    let id = map::NodeId::qualified(environment, text("service.namespace"), text("service.name"));
+    id.as_str().into()
+}
+
+/// The text of an attribute; empty where there is none.
+fn text_of<'a>(resource: &'a Resource, key: &str) -> &'a str {
+    match resource.iter().find(|(name, _)| name == key) {
+        Some((_, AttributeValue::Str(text))) => text,
+        _ => "",
     }
 }
 
@@ -138,5 +232,6 @@ mod tests {
         ];
         let expected = expected.map(|(k, v)| (k.to_owned(), v.to_owned().into()));
         assert_eq!(resource(&config, &detected), expected);
+        assert_eq!(&*node(&resource(&config, &detected)), "shop/cart");
     }
 }

@@ -7,19 +7,14 @@
 
 use arbitrary::Arbitrary;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use propagation::{EdgeHint, Format, Propagator, keys};
+use propagation::{EdgeHint, Format, Propagator, PropagatorConfig, keys};
 
-const NAMES: [&str; 9] = [
-    keys::TRACEPARENT,
-    keys::TRACESTATE,
-    keys::BAGGAGE,
-    keys::B3,
-    keys::B3_TRACE_ID,
-    keys::B3_SPAN_ID,
-    keys::B3_SAMPLED,
-    "x-correlation-id",
-    "x-request-id",
-];
+/// Whatever any format reads, the correlation ids, and Jaeger's baggage.
+fn names() -> Vec<&'static str> {
+    let formats = Format::ALL.into_iter().flat_map(|format| format.keys().iter().copied());
+    let others = [keys::BAGGAGE, "x-correlation-id", "x-request-id", "uberctx-user"];
+    formats.chain(others).collect()
+}
 
 #[derive(Debug, Arbitrary)]
 struct Header<'a> {
@@ -28,18 +23,23 @@ struct Header<'a> {
 }
 
 libfuzzer_sys::fuzz_target!(|headers: Vec<Header<'_>>| {
-    let (mut list, mut map) = (Vec::new(), HeaderMap::new());
+    let (names, mut list, mut map) = (names(), Vec::new(), HeaderMap::new());
     for Header { name, value } in headers.into_iter().take(64) {
-        let name = NAMES[usize::from(name) % NAMES.len()];
+        let name = names[usize::from(name) % names.len()];
         if let Ok(text) = str::from_utf8(value) {
             EdgeHint::parse(text);
         }
         list.push((name.to_owned(), value.to_vec()));
         if let Ok(value) = HeaderValue::from_bytes(value) {
-            map.append(HeaderName::from_static(name), value);
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("keys are header names");
+            map.append(name, value);
         }
     }
-    let propagator = Propagator::default();
+    let settings = PropagatorConfig {
+        trace_id_keys: vec!["x-request-id".to_owned()],
+        ..PropagatorConfig::default()
+    };
+    let propagator = Propagator::new(settings).expect("the settings are sound");
     propagator.extract(&list);
     let found = propagator.extract(&map);
     for skipped in &found.skipped {
@@ -49,7 +49,8 @@ libfuzzer_sys::fuzz_target!(|headers: Vec<Header<'_>>| {
     let mut ids = (|| [7; 16], || [9; 8]);
     let context = found.continue_or_start(&mut ids, true);
     let correlation = found.correlation_or(context.trace_id);
-    for mirror in [None, Some(Format::B3), Some(Format::B3Multi)] {
+    let written = Format::ALL.into_iter().filter(|format| format.is_written());
+    for mirror in written.map(Some).chain([None]) {
         let mut onward = map.clone();
         propagator
             .inject(&mut onward, &context, &correlation, mirror)

@@ -187,10 +187,30 @@ catalogue! {
     AGENT_SPANS_DROPPED = "tracemap_agent_spans_dropped_total", Counter, ["reason"];
     /// Requests by the format that their trace context came in.
     AGENT_CONTEXT = "tracemap_agent_context_total", Counter, ["direction", "source"];
-    /// Context and ids that were not believed, by reason.
-    AGENT_CONTEXT_SKIPPED = "tracemap_agent_context_skipped_total", Counter, ["reason"];
+    /// Context and ids that were not believed or did not travel on, by format and reason.
+    AGENT_CONTEXT_SKIPPED = "tracemap_agent_context_skipped_total", Counter, ["format", "reason"];
     /// Outbound requests by the evidence that found their parent.
     AGENT_CORRELATION = "tracemap_agent_correlation_total", Counter, ["method"];
+    /// Requests of an agent's edges by whether their context came through, bounded in peers. Results: `carried`,
+    /// `conflicting` (two traces in two formats), `invalid`, `absent`; of calls also `restored` by other evidence, and `lost`:
+    /// a request was in flight, and the call carries nothing of it.
+    AGENT_EDGE_CONTEXT = "tracemap_agent_edge_context_total", Counter, ["direction", "peer", "format", "result"];
+    /// Requests that an agent counted for edges: under their own far side, or `overflow` beyond the bound of peers.
+    AGENT_EDGE_REQUESTS = "tracemap_agent_edge_requests_total", Counter, ["outcome"];
+    /// Reports of edge counts by what became of them.
+    AGENT_EDGE_REPORTS = "tracemap_agent_edge_reports_total", Counter, ["outcome"];
+    /// Lines of an agent's access log by what became of them.
+    AGENT_ACCESS_LINES = "tracemap_agent_access_log_lines_total", Counter, ["outcome"];
+    /// Calls with exact evidence for which an agent's rule of the only request in flight had an answer too.
+    AGENT_EXCLUSIVE_AUDITED = "tracemap_agent_exclusive_audited_total", Counter, ["service", "result"];
+    /// How often that rule was switched off because it was wrong too often.
+    AGENT_EXCLUSIVE_OFF = "tracemap_agent_exclusive_switched_off_total", Counter, ["service"];
+    /// 1 where that rule is in use, else 0.
+    AGENT_EXCLUSIVE_ENABLED = "tracemap_agent_exclusive_enabled", Gauge, ["service"];
+    /// Calls that began a trace of their own because their parent had gathered enough, by the bound they met.
+    AGENT_RESTARTED = "tracemap_agent_restarted_traces_total", Counter, ["cap"];
+    /// Questions of an agent for the share of new traces to record, by what became of them.
+    AGENT_REMOTE_SAMPLING = "tracemap_agent_remote_sampling_polls_total", Counter, ["outcome"];
     /// OTLP requests of SDKs that an agent relayed, by transport and outcome.
     AGENT_RELAY = "tracemap_agent_relay_requests_total", Counter, ["transport", "outcome"];
     /// Bytes of encoded spans that wait for the collector.

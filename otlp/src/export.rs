@@ -1,171 +1,109 @@
 //! The exporter: request bytes in, OTLP/gRPC to one collector out.
 //!
-//! In: encoded `ExportTraceServiceRequest`s from any thread. Out: the same spans in batches, each batch under one
-//! id that stays the same on every retry. Batches are kept until the collector has answered for them.
-//! Left out on purpose: a buffer on disk (what is not yet acknowledged is lost with the process), TLS, and more
-//! than one collector.
+//! In: encoded requests of one signal from any thread. Out: the same in batches, each batch under one id that stays
+//! the same on every retry. Batches are kept, in memory or on disk, until the collector has answered for them.
+//! Left out on purpose: TLS, OTLP/HTTP, and more than one collector.
 //! Source: OTLP specification 1.x, "OTLP/gRPC" with its retryable codes, throttling and partial success.
+//!
+//! With a buffer on disk each request is a record of a journal, written before it counts as taken. Batches are cut from
+//! what lies there, and which records a batch holds, under which id, is written down before it is sent for the first
+//! time: so a batch is the same after a crash, and a collector that had it knows it again. What the disk does not take
+//! waits in memory within the bound for that, and is counted.
 
 mod batch;
+mod cursor;
+mod disk;
+mod drain;
+mod memory;
 mod retry;
+pub mod rewrite;
 mod send;
+mod settings;
+mod spool;
 mod stats;
 
-use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+use bytes::Bytes;
+use journal::AppendError;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tonic::transport::Endpoint;
 
 pub use crate::codec::BATCH_ID;
+pub use journal::{Durability, Overflow};
+pub use memory::BufferFull;
+pub use settings::{Compression, DiskSettings, ExportSettings, ExportSettingsError, ExportSignal};
 pub use stats::{DropReason, ExportStats};
 
-/// What the exporter needs to know.
-#[derive(Debug, Clone)]
-pub struct ExportSettings {
-    /// The collector: `http://host:port`.
-    pub endpoint: String,
-    /// Most bytes held for the collector, in flight ones included; beyond it spans are refused. Default 64 MiB,
-    /// which at 550 bytes a span is about two minutes of 1,000 spans a second. More than 4 GiB is 4 GiB.
-    pub max_buffer_bytes: usize,
-    /// Bytes from which a batch is sent at once. Default 512 KiB. A single larger request is sent as it is.
-    pub max_batch_bytes: usize,
-    /// Longest time that spans wait for their batch to fill. Default 500 ms; `0s` sends each request by itself.
-    pub max_delay: Duration,
-    /// Batches under way at a time. Default 4; at least 1. Retries count as under way.
-    pub max_in_flight: usize,
-    /// How long the collector may take to answer before the batch is sent again. Default 10 s.
-    pub request_timeout: Duration,
-    /// How requests are compressed. Default zstd; a collector that does not know it gets plain requests.
-    pub compression: Compression,
-    /// Names this exporter in batch ids, unique among all that send to the collector and new on every start, as
-    /// the sequence starts again: `node-7/1718000000`. Visible ASCII.
-    pub instance: String,
-}
-
-impl Default for ExportSettings {
-    fn default() -> Self {
-        Self {
-            endpoint: "http://127.0.0.1:4317".to_owned(),
-            max_buffer_bytes: 64 << 20,
-            max_batch_bytes: 512 << 10,
-            max_delay: Duration::from_millis(500),
-            max_in_flight: 4,
-            request_timeout: Duration::from_secs(10),
-            compression: Compression::Zstd,
-            instance: String::new(),
-        }
-    }
-}
-
-/// How requests to the collector are compressed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all: for a collector on the same machine.
-    None,
-    /// What every OTLP receiver knows.
-    Gzip,
-    /// Smaller and cheaper than gzip.
-    #[default]
-    Zstd,
-}
-
-/// Settings that cannot work.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportSettingsError {
-    /// Not an address of a collector.
-    #[error("`endpoint` is `{endpoint}`, but it must be `http://host:port`, such as `http://127.0.0.1:4317`")]
-    Endpoint {
-        /// The value as written.
-        endpoint: String,
-    },
-    /// Not a value for gRPC metadata.
-    #[error("`instance` is `{instance}`, but it must be visible ASCII and not empty")]
-    Instance {
-        /// The value as written.
-        instance: String,
-    },
-}
-
-/// Spans that were not taken: the buffer is full, or the exporter was shut down. Already counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the export buffer has no room for {wanted} bytes, its limit is {limit}")]
-pub struct BufferFull {
-    /// Bytes of the request that was refused.
-    pub wanted: usize,
-    /// [`ExportSettings::max_buffer_bytes`].
-    pub limit: usize,
-}
+use disk::Disk;
+use drain::{Drain, DrainOrder};
+use memory::{Memory, Order, Spans};
 
 /// Not everything was delivered in time; the rest is still being tried, or after a shutdown dropped and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{spans} spans were not delivered in time")]
 pub struct NotDelivered {
-    /// Spans that were in the buffer when the time was up.
+    /// Spans that were in the buffer when the time was up; after a shutdown without those that lie on disk.
     pub spans: u64,
 }
+
+/// No room for now: whoever sent it should send it again later. Nothing was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the export buffer has no room now")]
+pub struct NoRoom;
 
 /// A handle on the exporter; clones are the same exporter.
 #[derive(Debug, Clone)]
 pub struct Exporter {
-    room: Arc<Semaphore>,
-    limit: usize,
-    orders: mpsc::UnboundedSender<Order>,
+    memory: Memory,
+    disk: Option<OnDisk>,
     give_up: watch::Sender<bool>,
-    counters: Arc<stats::Counters>,
 }
 
-/// What handles ask of the task. The channel is bounded by the permits that the spans in it hold.
-#[derive(Debug)]
-enum Order {
-    Send(Spans),
-    Flush(oneshot::Sender<()>),
-    Stop,
-}
-
-/// Encoded spans and their claim on the buffer, given back when this is dropped.
-#[derive(Debug)]
-struct Spans {
-    body: Bytes,
-    count: u64,
-    _room: OwnedSemaphorePermit,
+/// The buffer on disk, and the task that empties it.
+#[derive(Debug, Clone)]
+struct OnDisk {
+    disk: Arc<Disk>,
+    orders: mpsc::UnboundedSender<DrainOrder>,
 }
 
 impl Exporter {
-    /// Starts an exporter on the current tokio runtime. It connects when there is something to send.
+    /// Starts an exporter on the current tokio runtime. It connects when there is something to send. A buffer on disk is
+    /// opened here, which reads one segment of it; where it cannot be opened, that is logged, and memory serves.
     ///
-    /// The task ends after [`Exporter::shutdown`], or once every handle is gone and what they left was tried for
-    /// [`ExportSettings::request_timeout`].
+    /// The task ends after [`Exporter::shutdown`], or once every handle is gone and what they left in memory was tried
+    /// for [`ExportSettings::request_timeout`].
     ///
     /// # Errors
-    /// Where the endpoint is no `http://` address or the instance no metadata value.
+    /// Where the endpoint is no `http://` address, the instance no metadata value, or the disk's budget too small.
     pub fn spawn(settings: ExportSettings) -> Result<(Self, JoinHandle<()>), ExportSettingsError> {
-        let endpoint = endpoint(&settings)?;
-        let limit = settings
-            .max_buffer_bytes
-            .min(u32::MAX as usize)
-            .min(Semaphore::MAX_PERMITS);
-        let (orders, inbox) = mpsc::unbounded_channel();
+        let endpoint = settings::endpoint(&settings)?;
         let (give_up, giving_up) = watch::channel(false);
-        let counters = Arc::new(stats::Counters::default());
-        let sender = send::Sender::new(&endpoint, &settings, counters.clone(), giving_up);
-        let task = tokio::spawn(batch::Batcher::new(settings, sender, give_up.clone()).run(inbox));
-        let room = Arc::new(Semaphore::new(limit));
+        let ids = Ids::new(&settings.instance);
+        let (memory, inbox) = Memory::new(settings.max_buffer_bytes);
+        let sender = send::Sender::new(&endpoint, &settings, memory.counters.clone(), giving_up);
+        let (disk, drain) = open_disk(&settings, &sender, &ids).unzip();
+        let batcher = batch::Batcher::new(settings, sender, give_up.clone(), ids);
+        let task = tokio::spawn(async move {
+            match drain {
+                Some(drain) => drop(tokio::join!(batcher.run(inbox), drain)),
+                None => batcher.run(inbox).await,
+            }
+        });
         Ok((
             Self {
-                room,
-                limit,
-                orders,
+                memory,
+                disk,
                 give_up,
-                counters,
             },
             task,
         ))
     }
 
-    /// Takes `body`, an encoded `ExportTraceServiceRequest` of `spans` spans, without waiting. Empty bytes are
-    /// nothing to send.
+    /// Takes `body`, an encoded request of `spans` spans, without waiting. Empty bytes are nothing to send. With a buffer
+    /// on disk it is written soon after; what cannot be written waits in memory.
     ///
     /// # Errors
     /// [`BufferFull`] where there is no room; the spans are then counted as [`DropReason::BufferFull`], or as
@@ -174,16 +112,46 @@ impl Exporter {
         if body.is_empty() {
             return Ok(());
         }
-        match self
-            .permits(&body)
-            .and_then(|n| self.room.clone().try_acquire_many_owned(n).ok())
-        {
-            Some(room) => self.order(body, spans, room),
-            None => Err(self.refuse(body.len(), spans)),
+        if let Some(on_disk) = self.open_disk() {
+            let (memory, kept) = (self.memory.clone(), body.clone());
+            let appended = on_disk.disk.append(body.clone(), spans, move |result| {
+                if result.is_err() {
+                    // Refused spans are counted.
+                    let _ = memory.fall_back(kept, spans);
+                }
+            });
+            return appended.or_else(|_| self.memory.fall_back(body, spans));
+        }
+        self.memory.try_send(body, spans)
+    }
+
+    /// Takes `body` for a sender who can send it again: `Ok` once it is as durable as the settings ask, so that it may be
+    /// acknowledged. Waits for the disk, never for room and never for the collector.
+    ///
+    /// # Errors
+    /// [`NoRoom`] where the buffer is full or the exporter was shut down.
+    pub async fn accept(&self, body: Bytes, spans: u64) -> Result<(), NoRoom> {
+        if body.is_empty() {
+            return Ok(());
+        }
+        let Some(on_disk) = self.open_disk() else {
+            return self.memory.accept(body, spans);
+        };
+        match on_disk.store(body.clone(), spans).await {
+            Ok(()) => Ok(()),
+            Err(AppendError::BudgetFull { .. } | AppendError::QueueFull { .. } | AppendError::Closed) => {
+                Err(NoRoom)
+            }
+            Err(_) => {
+                self.memory.accept(body, spans)?;
+                self.memory.counters.fell_back(spans);
+                Ok(())
+            }
         }
     }
 
-    /// As [`Exporter::try_send`], but waits for room, in the order of the calls.
+    /// As [`Exporter::try_send`], but waits: for the disk, and where that does not take it for room in memory, in the
+    /// order of the calls.
     ///
     /// # Errors
     /// [`BufferFull`] where `body` is larger than the whole buffer, or the exporter was shut down.
@@ -191,13 +159,13 @@ impl Exporter {
         if body.is_empty() {
             return Ok(());
         }
-        let Some(permits) = self.permits(&body) else {
-            return Err(self.refuse(body.len(), spans));
-        };
-        match self.room.clone().acquire_many_owned(permits).await {
-            Ok(room) => self.order(body, spans, room),
-            Err(_closed) => Err(self.refuse(body.len(), spans)),
+        if let Some(on_disk) = self.open_disk() {
+            if on_disk.store(body.clone(), spans).await.is_ok() {
+                return Ok(());
+            }
+            self.memory.counters.fell_back(spans);
         }
+        self.memory.send(body, spans).await
     }
 
     /// Sends what is there without waiting for batches to fill, and waits until the collector has answered for
@@ -206,131 +174,122 @@ impl Exporter {
     /// # Errors
     /// [`NotDelivered`] once `timeout` has passed; the exporter goes on trying.
     pub async fn flush(&self, timeout: Duration) -> Result<(), NotDelivered> {
-        let (done, answered) = oneshot::channel();
-        if self.orders.send(Order::Flush(done)).is_err() {
-            return Ok(());
-        }
-        let flushed = tokio::time::timeout(timeout, answered).await;
-        flushed.map(drop).map_err(|_| NotDelivered {
-            spans: self.counters.buffered_spans(),
+        let flushed = tokio::time::timeout(timeout, async {
+            tokio::join!(self.memory.flush(), self.flush_disk());
+            // What the disk did not take meanwhile.
+            self.memory.flush().await;
+        });
+        flushed.await.map(drop).map_err(|_| NotDelivered {
+            spans: self.stats().buffered_spans,
         })
     }
 
-    /// Takes no more spans, tries to deliver what is there for at most `timeout`, then drops and counts the rest
-    /// and lets the task end.
+    /// Takes no more spans, tries to deliver what is there for at most `timeout`, then drops and counts what is left in
+    /// memory, leaves on disk what lies there, and lets the task end. When this returns the disk is free for another.
     ///
     /// # Errors
     /// [`NotDelivered`] with the number of spans that were dropped for it.
     pub async fn shutdown(&self, timeout: Duration) -> Result<(), NotDelivered> {
-        self.room.close();
+        self.memory.close();
         let flushed = self.flush(timeout).await;
+        let lost = self.memory.counters.buffered_spans();
         self.give_up.send_replace(true);
-        let _ = self.orders.send(Order::Stop);
-        flushed
+        self.memory.stop();
+        if let Some(OnDisk { disk, orders }) = &self.disk {
+            let (done, ended) = oneshot::channel();
+            // A drain that has ended closed the journal.
+            if orders.send(DrainOrder::Stop(done)).is_ok() {
+                let _ = ended.await;
+            }
+            let spans = disk.counters.buffered_spans();
+            if spans > 0 {
+                tracing::info!(spans, "spans stay in the buffer on disk for the next start");
+            }
+        }
+        match flushed {
+            Err(_) if lost > 0 => Err(NotDelivered { spans: lost }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what is taken is kept on disk.
+    pub fn is_on_disk(&self) -> bool {
+        self.disk.is_some()
     }
 
     /// The counts so far.
     pub fn stats(&self) -> ExportStats {
-        self.counters.snapshot()
+        let memory = self.memory.counters.snapshot();
+        match &self.disk {
+            Some(OnDisk { disk, .. }) => memory.with_disk(&disk.counters.snapshot(), disk.occupied()),
+            None => memory,
+        }
     }
 
-    fn permits(&self, body: &Bytes) -> Option<u32> {
-        u32::try_from(body.len())
-            .ok()
-            .filter(|_| body.len() <= self.limit)
+    /// The disk, while anything is taken.
+    fn open_disk(&self) -> Option<&OnDisk> {
+        self.disk.as_ref().filter(|_| !self.memory.is_closed())
     }
 
-    fn order(&self, body: Bytes, count: u64, room: OwnedSemaphorePermit) -> Result<(), BufferFull> {
-        let wanted = body.len();
-        self.counters.buffered(wanted, count);
-        let spans = Spans {
-            body,
-            count,
-            _room: room,
+    async fn flush_disk(&self) {
+        let Some(OnDisk { orders, .. }) = &self.disk else {
+            return;
         };
-        self.orders.send(Order::Send(spans)).map_err(|_ended| {
-            self.counters.dropped(DropReason::Shutdown, wanted, count);
-            BufferFull {
-                wanted,
-                limit: self.limit,
-            }
-        })
-    }
-
-    fn refuse(&self, wanted: usize, spans: u64) -> BufferFull {
-        let reason = if self.room.is_closed() {
-            DropReason::Shutdown
-        } else {
-            DropReason::BufferFull
-        };
-        self.counters.refused(reason, spans);
-        BufferFull {
-            wanted,
-            limit: self.limit,
+        let (done, flushed) = oneshot::channel();
+        if orders.send(DrainOrder::Flush(done)).is_ok() {
+            let _ = flushed.await;
         }
     }
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
-
-fn endpoint(settings: &ExportSettings) -> Result<Endpoint, ExportSettingsError> {
-    let instance = &settings.instance;
-    if instance.is_empty() || !instance.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(ExportSettingsError::Instance {
-            instance: instance.clone(),
-        });
+impl OnDisk {
+    async fn store(&self, body: Bytes, spans: u64) -> Result<(), AppendError> {
+        let (done, stored) = oneshot::channel();
+        self.disk.append(body, spans, move |result| {
+            // The sender may have gone away; the record is there all the same.
+            let _ = done.send(result);
+        })?;
+        stored.await.unwrap_or(Err(AppendError::Closed))
     }
-    let refused = || ExportSettingsError::Endpoint {
-        endpoint: settings.endpoint.clone(),
+}
+
+/// Names of batches, unique over all of them: `<instance>/<sequence>`.
+#[derive(Debug, Clone)]
+struct Ids {
+    instance: Arc<str>,
+    last: Arc<AtomicU64>,
+}
+
+impl Ids {
+    fn new(instance: &str) -> Self {
+        Self {
+            instance: instance.into(),
+            last: Arc::default(),
+        }
+    }
+
+    fn next(&self) -> String {
+        let number = self.last.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        format!("{}/{number}", self.instance)
+    }
+}
+
+fn open_disk(
+    settings: &ExportSettings,
+    sender: &send::Sender,
+    ids: &Ids,
+) -> Option<(OnDisk, impl Future<Output = ()> + use<>)> {
+    let wanted = settings.disk.as_ref()?;
+    let (disk, spool) = match disk::open(wanted, settings.max_buffer_bytes, ids.clone()) {
+        Ok(opened) => opened,
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            let path = wanted.path.display();
+            tracing::error!(%path, error, "no buffer on disk: spans wait in memory and are lost with the process");
+            return None;
+        }
     };
-    let uri: http::Uri = settings.endpoint.parse().map_err(|_| refused())?;
-    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
-        return Err(refused());
-    }
-    Ok(Endpoint::from(uri)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_TIMEOUT))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refusal(endpoint_text: &str, instance: &str) -> String {
-        let settings = ExportSettings {
-            endpoint: endpoint_text.to_owned(),
-            instance: instance.to_owned(),
-            ..ExportSettings::default()
-        };
-        endpoint(&settings)
-            .map(drop)
-            .map_err(|error| error.to_string())
-            .err()
-            .unwrap_or_default()
-    }
-
-    #[test]
-    fn an_endpoint_without_http_is_refused_as_it_was_written() {
-        let expected = "`endpoint` is `https://collector:4317`, but it must be `http://host:port`, such as \
-                        `http://127.0.0.1:4317`";
-        assert_eq!(refusal("https://collector:4317", "a"), expected);
-        for bad in ["", "collector:4317", "/v1/traces", "http://"] {
-            assert!(!refusal(bad, "a").is_empty(), "`{bad}` was taken");
-        }
-        assert_eq!(refusal("http://collector:4317", "a"), "");
-    }
-
-    #[test]
-    fn an_instance_that_no_metadata_value_can_hold_is_refused() {
-        for bad in ["", "two words", "käse", "a\nb"] {
-            assert!(
-                refusal("http://collector:4317", bad).starts_with("`instance`"),
-                "`{bad}` was taken"
-            );
-        }
-    }
+    let (orders, inbox) = mpsc::unbounded_channel();
+    let drain = Drain::new(disk.clone(), spool, sender, settings);
+    Some((OnDisk { disk, orders }, drain.run(inbox)))
 }

@@ -7,10 +7,11 @@
 //!
 //! Source: the B3 propagation README.
 
-use crate::context::{B3Sampling, B3Traits, Decision, SpanContext, TraceFlags, TraceIdWidth};
+use crate::context::{Decision, SpanContext, TraceIdWidth, Traits};
+use crate::format::Format;
+use crate::found::Found;
 use crate::ids::{SpanId, TraceId};
 use crate::text::{from_lower_hex, push_lower_hex, trim_ows};
-use crate::tracestate::TraceState;
 
 /// Why B3 headers were not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,12 +38,6 @@ pub enum B3Error {
     HalfIds,
 }
 
-/// What B3 headers say. A context without a decision is B3's "defer".
-pub(crate) struct Found {
-    pub(crate) context: Option<SpanContext>,
-    pub(crate) decision: Option<Decision>,
-}
-
 /// Reads the value of the single header `b3`.
 pub(crate) fn parse_single(value: &[u8]) -> Result<Found, B3Error> {
     let fields: Vec<&[u8]> = trim_ows(value).splitn(5, |byte| *byte == b'-').collect();
@@ -50,8 +45,8 @@ pub(crate) fn parse_single(value: &[u8]) -> Result<Found, B3Error> {
         [state] => {
             let decision = single_state(state).ok_or(B3Error::Shape)?;
             return Ok(Found {
-                context: None,
                 decision: Some(decision),
+                ..Found::default()
             });
         }
         [trace, span] => (trace, span, None),
@@ -65,21 +60,14 @@ pub(crate) fn parse_single(value: &[u8]) -> Result<Found, B3Error> {
     let decision = sampling
         .map(|state| single_state(state).ok_or(B3Error::Sampling))
         .transpose()?;
-    Ok(Found {
-        context: Some(context(trace, span, decision)?),
-        decision,
-    })
+    Ok(Found::context(context(Format::B3, trace, span)?, decision))
 }
 
-/// Reads `x-b3-traceid` and `x-b3-spanid` together with the decision that [`multi_decision`] found.
-pub(crate) fn parse_multi(
-    trace: Option<&[u8]>,
-    span: Option<&[u8]>,
-    decision: Option<Decision>,
-) -> Result<Option<SpanContext>, B3Error> {
+/// Reads `x-b3-traceid` and `x-b3-spanid`.
+pub(crate) fn parse_multi(trace: Option<&[u8]>, span: Option<&[u8]>) -> Result<Option<SpanContext>, B3Error> {
     match (trace, span) {
         (None, None) => Ok(None),
-        (Some(trace), Some(span)) => context(trim_ows(trace), trim_ows(span), decision).map(Some),
+        (Some(trace), Some(span)) => context(Format::B3Multi, trim_ows(trace), trim_ows(span)).map(Some),
         _ => Err(B3Error::HalfIds),
     }
 }
@@ -104,37 +92,16 @@ pub(crate) fn multi_decision(
 
 /// The value of the single header `b3`.
 pub(crate) fn write_single(context: &SpanContext) -> String {
-    let mut value = trace_id_text(context);
+    let mut value = context.trace_id_text();
     value.push('-');
     push_lower_hex(&mut value, context.span_id.as_bytes());
-    match decision(context) {
+    match context.decision() {
         Some(Decision::Debug) => value.push_str("-d"),
         Some(Decision::Record) => value.push_str("-1"),
         Some(Decision::Drop) => value.push_str("-0"),
         None => {}
     }
     value
-}
-
-/// The trace id in the width in which it came, where it still fits.
-pub(crate) fn trace_id_text(context: &SpanContext) -> String {
-    let mut text = String::with_capacity(16 + 16 + 1 + 16 + 2);
-    if context.b3.width == TraceIdWidth::Bits64 && context.trace_id.is_short() {
-        push_lower_hex(&mut text, &context.trace_id.low_half().to_be_bytes());
-    } else {
-        push_lower_hex(&mut text, context.trace_id.as_bytes());
-    }
-    text
-}
-
-/// What B3 should say about sampling; `None` is "defer".
-pub(crate) fn decision(context: &SpanContext) -> Option<Decision> {
-    match (context.b3.sampling, context.flags.is_sampled()) {
-        (B3Sampling::Debug, _) => Some(Decision::Debug),
-        (_, true) => Some(Decision::Record),
-        (B3Sampling::Deferred, false) => None,
-        (B3Sampling::AsFlagged, false) => Some(Decision::Drop),
-    }
 }
 
 fn single_state(state: &[u8]) -> Option<Decision> {
@@ -146,7 +113,7 @@ fn single_state(state: &[u8]) -> Option<Decision> {
     }
 }
 
-fn context(trace: &[u8], span: &[u8], decision: Option<Decision>) -> Result<SpanContext, B3Error> {
+fn context(format: Format, trace: &[u8], span: &[u8]) -> Result<SpanContext, B3Error> {
     let (bytes, width) = match from_lower_hex::<8>(trace) {
         Some(short) => (
             u128::from(u64::from_be_bytes(short)).to_be_bytes(),
@@ -157,20 +124,13 @@ fn context(trace: &[u8], span: &[u8], decision: Option<Decision>) -> Result<Span
             TraceIdWidth::Bits128,
         ),
     };
-    let mut context = SpanContext {
-        trace_id: TraceId::from_bytes(bytes).ok_or(B3Error::TraceId)?,
-        span_id: from_lower_hex(span)
-            .and_then(SpanId::from_bytes)
-            .ok_or(B3Error::SpanId)?,
-        flags: TraceFlags::NONE,
-        trace_state: TraceState::default(),
-        b3: B3Traits {
-            width,
-            sampling: B3Sampling::Deferred,
-        },
+    let trace_id = TraceId::from_bytes(bytes).ok_or(B3Error::TraceId)?;
+    let span_id = from_lower_hex(span)
+        .and_then(SpanId::from_bytes)
+        .ok_or(B3Error::SpanId)?;
+    let traits = Traits {
+        width,
+        ..Traits::default()
     };
-    if let Some(decision) = decision {
-        context.apply(decision);
-    }
-    Ok(context)
+    Ok(SpanContext::carried(format, trace_id, span_id, traits))
 }

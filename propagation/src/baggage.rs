@@ -19,6 +19,8 @@ pub const MAX_BAGGAGE_BYTES: usize = 8192;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Baggage {
     members: Vec<BaggageMember>,
+    /// Bytes of the members with the commas between them.
+    len: usize,
 }
 
 /// One member: key, value and properties, and the text they came as.
@@ -60,23 +62,41 @@ impl Baggage {
     /// Source: W3C Baggage, "Header Content" and "Limits".
     pub fn parse(combined: &[u8], lost: &mut dyn FnMut(BaggageLoss)) -> Self {
         let mut baggage = Self::default();
-        let mut len = 0;
         for member in combined.split(|byte| *byte == b',').map(crate::text::trim_ows) {
-            if member.is_empty() {
-                continue;
-            }
-            let comma = usize::from(!baggage.is_empty());
-            match BaggageMember::parse(member) {
-                None => lost(BaggageLoss::Malformed),
-                Some(_) if baggage.members.len() == MAX_BAGGAGE_MEMBERS => lost(BaggageLoss::TooManyMembers),
-                Some(_) if len + comma + member.len() > MAX_BAGGAGE_BYTES => lost(BaggageLoss::TooLong),
-                Some(kept) => {
-                    len += comma + member.len();
-                    baggage.members.push(kept);
-                }
+            if !member.is_empty() {
+                baggage.add(member, lost);
             }
         }
         baggage
+    }
+
+    /// Adds a member of Jaeger's baggage, unless W3C's or an earlier header has its key. Its value is the header's, where
+    /// Jaeger's clients write a space as `+`.
+    pub(crate) fn add_jaeger(&mut self, key: &str, value: &[u8], lost: &mut dyn FnMut(BaggageLoss)) {
+        if self.members.iter().any(|member| member.key() == key) {
+            return;
+        }
+        let mut member = [key.as_bytes(), b"="].concat();
+        for byte in crate::text::trim_ows(value) {
+            match byte {
+                b'+' | b' ' => member.extend(b"%20"),
+                byte => member.push(*byte),
+            }
+        }
+        self.add(&member, lost);
+    }
+
+    fn add(&mut self, member: &[u8], lost: &mut dyn FnMut(BaggageLoss)) {
+        let len = self.len + usize::from(!self.is_empty()) + member.len();
+        match BaggageMember::parse(member) {
+            None => lost(BaggageLoss::Malformed),
+            Some(_) if self.members.len() == MAX_BAGGAGE_MEMBERS => lost(BaggageLoss::TooManyMembers),
+            Some(_) if len > MAX_BAGGAGE_BYTES => lost(BaggageLoss::TooLong),
+            Some(kept) => {
+                self.len = len;
+                self.members.push(kept);
+            }
+        }
     }
 
     /// Whether there is no member.

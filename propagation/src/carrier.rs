@@ -13,6 +13,10 @@ pub trait Extract {
     /// Keys match whatever their ASCII case. All values are handed over: that there are two `traceparent`s
     /// matters.
     fn get_all<'a>(&'a self, key: &str, found: &mut dyn FnMut(&'a [u8]));
+
+    /// Hands every key with each of its values to `found`: what is there at all, and keys of which only the beginning is
+    /// known.
+    fn each<'a>(&'a self, found: &mut dyn FnMut(&'a str, &'a [u8]));
 }
 
 /// Something that context can be written to.
@@ -49,6 +53,12 @@ impl Extract for HeaderMap {
             found(value.as_bytes());
         }
     }
+
+    fn each<'a>(&'a self, found: &mut dyn FnMut(&'a str, &'a [u8])) {
+        for (name, value) in self {
+            found(name.as_str(), value.as_bytes());
+        }
+    }
 }
 
 impl Inject for HeaderMap {
@@ -74,6 +84,12 @@ impl Extract for Vec<(String, Vec<u8>)> {
             if name.eq_ignore_ascii_case(key) {
                 found(value);
             }
+        }
+    }
+
+    fn each<'a>(&'a self, found: &mut dyn FnMut(&'a str, &'a [u8])) {
+        for (name, value) in self {
+            found(name, value);
         }
     }
 }

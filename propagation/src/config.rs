@@ -3,46 +3,29 @@
 //! In: a [`PropagatorConfig`]. Out: all its problems at once, or none.
 //! Left out on purpose: reading a file. The binaries map their own sections onto this.
 
-use std::fmt;
-use std::str::FromStr;
-
 use http::header::HeaderName;
 
+use crate::format::Format;
 use crate::keys;
-
-/// A format of trace context. Named as in `OTEL_PROPAGATORS`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// `tracecontext`: W3C `traceparent` and `tracestate`.
-    TraceContext,
-    /// `b3`: one header.
-    B3,
-    /// `b3multi`: `x-b3-…` headers.
-    B3Multi,
-}
-
-/// A name that is no format.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("format `{name}` is unknown: write `tracecontext`, `b3` or `b3multi`")]
-pub struct UnknownFormat {
-    /// The name as written.
-    pub name: String,
-}
 
 /// What a [`Propagator`](crate::Propagator) reads and writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PropagatorConfig {
-    /// Formats that are read, in order of precedence. Default `tracecontext`, `b3`, `b3multi`; empty reads
-    /// none, so that every request starts a trace.
+    /// Formats that are read, in order of precedence. Default [`Format::ALL`]; empty reads none, so that every request
+    /// starts a trace.
     pub extract: Vec<Format>,
     /// Formats that are always written. Default `tracecontext`; empty writes none but the mirrored one.
     pub inject: Vec<Format>,
-    /// Whether the format a request came in is written as well. Default `true`: a B3-only service keeps its
+    /// Whether the formats a request came in are written as well. Default `true`: a B3-only service keeps its
     /// trace, for about 60 bytes a request.
     pub mirror: bool,
     /// Keys of the correlation id: all are read, the first valid one wins, and the first is written.
     /// Default `x-correlation-id`, `x-request-id`; empty neither reads nor writes one.
     pub correlation_keys: Vec<String>,
+    /// Keys of request ids whose UUIDs of version 4 become the trace id where no format names a trace; the first that
+    /// holds one wins. Default empty. Right where such an id is made once per request and passed on by services that pass
+    /// no context on; an id that outlives its request would join unrelated requests.
+    pub trace_id_keys: Vec<String>,
 }
 
 /// Why a [`PropagatorConfig`] was refused.
@@ -74,46 +57,23 @@ pub enum ConfigError {
         /// `extract` or `inject`.
         list: &'static str,
     },
+    /// A format that can only be read is to be written.
+    #[error("format `{format}` cannot be written: take it out of `inject`")]
+    FormatOnlyRead {
+        /// The format.
+        format: Format,
+    },
 }
 
 impl Default for PropagatorConfig {
     fn default() -> Self {
         Self {
-            extract: vec![Format::TraceContext, Format::B3, Format::B3Multi],
+            extract: Format::ALL.to_vec(),
             inject: vec![Format::TraceContext],
             mirror: true,
             correlation_keys: vec![keys::CORRELATION_ID.to_owned(), keys::REQUEST_ID.to_owned()],
+            trace_id_keys: Vec::new(),
         }
-    }
-}
-
-impl Format {
-    /// The name in configuration and in `OTEL_PROPAGATORS`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TraceContext => "tracecontext",
-            Self::B3 => "b3",
-            Self::B3Multi => "b3multi",
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Format {
-    type Err = UnknownFormat;
-
-    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
-        [Self::TraceContext, Self::B3, Self::B3Multi]
-            .into_iter()
-            .find(|format| format.name() == name)
-            .ok_or_else(|| UnknownFormat {
-                name: name.to_owned(),
-            })
     }
 }
 
@@ -124,8 +84,12 @@ impl PropagatorConfig {
             let repeated = repeated(formats).map(|format| ConfigError::FormatRepeated { format, list });
             problems.extend(repeated);
         }
-        problems.extend(repeated(&self.correlation_keys).map(|key| ConfigError::KeyRepeated { key }));
-        for key in &self.correlation_keys {
+        let only_read = self.inject.iter().copied().filter(|format| !format.is_written());
+        problems.extend(only_read.map(|format| ConfigError::FormatOnlyRead { format }));
+        for list in [&self.correlation_keys, &self.trace_id_keys] {
+            problems.extend(repeated(list).map(|key| ConfigError::KeyRepeated { key }));
+        }
+        for key in self.correlation_keys.iter().chain(&self.trace_id_keys) {
             if HeaderName::from_bytes(key.as_bytes()).is_err() {
                 problems.push(ConfigError::KeyNotAHeaderName { key: key.clone() });
             }
@@ -146,5 +110,5 @@ fn repeated<T: Clone + PartialEq>(list: &[T]) -> impl Iterator<Item = T> {
 }
 
 fn is_taken(key: &str) -> bool {
-    [keys::TRACEPARENT, keys::TRACESTATE, keys::BAGGAGE, keys::B3].contains(&key) || key.starts_with("x-b3-")
+    Format::of_key(key).is_some() || key == keys::BAGGAGE || key.starts_with(keys::JAEGER_BAGGAGE_PREFIX)
 }

@@ -4,7 +4,9 @@
 //! and inject.
 //! Left out on purpose: whether to sample. Callers decide and say so with [`SpanContext::set_sampled`].
 
+use crate::format::{Format, FormatSet};
 use crate::ids::{IdSource, SpanId, TraceId};
+use crate::text::push_lower_hex;
 use crate::tracestate::TraceState;
 
 /// The flags of W3C Trace Context Level 2. Unknown bits never get in: the specification wants them sent as
@@ -65,36 +67,87 @@ impl Decision {
     }
 }
 
-/// How many bits of the trace id a B3 peer sent.
+/// How many bits of the trace id a peer sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TraceIdWidth {
-    /// 16 hex digits, left-padded with zeros here.
+    /// At most 16 hex digits, left-padded with zeros here.
     Bits64,
     /// 32 hex digits.
     #[default]
     Bits128,
 }
 
-/// What B3 says about sampling beyond W3C's one bit.
+/// What a format says about sampling beyond W3C's one bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum B3Sampling {
+pub enum Sampling {
     /// As the `sampled` flag says.
     #[default]
     AsFlagged,
-    /// Forced by a person: sent on as debug.
+    /// Forced by a person: sent on as debug where the format has a word for it.
     Debug,
-    /// Left to the receiver, and not decided since: sent on without a sampling state.
+    /// Left to the receiver, and not decided since: sent on without a sampling state where the format allows.
     Deferred,
 }
 
-/// What B3 carries and W3C cannot; remembered so that a B3 peer behind us gets back what the one before us
-/// sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct B3Traits {
+/// What other formats carry and W3C cannot; remembered so that a peer behind us gets back what the one before us sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Traits {
     /// Width in which the trace id came. It is sent in that width where it still fits.
     pub width: TraceIdWidth,
     /// Sampling state beyond the `sampled` flag.
-    pub sampling: B3Sampling,
+    pub sampling: Sampling,
+    /// What only one vendor's headers have. Most requests have none of it.
+    pub vendor: Option<Box<Vendor>>,
+}
+
+/// What only one vendor's headers have, as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Vendor {
+    /// Datadog's priority, origin and tags.
+    pub datadog: DatadogTraits,
+    /// Pairs of `X-Amzn-Trace-Id` beside root, parent and sampled, joined by `;`.
+    pub xray: String,
+    /// Jaeger's flag for traces that are kept whatever their size.
+    pub jaeger_firehose: bool,
+}
+
+/// What Datadog's headers say beyond ids.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DatadogTraits {
+    /// -1 (a person refused) to 2 (a person insists); sent on while it agrees with the `sampled` flag.
+    pub priority: Option<i8>,
+    /// Which product started the trace; empty where none says so.
+    pub origin: String,
+    /// All tags but the upper half of the trace id, joined by `,`.
+    pub tags: String,
+}
+
+impl Traits {
+    /// What only one vendor's headers have.
+    pub fn vendor(&self) -> Option<&Vendor> {
+        self.vendor.as_deref()
+    }
+
+    /// The same to write to.
+    pub fn vendor_mut(&mut self) -> &mut Vendor {
+        self.vendor.get_or_insert_default()
+    }
+
+    /// Takes over what `other`, which speaks of the same trace, says and this does not.
+    pub(crate) fn complete(&mut self, other: Self) {
+        if other.width == TraceIdWidth::Bits64 {
+            self.width = TraceIdWidth::Bits64;
+        }
+        let Some(theirs) = other.vendor else { return };
+        let ours = self.vendor_mut();
+        if ours.datadog == DatadogTraits::default() {
+            ours.datadog = theirs.datadog;
+        }
+        if ours.xray.is_empty() {
+            ours.xray = theirs.xray;
+        }
+        ours.jaeger_firehose |= theirs.jaeger_firehose;
+    }
 }
 
 /// One span's identity as it travels: trace, span, flags, and the vendors' members.
@@ -108,8 +161,10 @@ pub struct SpanContext {
     pub flags: TraceFlags,
     /// `tracestate`, in order. Empty unless the context came as W3C Trace Context or a caller set a member.
     pub trace_state: TraceState,
-    /// What only B3 can say.
-    pub b3: B3Traits,
+    /// What other formats say besides.
+    pub traits: Traits,
+    /// The formats in which it came; empty for a trace that begins here. They are written again.
+    pub formats: FormatSet,
 }
 
 impl SpanContext {
@@ -120,7 +175,23 @@ impl SpanContext {
             span_id: SpanId::generate(ids),
             flags: TraceFlags::RANDOM.with_sampled(sampled),
             trace_state: TraceState::default(),
-            b3: B3Traits::default(),
+            traits: Traits::default(),
+            formats: FormatSet::EMPTY,
+        }
+    }
+
+    /// A context that came in a format without `tracestate` and without the random flag, not decided yet.
+    pub(crate) fn carried(format: Format, trace_id: TraceId, span_id: SpanId, traits: Traits) -> Self {
+        Self {
+            trace_id,
+            span_id,
+            flags: TraceFlags::NONE,
+            trace_state: TraceState::default(),
+            traits: Traits {
+                sampling: Sampling::Deferred,
+                ..traits
+            },
+            formats: format.into(),
         }
     }
 
@@ -133,7 +204,7 @@ impl SpanContext {
         }
     }
 
-    /// Records our own decision: sets the `sampled` flag and ends B3's deferral or debug.
+    /// Records our own decision: sets the `sampled` flag and ends a deferral or debug.
     ///
     /// Allowed only together with a new span id (W3C Trace Context, "Mutating the traceparent Field").
     pub fn set_sampled(&mut self, sampled: bool) {
@@ -142,17 +213,38 @@ impl SpanContext {
 
     pub(crate) fn apply(&mut self, decision: Decision) {
         self.flags = self.flags.with_sampled(decision.is_recorded());
-        self.b3.sampling = if decision == Decision::Debug {
-            B3Sampling::Debug
+        self.traits.sampling = if decision == Decision::Debug {
+            Sampling::Debug
         } else {
-            B3Sampling::AsFlagged
+            Sampling::AsFlagged
         };
+    }
+
+    /// What a format with more words than one bit should say about sampling; `None` leaves it to the receiver.
+    pub fn decision(&self) -> Option<Decision> {
+        match (self.traits.sampling, self.flags.is_sampled()) {
+            (Sampling::Debug, _) => Some(Decision::Debug),
+            (_, true) => Some(Decision::Record),
+            (Sampling::Deferred, false) => None,
+            (Sampling::AsFlagged, false) => Some(Decision::Drop),
+        }
+    }
+
+    /// The trace id in hex, in the width in which it came where it still fits.
+    pub(crate) fn trace_id_text(&self) -> String {
+        let mut text = String::with_capacity(16 + 16 + 1 + 16 + 2);
+        if self.traits.width == TraceIdWidth::Bits64 && self.trace_id.is_short() {
+            push_lower_hex(&mut text, &self.trace_id.low_half().to_be_bytes());
+        } else {
+            push_lower_hex(&mut text, self.trace_id.as_bytes());
+        }
+        text
     }
 
     /// Whether both are the same trace. A 64-bit tracer sees only the right half of a 128-bit id, so that
     /// half decides where one of the two came in 64 bits.
-    pub(crate) fn is_same_trace(&self, other: &Self) -> bool {
-        let cut = [self.b3.width, other.b3.width].contains(&TraceIdWidth::Bits64);
-        self.trace_id == other.trace_id || cut && self.trace_id.low_half() == other.trace_id.low_half()
+    pub(crate) fn is_of(&self, trace_id: TraceId, width: TraceIdWidth) -> bool {
+        let cut = [self.traits.width, width].contains(&TraceIdWidth::Bits64);
+        self.trace_id == trace_id || cut && self.trace_id.low_half() == trace_id.low_half()
     }
 }

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use crate::ids::TraceId;
-use crate::text::{push_lower_hex, trim_ows};
+use crate::text::{number_from_hex, push_lower_hex, trim_ows};
 
 /// Longest correlation id that is kept.
 pub const MAX_CORRELATION_BYTES: usize = 128;
@@ -69,6 +69,29 @@ impl CorrelationId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The trace id that a UUID of version 4 stands for; `None` for any other id.
+///
+/// Envoy replaces the digit of the version by `9`, `a` or `b` to say why it traces a request, and each hop may change
+/// it. So that digit is read as `4`: all hops that pass the id on then agree on the trace. The right-most 7 bytes of such
+/// an id are random, as the `random` flag says.
+pub(crate) fn trace_id_from_uuid(value: &[u8]) -> Option<TraceId> {
+    let digits = uuid_digits(std::str::from_utf8(trim_ows(value)).ok()?)?;
+    let bits = number_from_hex(&digits, 32)?;
+    let (version, variant) = (bits >> 76 & 0xf, bits >> 62 & 0b11);
+    let bits = bits & !(0xf << 76) | 4 << 76;
+    let legal = matches!(version, 4 | 9..=11) && variant == 0b10;
+    legal.then(|| TraceId::from_bytes(bits.to_be_bytes())).flatten()
+}
+
+/// The 32 characters of `text` between and around the dashes of a UUID, which must stand where they belong.
+pub(crate) fn uuid_digits(text: &str) -> Option<String> {
+    let mut groups = text.split('-');
+    let right = [8, 4, 4, 4, 12]
+        .into_iter()
+        .all(|len| groups.next().is_some_and(|group| group.len() == len));
+    (right && groups.next().is_none()).then(|| text.replace('-', ""))
 }
 
 impl fmt::Display for CorrelationId {

@@ -126,6 +126,11 @@ impl TraceId {
         u128::from_be_bytes(self.0) as u64
     }
 
+    /// The left-most 8 bytes.
+    pub(crate) fn high_half(self) -> u64 {
+        (u128::from_be_bytes(self.0) >> 64) as u64
+    }
+
     /// Whether the id fits into 64 bits.
     pub(crate) fn is_short(self) -> bool {
         u128::from_be_bytes(self.0) <= u128::from(u64::MAX)

@@ -3,11 +3,11 @@
 //! In: the bytes a carrier holds. Out: an [`Extracted`] (span context, correlation id, baggage and every
 //! reason why something was not believed), and the same written back by [`Propagator::inject`].
 //! Left out on purpose: sockets, clocks and random numbers (ids come from the caller's [`IdSource`]), the
-//! decision what to sample, and Datadog, Jaeger, X-Ray and `grpc-trace-bin` headers, which pass through
-//! untouched.
+//! decision what to sample, and writing `sw8`, whose ids are free text.
 //!
 //! No input panics; what is malformed is skipped with a reason that can be counted, and the request goes on
-//! without it. Sources: W3C Trace Context Level 2, W3C Baggage, the B3 propagation README.
+//! without it. Sources: W3C Trace Context Level 2, W3C Baggage, the B3 propagation README, and what each
+//! vendor's file names.
 
 mod b3;
 mod baggage;
@@ -15,31 +15,44 @@ mod carrier;
 mod config;
 mod context;
 mod correlation;
+mod datadog;
 mod extracted;
+mod format;
 mod formats;
+mod found;
+mod gcp;
+mod grpc_trace;
 mod hint;
 mod ids;
+mod jaeger;
 mod propagator;
 mod skipped;
+mod skywalking;
 mod text;
 mod traceparent;
 mod tracestate;
+mod trust;
+mod xray;
 
 pub use b3::B3Error;
 pub use baggage::{
     Baggage, BaggageLoss, BaggageMember, BaggageProperty, MAX_BAGGAGE_BYTES, MAX_BAGGAGE_MEMBERS,
 };
 pub use carrier::{Extract, Inject, Refused};
-pub use config::{ConfigError, Format, PropagatorConfig, UnknownFormat};
-pub use context::{B3Sampling, B3Traits, Decision, SpanContext, TraceFlags, TraceIdWidth};
+pub use config::{ConfigError, PropagatorConfig};
+pub use context::{DatadogTraits, Decision, Sampling, SpanContext, TraceFlags, TraceIdWidth, Traits, Vendor};
 pub use correlation::{CorrelationError, CorrelationId, MAX_CORRELATION_BYTES};
-pub use extracted::Extracted;
+pub use extracted::{Extracted, OtherContext};
+pub use format::{Format, FormatSet, UnknownFormat};
+pub use found::{FormatError, TraceStart};
 pub use hint::{EdgeClass, EdgeHint};
 pub use ids::{IdError, IdSource, SpanId, TraceId};
 pub use propagator::Propagator;
 pub use skipped::Skipped;
+pub use skywalking::SkyWalking;
 pub use traceparent::{TraceparentError, parse_traceparent, write_traceparent};
 pub use tracestate::{EDGE_HINT_KEY, MAX_TRACESTATE_MEMBERS, TraceState, TraceStateError};
+pub use trust::{conceal, remove_context};
 
 /// Names of the headers and metadata keys this crate reads and writes, in the lower case in which it writes
 /// them.
@@ -62,6 +75,32 @@ pub mod keys {
     pub const B3_SAMPLED: &str = "x-b3-sampled";
     /// B3 in several headers: `1` forces the trace (debug).
     pub const B3_FLAGS: &str = "x-b3-flags";
+    /// `OpenCensus`' binary context in gRPC metadata.
+    pub const GRPC_TRACE_BIN: &str = "grpc-trace-bin";
+    /// Datadog: the lower half of the trace id, decimal.
+    pub const DATADOG_TRACE_ID: &str = "x-datadog-trace-id";
+    /// Datadog: the span id, decimal.
+    pub const DATADOG_PARENT_ID: &str = "x-datadog-parent-id";
+    /// Datadog: -1 to 2, above 0 records.
+    pub const DATADOG_PRIORITY: &str = "x-datadog-sampling-priority";
+    /// Datadog: which product started the trace.
+    pub const DATADOG_ORIGIN: &str = "x-datadog-origin";
+    /// Datadog: tags of the trace, the upper half of its id among them.
+    pub const DATADOG_TAGS: &str = "x-datadog-tags";
+    /// Jaeger: ids and flags.
+    pub const JAEGER: &str = "uber-trace-id";
+    /// Jaeger: what the key of a baggage member begins with.
+    pub const JAEGER_BAGGAGE_PREFIX: &str = "uberctx-";
+    /// AWS X-Ray: ids and sampling.
+    pub const XRAY: &str = "x-amzn-trace-id";
+    /// Google Cloud: ids and sampling.
+    pub const GCP: &str = "x-cloud-trace-context";
+    /// Apache `SkyWalking`: ids and the caller's names.
+    pub const SW8: &str = "sw8";
+    /// Apache `SkyWalking`: modes and the time of sending. Read by nobody here.
+    pub const SW8_EXTENSION: &str = "sw8-x";
+    /// Apache `SkyWalking`: its baggage. Read by nobody here.
+    pub const SW8_CORRELATION: &str = "sw8-correlation";
     /// The correlation id, and the key it is written under unless configured otherwise.
     pub const CORRELATION_ID: &str = "x-correlation-id";
     /// Where the correlation id is looked for second.

@@ -7,9 +7,10 @@
 
 use crate::b3::B3Error;
 use crate::baggage::BaggageLoss;
-use crate::config::Format;
 use crate::correlation::CorrelationError;
-use crate::ids::TraceId;
+use crate::format::Format;
+use crate::found::FormatError;
+use crate::ids::{SpanId, TraceId};
 use crate::traceparent::TraceparentError;
 use crate::tracestate::TraceStateError;
 
@@ -52,13 +53,35 @@ pub enum Skipped {
         /// How many there were.
         count: usize,
     },
-    /// A format of lower precedence names another trace. The caller may add a span link to it.
+    /// Headers of another format are malformed; they, or the part that is wrong, are ignored.
+    #[error("{format} headers were ignored")]
+    Malformed {
+        /// The format.
+        format: Format,
+        /// What is wrong.
+        #[source]
+        error: FormatError,
+    },
+    /// A header of another format came more than once; its first value was used.
+    #[error("`{key}` came {count} times and its first value was used, but once is right")]
+    Duplicated {
+        /// The format.
+        format: Format,
+        /// The header.
+        key: &'static str,
+        /// How many there were.
+        count: usize,
+    },
+    /// A format of lower precedence names another trace. [`Extracted::others`](crate::Extracted::others) has it for a
+    /// span link, unless it names no span.
     #[error("{format} headers name trace {other}, but trace {kept} was kept")]
     ConflictingTraceId {
         /// The trace that was kept.
         kept: TraceId,
         /// The trace that was not.
         other: TraceId,
+        /// The span of that trace; `None` where its format named none.
+        span: Option<SpanId>,
         /// The format that names the other.
         format: Format,
     },
@@ -71,13 +94,22 @@ pub enum Skipped {
     /// A correlation id was not kept.
     #[error("correlation id was not kept")]
     CorrelationInvalid(#[source] CorrelationError),
+    /// A request id that was to become the trace id is no UUID of version 4.
+    #[error("request id in `{key}` did not become the trace id, for it is no UUID of version 4")]
+    RequestIdNotRandom {
+        /// The header, as configured.
+        key: String,
+    },
     /// A member of `baggage` was not read. The header itself passes through untouched.
     #[error("a member of `baggage` was not read")]
     BaggageMember(#[source] BaggageLoss),
+    /// A member of Jaeger's baggage was not read. The header itself passes through untouched.
+    #[error("a baggage member in `uberctx-` headers was not read")]
+    JaegerBaggage(#[source] BaggageLoss),
 }
 
 impl Skipped {
-    /// The value of a counter's `reason` label: one of 17 words, never anything from outside.
+    /// The value of a counter's `reason` label: one of 20 words, never anything from outside.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::TraceparentMalformed(_) => "traceparent_malformed",
@@ -90,13 +122,42 @@ impl Skipped {
             Self::TracestateKeyDuplicated => "tracestate_key_duplicated",
             Self::B3Malformed { .. } => "b3_malformed",
             Self::B3Duplicated { .. } => "b3_duplicated",
+            Self::Malformed { .. } => "context_malformed",
+            Self::Duplicated { .. } => "context_duplicated",
             Self::ConflictingTraceId { .. } => "conflicting_trace_id",
+            Self::RequestIdNotRandom { .. } => "request_id_not_random",
             Self::CorrelationDuplicated { .. } => "correlation_id_duplicated",
             Self::CorrelationInvalid(CorrelationError::TooLong { .. }) => "correlation_id_too_long",
             Self::CorrelationInvalid(_) => "correlation_id_malformed",
-            Self::BaggageMember(BaggageLoss::Malformed) => "baggage_member_malformed",
-            Self::BaggageMember(BaggageLoss::TooManyMembers) => "baggage_too_many_members",
-            Self::BaggageMember(BaggageLoss::TooLong) => "baggage_too_long",
+            Self::BaggageMember(BaggageLoss::Malformed) | Self::JaegerBaggage(BaggageLoss::Malformed) => {
+                "baggage_member_malformed"
+            }
+            Self::BaggageMember(BaggageLoss::TooManyMembers)
+            | Self::JaegerBaggage(BaggageLoss::TooManyMembers) => "baggage_too_many_members",
+            Self::BaggageMember(BaggageLoss::TooLong) | Self::JaegerBaggage(BaggageLoss::TooLong) => {
+                "baggage_too_long"
+            }
+        }
+    }
+
+    /// The value of a counter's `format` label: a format's name, `baggage` or `correlation`.
+    pub fn format(&self) -> &'static str {
+        match self {
+            Self::TraceparentMalformed(_)
+            | Self::TraceparentDuplicated { .. }
+            | Self::TracestateOrphaned
+            | Self::TracestateMalformed(_)
+            | Self::TracestateKeyDuplicated => Format::TraceContext.name(),
+            Self::B3Malformed { format, .. }
+            | Self::Malformed { format, .. }
+            | Self::Duplicated { format, .. }
+            | Self::ConflictingTraceId { format, .. } => format.name(),
+            Self::B3Duplicated { key, .. } => Format::of_key(key).unwrap_or(Format::B3).name(),
+            Self::CorrelationDuplicated { .. }
+            | Self::CorrelationInvalid(_)
+            | Self::RequestIdNotRandom { .. } => "correlation",
+            Self::BaggageMember(_) => "baggage",
+            Self::JaegerBaggage(_) => Format::Jaeger.name(),
         }
     }
 }

@@ -4,7 +4,7 @@
 mod support;
 
 use propagation::{
-    B3Sampling, Decision, Extracted, Format, Propagator, PropagatorConfig, SpanContext, TraceIdWidth,
+    Decision, Extracted, Format, Propagator, PropagatorConfig, Sampling, SpanContext, TraceIdWidth,
 };
 use support::{extract, headers, hop, reasons, values};
 
@@ -41,31 +41,31 @@ fn mirrored(lines: &[(&str, &str)]) -> Vec<(String, String)> {
 #[test]
 fn the_single_header_is_read_with_and_without_its_optional_fields() {
     for (value, decision, sampling) in [
-        (format!("{TRACE}-{SPAN}"), None, B3Sampling::Deferred),
+        (format!("{TRACE}-{SPAN}"), None, Sampling::Deferred),
         (
             format!("{TRACE}-{SPAN}-1"),
             Some(Decision::Record),
-            B3Sampling::AsFlagged,
+            Sampling::AsFlagged,
         ),
         (
             format!("{TRACE}-{SPAN}-0"),
             Some(Decision::Drop),
-            B3Sampling::AsFlagged,
+            Sampling::AsFlagged,
         ),
         (
             format!("{TRACE}-{SPAN}-d"),
             Some(Decision::Debug),
-            B3Sampling::Debug,
+            Sampling::Debug,
         ),
         (
             format!("{TRACE}-{SPAN}-1-e457b5a2e4d86bd1"),
             Some(Decision::Record),
-            B3Sampling::AsFlagged,
+            Sampling::AsFlagged,
         ),
         (
             format!(" {TRACE}-{SPAN}-1\t"),
             Some(Decision::Record),
-            B3Sampling::AsFlagged,
+            Sampling::AsFlagged,
         ),
     ] {
         let found = extract(&[("b3", &value)]);
@@ -80,7 +80,7 @@ fn the_single_header_is_read_with_and_without_its_optional_fields() {
             "`{value}`"
         );
         let context = found.context.expect("checked above");
-        assert_eq!(context.b3.sampling, sampling, "`{value}`");
+        assert_eq!(context.traits.sampling, sampling, "`{value}`");
         assert_eq!(
             context.flags.is_sampled(),
             decision.is_some_and(Decision::is_recorded),
@@ -211,7 +211,7 @@ fn a_64_bit_trace_id_is_padded_and_goes_back_in_64_bits() {
         Some((format!("0000000000000000{SHORT}"), SPAN.to_owned()))
     );
     assert_eq!(
-        found.context.map(|context| context.b3.width),
+        found.context.map(|context| context.traits.width),
         Some(TraceIdWidth::Bits64)
     );
     assert_eq!(mirrored(&[("b3", &value)]), [("b3".to_owned(), value)]);

@@ -45,6 +45,7 @@ fn the_first_valid_format_wins_and_another_trace_below_it_is_reported() {
         [Skipped::ConflictingTraceId {
             kept,
             other,
+            span: Some("2222222222222222".parse().expect("an id")),
             format: Format::B3
         }]
     );
@@ -307,36 +308,44 @@ fn baggage_is_read_passed_by_and_restored_on_request() {
 fn a_configuration_is_refused_with_all_its_problems() {
     let config = PropagatorConfig {
         extract: vec![Format::B3, Format::B3],
-        inject: vec![Format::TraceContext],
+        inject: vec![Format::TraceContext, Format::Sw8],
         mirror: true,
         correlation_keys: ["X-Id", "x-id", "not a name", "B3"].map(str::to_owned).to_vec(),
+        trace_id_keys: vec!["Uberctx-User".to_owned()],
     };
     let key = |key: &str| key.to_owned();
     assert_eq!(
-        Propagator::new(config).expect_err("four problems"),
+        Propagator::new(config).expect_err("six problems"),
         [
             ConfigError::FormatRepeated {
                 format: Format::B3,
                 list: "extract"
             },
+            ConfigError::FormatOnlyRead { format: Format::Sw8 },
             ConfigError::KeyRepeated { key: key("x-id") },
             ConfigError::KeyNotAHeaderName {
                 key: key("not a name")
             },
             ConfigError::KeyTaken { key: key("b3") },
+            ConfigError::KeyTaken {
+                key: key("uberctx-user")
+            },
         ]
     );
 }
 
 #[test]
 fn formats_are_named_as_in_otel_propagators() {
-    for format in [Format::TraceContext, Format::B3, Format::B3Multi] {
+    for format in Format::ALL {
         assert_eq!(format.to_string().parse(), Ok(format));
     }
-    let error = "jaeger".parse::<Format>().expect_err("not read here").to_string();
-    assert_eq!(
-        error,
-        "format `jaeger` is unknown: write `tracecontext`, `b3` or `b3multi`"
+    let error = "ottrace"
+        .parse::<Format>()
+        .expect_err("not read here")
+        .to_string();
+    assert!(
+        error.starts_with("format `ottrace` is unknown: write `tracecontext`, `grpc-trace-bin`, `b3`"),
+        "{error}"
     );
 }
 

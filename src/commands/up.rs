@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use agent::config::{InboundConfig, OutboundConfig, WorkloadConfig};
+use agent::config::{InboundConfig, OutboundConfig, Trust, WorkloadConfig};
 use agent::listen::ListenAddr;
 use agent::{Agent, AgentConfig, Running};
 use collector::rim::{Collector, stop_signal};
@@ -21,6 +21,8 @@ const DATA_DIR: &str = "./tracemap-data";
 
 /// How long the demo's operations are watched before they are judged, unless another time is configured.
 const DEMO_LEARN: HumanDuration = HumanDuration::from_secs(60);
+/// How often the demo's agent sends its counts at least.
+const DEMO_COUNTS: HumanDuration = HumanDuration::from_secs(1);
 
 /// Arguments of `tracemap up`.
 #[derive(clap::Args)]
@@ -124,6 +126,8 @@ async fn start_agent(mut config: AgentConfig, shop: &[ShopWorkload]) -> Result<O
         }
         // The shop's come first, so that their addresses are the first that the agent tells.
         config.workloads = shop.iter().map(workload).chain(config.workloads).collect();
+        // Whoever looks at the demo should not wait for the picture.
+        config.edges.interval = config.edges.interval.min(DEMO_COUNTS);
     }
     let has_relay = config.otlp.grpc.is_some() || config.otlp.http.is_some();
     if config.workloads.is_empty() && config.flat_workload().is_none() && !has_relay {
@@ -140,8 +144,12 @@ fn workload(offered: &ShopWorkload) -> WorkloadConfig {
         inbound: vec![InboundConfig {
             listen: any_port(),
             upstream: format!("http://{}", offered.upstream),
+            trust: Trust::default(),
         }],
-        outbound: Some(OutboundConfig { listen: any_port() }),
+        outbound: Some(OutboundConfig {
+            listen: any_port(),
+            ..OutboundConfig::default()
+        }),
         ..WorkloadConfig::default()
     }
 }

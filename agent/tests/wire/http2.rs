@@ -33,7 +33,7 @@ impl Body for Sent {
 }
 
 /// A body of frames that are all there.
-struct Frames(VecDeque<Frame<Bytes>>);
+pub(crate) struct Frames(pub(crate) VecDeque<Frame<Bytes>>);
 
 impl Body for Frames {
     type Data = Bytes;
@@ -54,7 +54,7 @@ fn trailers(status: &'static str) -> Frame<Bytes> {
     )]))
 }
 
-async fn call<B>(address: SocketAddr, request: Request<B>) -> Response<Incoming>
+pub(crate) async fn call<B>(address: SocketAddr, request: Request<B>) -> Response<Incoming>
 where
     B: Body + Unpin + Send + 'static,
     B::Data: Send,
@@ -69,14 +69,14 @@ where
         .expect("a response")
 }
 
-fn grpc(uri: &str) -> http::request::Builder {
+pub(crate) fn grpc(uri: &str) -> http::request::Builder {
     Request::post(uri)
         .header("content-type", "application/grpc")
         .header("te", "trailers")
 }
 
 /// A gRPC service that sends each message back as it comes, then its status; says on what authority it was asked.
-async fn echo(status: &'static str) -> SocketAddr {
+pub(crate) async fn echo(status: &'static str) -> SocketAddr {
     let answer = move |request: axum::extract::Request| async move {
         assert_eq!(request.version(), http::Version::HTTP_2);
         assert_eq!(

@@ -146,9 +146,11 @@ async fn malformed_context_does_not_stop_the_request_and_is_counted() {
     )
     .await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let skipped = |reason: &str| format!("tracemap_agent_context_skipped_total{{reason=\"{reason}\"}}");
-    until_metric(&agent, &skipped("traceparent_malformed"), 1.0).await;
-    until_metric(&agent, &skipped("correlation_id_malformed"), 1.0).await;
+    let skipped = |format: &str, reason: &str| {
+        format!("tracemap_agent_context_skipped_total{{format=\"{format}\",reason=\"{reason}\"}}")
+    };
+    until_metric(&agent, &skipped("tracecontext", "traceparent_malformed"), 1.0).await;
+    until_metric(&agent, &skipped("correlation", "correlation_id_malformed"), 1.0).await;
     until_metric(
         &agent,
         "tracemap_agent_spans_dropped_total{reason=\"no_endpoint\"}",

@@ -91,14 +91,15 @@ async fn a_call_that_carries_only_the_correlation_id_finds_the_request_in_flight
 }
 
 #[tokio::test]
-async fn a_call_that_carries_nothing_begins_a_trace_although_a_request_is_in_flight() {
+async fn a_call_that_carries_nothing_belongs_to_the_only_request_in_flight() {
     let (collector, _) = through(&[]).await;
     let (server, client) = (collector.server_span().await, collector.client_span().await);
-    assert_ne!(client.trace_id(), server.trace_id());
-    assert_eq!(client.parent(), "");
-    assert_eq!(client.get("correlation.method"), Some("none"));
-    assert_eq!(client.get("correlation.confidence"), None);
-    assert_ne!(client.get("correlation.id"), Some("order-1"));
+    assert_eq!(
+        (client.trace_id(), client.parent()),
+        (server.trace_id(), server.span_id())
+    );
+    assert_eq!(client.get("correlation.method"), Some("exclusive"));
+    assert_eq!(client.get("correlation.id"), Some("order-1"));
 }
 
 #[tokio::test]
@@ -140,7 +141,7 @@ async fn an_id_that_two_requests_in_flight_share_explains_no_call() {
     assert_eq!(client.get("correlation.id"), Some("order-1"));
     until_metric(
         &agent,
-        "tracemap_agent_context_skipped_total{reason=\"correlation_id_ambiguous\"}",
+        "tracemap_agent_context_skipped_total{format=\"none\",reason=\"correlation_id_ambiguous\"}",
         1.0,
     )
     .await;

@@ -6,7 +6,7 @@ use otlp::{Kind, StatusCode};
 
 use crate::support::*;
 
-fn sdk_request(name: &str) -> bytes::Bytes {
+pub(crate) fn sdk_request(name: &str) -> bytes::Bytes {
     let span = SpanRecord {
         trace_id: [1; 16],
         span_id: [2; 8],
@@ -29,10 +29,14 @@ fn sdk_request(name: &str) -> bytes::Bytes {
     )
 }
 
-async fn post(address: std::net::SocketAddr, body: &[u8]) -> String {
+pub(crate) async fn post(address: std::net::SocketAddr, body: &[u8]) -> String {
+    post_to(address, "/v1/traces", body).await
+}
+
+pub(crate) async fn post_to(address: std::net::SocketAddr, path: &str, body: &[u8]) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let head = format!(
-        "POST /v1/traces HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\
+        "POST {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\
          content-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );

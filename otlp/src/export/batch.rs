@@ -4,12 +4,11 @@
 //! Left out on purpose: looking into the bytes; requests join by concatenation.
 
 use super::send::{Batch, Sender};
-use super::{ExportSettings, Order, Spans};
+use super::{ExportSettings, Ids, Order, Spans};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
-use tonic::metadata::AsciiMetadataValue;
 
 pub(super) struct Batcher {
     settings: ExportSettings,
@@ -20,11 +19,16 @@ pub(super) struct Batcher {
     gathered_bytes: usize,
     /// When the gathered spans have waited long enough.
     due: Instant,
-    sequence: u64,
+    ids: Ids,
 }
 
 impl Batcher {
-    pub(super) fn new(settings: ExportSettings, sender: Sender, give_up: watch::Sender<bool>) -> Self {
+    pub(super) fn new(
+        settings: ExportSettings,
+        sender: Sender,
+        give_up: watch::Sender<bool>,
+        ids: Ids,
+    ) -> Self {
         Self {
             settings,
             sender,
@@ -33,7 +37,7 @@ impl Batcher {
             gathered: Vec::new(),
             gathered_bytes: 0,
             due: Instant::now(),
-            sequence: 0,
+            ids,
         }
     }
 
@@ -109,7 +113,7 @@ impl Batcher {
         }
         self.gathered_bytes = 0;
         let batch = Batch {
-            id: self.next_id(),
+            id: self.ids.next(),
             spans: std::mem::take(&mut self.gathered),
         };
         self.under_way.spawn(self.sender.clone().deliver(batch));
@@ -125,12 +129,5 @@ impl Batcher {
     async fn settle(&mut self) {
         self.dispatch().await;
         while self.under_way.join_next().await.is_some() {}
-    }
-
-    fn next_id(&mut self) -> AsciiMetadataValue {
-        self.sequence += 1;
-        let id = format!("{}/{}", self.settings.instance, self.sequence);
-        // The instance was checked to be visible ASCII when the exporter was made.
-        AsciiMetadataValue::try_from(id).unwrap_or_else(|_| AsciiMetadataValue::from_static("unnamed"))
     }
 }

@@ -4,8 +4,9 @@
 //! Left out on purpose: batching, and order: batches under way at a time may arrive in any.
 
 use super::retry::{self, Failure};
+use super::spool::Cut;
 use super::stats::Counters;
-use super::{BATCH_ID, Compression, DropReason, ExportSettings, Spans};
+use super::{BATCH_ID, Compression, DropReason, ExportSettings, ExportSignal, Spans};
 use crate::codec::{EXPORT_PATH, RawCodec};
 use bytes::{Bytes, BytesMut};
 use http::uri::PathAndQuery;
@@ -25,6 +26,7 @@ use tonic::{Code, Request, Status};
 #[derive(Clone)]
 pub(super) struct Sender {
     channel: Channel,
+    path: PathAndQuery,
     compression: Option<CompressionEncoding>,
     /// The collector refused our compression once: requests go plain from then on.
     plain: Arc<AtomicBool>,
@@ -35,7 +37,7 @@ pub(super) struct Sender {
 
 /// Spans that travel together, under one id.
 pub(super) struct Batch {
-    pub(super) id: AsciiMetadataValue,
+    pub(super) id: String,
     pub(super) spans: Vec<Spans>,
 }
 
@@ -55,6 +57,7 @@ impl Sender {
         let channel = endpoint.connect_lazy();
         Self {
             channel,
+            path: path(settings.signal),
             compression,
             plain,
             timeout: settings.request_timeout,
@@ -63,21 +66,53 @@ impl Sender {
         }
     }
 
+    /// The same connection, with other counts and another end.
+    pub(super) fn for_disk(&self, counters: Arc<Counters>, giving_up: watch::Receiver<bool>) -> Self {
+        Self {
+            counters,
+            giving_up,
+            ..self.clone()
+        }
+    }
+
     /// Tries until `batch` is taken, refused for good, or the exporter gives up; counts its spans once.
     pub(super) async fn deliver(mut self, batch: Batch) {
         let body = joined(&batch.spans);
-        let (bytes, spans) = (body.len(), batch.spans.iter().map(|part| part.count).sum());
-        let mut giving_up = self.giving_up.clone();
-        let fate = tokio::select! {
-            fate = self.try_until_answered(&body, &batch.id) => fate,
-            _ = giving_up.wait_for(|given_up| *given_up) => Err(DropReason::Shutdown),
+        let spans = batch.spans.iter().map(|part| part.count).sum();
+        let fate = self.fate(&body, &batch.id).await;
+        self.count(body.len(), spans, fate.unwrap_or(Err(DropReason::Shutdown)));
+    }
+
+    /// As [`Sender::deliver`], for a batch that is kept on disk: where the exporter gives up it stays there, uncounted, and
+    /// the answer is false.
+    pub(super) async fn deliver_kept(mut self, cut: Cut) -> bool {
+        let Some(fate) = self.fate(&cut.body, &cut.id).await else {
+            return false;
         };
+        self.count(cut.body.len(), cut.spans, fate);
+        true
+    }
+
+    /// `None` where the exporter gave up first.
+    async fn fate(&mut self, body: &Bytes, id: &str) -> Option<Result<u64, DropReason>> {
+        // The instance was checked to be visible ASCII when the exporter was made.
+        let id =
+            AsciiMetadataValue::try_from(id).unwrap_or_else(|_| AsciiMetadataValue::from_static("unnamed"));
+        let mut giving_up = self.giving_up.clone();
+        tokio::select! {
+            fate = self.try_until_answered(body, &id) => Some(fate),
+            _ = giving_up.wait_for(|given_up| *given_up) => None,
+        }
+    }
+
+    fn count(&self, bytes: usize, spans: u64, fate: Result<u64, DropReason>) {
         match fate {
             Ok(rejected) => self.counters.sent(bytes, spans, rejected),
             Err(reason) => {
+                let reason_text = reason.as_str();
                 tracing::error!(
                     spans,
-                    reason = reason.as_str(),
+                    reason = reason_text,
                     "spans dropped on their way to the collector"
                 );
                 self.counters.dropped(reason, bytes, spans);
@@ -125,9 +160,8 @@ impl Sender {
                 .map_err(|error| Status::from_error(error.into()))?;
             let mut request = Request::new(body);
             request.metadata_mut().insert(BATCH_ID, id);
-            let path = PathAndQuery::from_static(EXPORT_PATH);
             client
-                .unary(request, path, RawCodec)
+                .unary(request, self.path.clone(), RawCodec)
                 .await
                 .map(tonic::Response::into_inner)
         };
@@ -136,6 +170,14 @@ impl Sender {
             Err(_) => Err(Status::new(Code::DeadlineExceeded, "no answer in time")),
         }
     }
+}
+
+fn path(signal: ExportSignal) -> PathAndQuery {
+    PathAndQuery::from_static(match signal {
+        ExportSignal::Traces => EXPORT_PATH,
+        ExportSignal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        ExportSignal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    })
 }
 
 /// One request of several: see [`crate::encode`].
@@ -150,7 +192,7 @@ fn joined(spans: &[Spans]) -> Bytes {
     body.freeze()
 }
 
-/// An acknowledgement whose details cannot be read is still one.
+/// An acknowledgement whose details cannot be read is still one. Metrics and logs are answered in the same fields.
 fn rejected_spans(response: &Bytes) -> u64 {
     let partial_success = ExportTraceServiceResponse::decode(response.clone())
         .ok()

@@ -25,11 +25,15 @@ pub enum DropReason {
     Unimplemented,
     /// Any other code that must not be retried.
     Refused,
+    /// The budget on disk was spent, and they were the oldest ([`journal::Overflow::DropOldest`]).
+    Oldest,
+    /// The disk does not give them back as they were written.
+    Damaged,
 }
 
 impl DropReason {
     /// Every reason, in the order of this list.
-    pub const ALL: [DropReason; 8] = [
+    pub const ALL: [DropReason; 10] = [
         DropReason::BufferFull,
         DropReason::Shutdown,
         DropReason::PartialSuccess,
@@ -38,6 +42,8 @@ impl DropReason {
         DropReason::Unauthorized,
         DropReason::Unimplemented,
         DropReason::Refused,
+        DropReason::Oldest,
+        DropReason::Damaged,
     ];
 
     /// Its name as a label: `buffer_full`.
@@ -51,6 +57,8 @@ impl DropReason {
             DropReason::Unauthorized => "unauthorized",
             DropReason::Unimplemented => "unimplemented",
             DropReason::Refused => "refused",
+            DropReason::Oldest => "drop_oldest",
+            DropReason::Damaged => "disk_damaged",
         }
     }
 }
@@ -68,10 +76,28 @@ pub struct ExportStats {
     pub buffered_bytes: u64,
     /// Spans in the buffer now.
     pub buffered_spans: u64,
+    /// Spans that the disk did not take and memory did, since the disk is full, failing or slow.
+    pub fallback_spans: u64,
+    /// Bytes that the buffer occupies on disk now, delivered ones included until their segment goes.
+    pub disk_bytes: u64,
     dropped: [u64; DropReason::ALL.len()],
 }
 
 impl ExportStats {
+    /// Both buffers of one exporter.
+    pub(super) fn with_disk(self, disk: &Self, disk_bytes: u64) -> Self {
+        Self {
+            sent_spans: self.sent_spans + disk.sent_spans,
+            sent_requests: self.sent_requests + disk.sent_requests,
+            retried_requests: self.retried_requests + disk.retried_requests,
+            buffered_bytes: self.buffered_bytes + disk.buffered_bytes,
+            buffered_spans: self.buffered_spans + disk.buffered_spans,
+            fallback_spans: self.fallback_spans + disk.fallback_spans,
+            disk_bytes,
+            dropped: std::array::from_fn(|index| self.dropped[index] + disk.dropped[index]),
+        }
+    }
+
     /// Spans that were dropped for this reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[reason as usize]
@@ -90,6 +116,7 @@ pub(super) struct Counters {
     retried_requests: AtomicU64,
     buffered_bytes: AtomicU64,
     buffered_spans: AtomicU64,
+    fallback_spans: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
 }
 
@@ -123,6 +150,10 @@ impl Counters {
         self.retried_requests.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn fell_back(&self, spans: u64) {
+        self.fallback_spans.fetch_add(spans, Relaxed);
+    }
+
     pub(super) fn buffered_spans(&self) -> u64 {
         self.buffered_spans.load(Relaxed)
     }
@@ -134,6 +165,8 @@ impl Counters {
             retried_requests: self.retried_requests.load(Relaxed),
             buffered_bytes: self.buffered_bytes.load(Relaxed),
             buffered_spans: self.buffered_spans.load(Relaxed),
+            fallback_spans: self.fallback_spans.load(Relaxed),
+            disk_bytes: 0,
             dropped: std::array::from_fn(|index| self.dropped[index].load(Relaxed)),
         }
     }

@@ -1,6 +1,7 @@
 //! OTLP with real peers on both ends of a socket: the intake against generated and hand-written clients, and the
 //! exporter against the intake.
 
+mod buffer;
 mod export;
 mod grpc;
 mod http;
