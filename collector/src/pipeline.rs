@@ -215,7 +215,7 @@ impl Pipeline {
 
     /// Ends the shards with a last cut; the ledger still answers. `close` closes every open trace first, for where
     /// nothing remembers them.
-    pub(crate) fn end_shards(&mut self, mark: Mark, close: bool) {
+    pub(crate) fn end_shards(&mut self, mark: &Mark, close: bool) {
         if close {
             self.routes.to_all(|| ToShard::Finish(mark.time));
         }
@@ -317,7 +317,7 @@ impl Routes {
     }
 
     /// Cuts the stream here.
-    pub(crate) fn mark(&self, mark: Mark) {
+    pub(crate) fn mark(&self, mark: &Mark) {
         self.to_ledger(ToLedger::Cutting);
         self.to_all(|| ToShard::Mark(mark.clone()));
     }
@@ -704,7 +704,7 @@ mod tests {
             position: at,
             ..Mark::default()
         };
-        pipeline.routes.mark(mark(1));
+        pipeline.routes.mark(&mark(1));
         repeated(&pipeline, 4);
         drop(answer);
         while answered.recv().is_ok() {}
@@ -713,7 +713,7 @@ mod tests {
         assert_eq!(duplicates(&saved), "3");
         let now = pipeline.routes.ask_and_wait(|ledger| duplicates(ledger));
         assert_eq!(now.as_deref(), Some("7"));
-        pipeline.end_shards(mark(2), false);
+        pipeline.end_shards(&mark(2), false);
         pipeline.end();
     }
 }

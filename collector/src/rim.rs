@@ -373,7 +373,7 @@ impl Collector {
         // With a journal the open traces stay open over the restart.
         let close = shared.journal.is_none();
         let ended = tokio::task::spawn_blocking(move || {
-            pipeline.end_shards(last, close);
+            pipeline.end_shards(&last, close);
             pipeline
         });
         let pipeline = ended.await.expect("shards end without a panic");
@@ -424,7 +424,7 @@ fn cut(shared: &Arc<Shared>, waits: &Arc<Waits>) {
     let (time, waits) = (shared.now(), Arc::clone(waits));
     let Some(journal) = &shared.journal else {
         let position = 0;
-        shared.routes.mark(Mark {
+        shared.routes.mark(&Mark {
             time,
             position,
             waits,
@@ -446,7 +446,7 @@ fn cut(shared: &Arc<Shared>, waits: &Arc<Waits>) {
         let position = appended.map_or_else(|_| whole.end(), |appended| appended.position);
         let position = packed(position);
         batches.cut(position);
-        routes.mark(Mark {
+        routes.mark(&Mark {
             time,
             position,
             waits,

@@ -392,7 +392,7 @@ async fn metrics_of_sdks_go_where_the_configuration_says_and_nowhere_else() {
     let seen = metrics.0.lock().expect("no panic in between").clone();
     assert_eq!(
         seen.iter().map(prost::Message::encode_to_vec).collect::<Vec<_>>(),
-        [body.clone()]
+        std::slice::from_ref(&body)
     );
 
     let without = start("{ admin: { listen: '127.0.0.1:0' }, otlp: { http: '127.0.0.1:0' } }").await;
