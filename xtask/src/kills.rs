@@ -76,7 +76,7 @@ fn markdown(args: &Args, outcome: &Outcome) -> Result<String, Failure> {
     text.push_str(
         "Eight senders send numbered traces over OTLP/gRPC, the two halves of each in different requests, and send every request that was\n\
          not acknowledged again with the same bytes. One request in twelve is sent again although it was acknowledged, one pair in three\n\
-         bears a batch id, and of one pair in four hundred the second half comes after its traces were closed. The collector is killed at moments that the seed decides: while it takes spans, while it replays its journal,\n\
+         bears a batch id. The collector is killed at moments that the seed decides: while it takes spans, while it replays its journal,\n\
          while it ends and writes its last snapshot, and (each 33rd time) around the instant at which it writes one as it runs. In the end every edge of `/metrics` and of the map, every\n\
          series of span metrics, and every trace by its id are compared with what was sent; one difference, and the command ends with 1.\n\n\
          | figure | |\n|---|---:|\n",
@@ -86,7 +86,7 @@ fn markdown(args: &Args, outcome: &Outcome) -> Result<String, Failure> {
     }
     text.push_str(
         "\nWhat this does not show: loss of power, for the page cache outlives a kill ([power-cuts.md](power-cuts.md) has that); repeats that\n\
-         come later than `pairing.keep` after their trace was closed.\n",
+         come later than `pairing.keep` after their trace was closed; halves that come later than `pairing.wait`, which was 10 s here.\n",
     );
     Ok(text)
 }

@@ -81,7 +81,7 @@ async fn kill_and_compare(plan: &Plan) -> Result<Outcome, Failure> {
     let config = addresses.write_config(scratch.path(), plan.wait)?;
     let mut random = Random::new(plan.seed);
     let load = Load::new(plan.seed, plan.traces_per_second);
-    let senders = Senders::start(&load, addresses.grpc, plan.wait, plan.seed)?;
+    let senders = Senders::start(&load, addresses.grpc, plan.seed)?;
     let (mut restarts, mut kills_while_starting, mut kills_while_stopping) = (Vec::new(), 0, 0);
     for round in 0..plan.rounds {
         let mut victim = Victim::start(&plan.tracemap, &config, scratch.path(), &addresses)?;

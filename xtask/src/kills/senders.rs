@@ -31,10 +31,6 @@ const BATCH_ID: &str = "tracemap-batch-id";
 const WITH_ID: u64 = 3;
 /// One acknowledged request in so many is sent again.
 const REPEATED: u64 = 12;
-/// In one pair in so many the second half comes after its traces were closed, until the collector has learned to wait.
-const LATE: u64 = 400;
-/// So much after.
-const TOO_LATE: Duration = Duration::from_millis(700);
 /// How many requests back a repeat may reach.
 const REMEMBERED: usize = 16;
 
@@ -61,19 +57,16 @@ struct Shared {
     next: AtomicU64,
     stop: AtomicBool,
     began: Instant,
-    /// How long the collector waits for all halves.
-    wait: Duration,
 }
 
 impl Senders {
     /// Starts them; nobody needs to listen yet.
-    pub(crate) fn start(load: &Load, to: SocketAddr, wait: Duration, seed: u64) -> Result<Self, Failure> {
+    pub(crate) fn start(load: &Load, to: SocketAddr, seed: u64) -> Result<Self, Failure> {
         let shared = Arc::new(Shared {
             load: *load,
             next: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             began: Instant::now(),
-            wait,
         });
         let mut tasks = JoinSet::new();
         for number in 0..SENDERS {
@@ -125,9 +118,6 @@ impl Sender {
             let first = self.random.below(2) as usize;
             for half in [halves[first], halves[1 - first]] {
                 self.send(pair, half).await?;
-                if half == halves[first] && pair % LATE == LATE - 1 {
-                    tokio::time::sleep(self.shared.wait + TOO_LATE).await;
-                }
                 self.remember(pair, half);
                 if self.random.below(REPEATED) == 0 {
                     self.repeat().await?;
