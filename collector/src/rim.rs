@@ -91,6 +91,9 @@ pub(crate) struct Shared {
     pub(crate) journal: Option<Arc<Journal>>,
     /// Bytes that it may take.
     pub(crate) journal_max: u64,
+    /// True while a cut is on its way through the journal. A tick that overtook it would close traces of which the
+    /// snapshot knows, and a replay, whose time ends at the cut, would close and count them again.
+    pub(crate) cutting: AtomicBool,
     /// Bytes of spans that the trace tables may hold.
     pub(crate) table_max: usize,
     pub(crate) store: Option<Arc<TraceStore>>,
@@ -242,6 +245,7 @@ impl Collector {
             routes: started.pipeline.routes.clone(),
             clock: Clock::after(started.time),
             journal_max: settings.journal.max_size.0,
+            cutting: AtomicBool::new(false),
             table_max: settings.pairing.max_memory.as_usize(),
             journal: started.disk.as_ref().and_then(|disk| disk.journal.clone()),
             store: started.disk.as_ref().and_then(|disk| disk.store.clone()),
@@ -337,7 +341,9 @@ impl Collector {
             tokio::select! {
                 () = &mut shutdown => break,
                 _ = ticker.tick() => {
-                    shared.routes.advance(shared.now());
+                    if !shared.cutting.load(Ordering::Acquire) {
+                        shared.routes.advance(shared.now());
+                    }
                     if publisher.is_due(Instant::now()) && let Some(map) = shared.map().await {
                         publisher = publish(publisher, map).await;
                     }
@@ -421,9 +427,9 @@ fn serve_otlp(
 
 /// Cuts the stream for a snapshot: with a journal at a record of its own, so that every shard is cut at the same place.
 fn cut(shared: &Arc<Shared>, waits: &Arc<Waits>) {
-    let (time, waits) = (shared.now(), Arc::clone(waits));
+    let waits = Arc::clone(waits);
     let Some(journal) = &shared.journal else {
-        let position = 0;
+        let (time, position) = (shared.now(), 0);
         shared.routes.mark(&Mark {
             time,
             position,
@@ -431,11 +437,7 @@ fn cut(shared: &Arc<Shared>, waits: &Arc<Waits>) {
         });
         return;
     };
-    let (routes, batches, whole) = (
-        shared.routes.clone(),
-        Arc::clone(&shared.batches),
-        Arc::clone(journal),
-    );
+    let (cutting, whole, time) = (Cutting::begin(shared), Arc::clone(journal), shared.now());
     let record = journal::NewRecord {
         time,
         ..Default::default()
@@ -445,8 +447,8 @@ fn cut(shared: &Arc<Shared>, waits: &Arc<Waits>) {
         // is as good a place.
         let position = appended.map_or_else(|_| whole.end(), |appended| appended.position);
         let position = packed(position);
-        batches.cut(position);
-        routes.mark(&Mark {
+        cutting.0.batches.cut(position);
+        cutting.0.routes.mark(&Mark {
             time,
             position,
             waits,
@@ -454,6 +456,22 @@ fn cut(shared: &Arc<Shared>, waits: &Arc<Waits>) {
     });
     if let Err(error) = handed_in {
         warn!(%error, "no snapshot this time");
+    }
+}
+
+/// Holds back ticks until it is dropped, which a cut's completion does, or whoever gives the cut up.
+struct Cutting(Arc<Shared>);
+
+impl Cutting {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        shared.cutting.store(true, Ordering::Release);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Cutting {
+    fn drop(&mut self) {
+        self.0.cutting.store(false, Ordering::Release);
     }
 }
 
