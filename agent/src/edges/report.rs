@@ -39,6 +39,8 @@ pub(crate) async fn report(
     let room = if exporter.is_on_disk() { WAITING_ON_DISK } else { 0 };
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick is at once.
+    ticks.tick().await;
     loop {
         tokio::select! {
             _ = served.wait_for(|served| *served) => break,
