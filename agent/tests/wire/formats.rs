@@ -306,11 +306,7 @@ async fn a_call_restored_by_its_correlation_id_is_written_in_the_formats_of_its_
     let call = move |request: axum::extract::Request| {
         let mut proxy = proxy.clone();
         async move {
-            let proxy = proxy
-                .wait_for(Option::is_some)
-                .await
-                .expect("told")
-                .expect("an address");
+            let proxy = crate::support::once_told(&mut proxy).await;
             let id = request.headers()["x-correlation-id"].to_str().expect("text");
             let head = format!("GET http://{target}/ HTTP/1.1\nhost: x\nx-correlation-id: {id}");
             ask(proxy, &head).await
@@ -337,11 +333,7 @@ async fn a_call_of_a_skywalking_service_finds_its_request_by_their_common_trace_
     let call = move |_: axum::extract::Request| {
         let (mut proxy, own) = (proxy.clone(), own.clone());
         async move {
-            let proxy = proxy
-                .wait_for(Option::is_some)
-                .await
-                .expect("told")
-                .expect("an address");
+            let proxy = crate::support::once_told(&mut proxy).await;
             ask(proxy, &format!("GET http://{target}/ HTTP/1.1\nhost: x\n{own}")).await
         }
     };

@@ -18,11 +18,7 @@ async fn calling_service(
     let call = move |request: axum::extract::Request| {
         let mut proxy = proxy.clone();
         async move {
-            let proxy = proxy
-                .wait_for(Option::is_some)
-                .await
-                .expect("told")
-                .expect("an address");
+            let proxy = crate::support::once_told(&mut proxy).await;
             let mut head = format!("GET http://{target}/stock/7?secret=1 HTTP/1.1\nhost: wrong\n");
             for name in passes {
                 if let Some(value) = request.headers().get(*name) {

@@ -304,3 +304,12 @@ pub(crate) async fn until_metric(agent: &Running, series: &str, value: f64) {
     };
     soon(series, reached).await;
 }
+
+/// An address that is known only once the agent runs, for services that were started before it.
+pub(crate) async fn once_told(address: &mut watch::Receiver<Option<SocketAddr>>) -> SocketAddr {
+    address
+        .wait_for(Option::is_some)
+        .await
+        .expect("told")
+        .expect("an address")
+}

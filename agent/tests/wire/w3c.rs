@@ -88,11 +88,7 @@ async fn calling(copies: Service, target: SocketAddr) -> (SocketAddr, watch::Sen
     let answer = move |request: axum::extract::Request| {
         let mut proxy = proxy.clone();
         async move {
-            let proxy = proxy
-                .wait_for(Option::is_some)
-                .await
-                .expect("told")
-                .expect("an address");
+            let proxy = crate::support::once_told(&mut proxy).await;
             let mut text = String::from("== got\n");
             let mut head = format!("GET http://{target}/ HTTP/1.1\nhost: {target}\n");
             for (name, value) in request.headers() {
