@@ -42,6 +42,12 @@ command -v npm >/dev/null || missing+=(npm)
 command -v javac >/dev/null || missing+=(default-jdk-headless)
 command -v mvn >/dev/null || missing+=(maven)
 command -v go >/dev/null || missing+=(golang-go)
+# What the agent's tests in network namespaces and those with real clients call.
+command -v iptables >/dev/null || missing+=(iptables)
+command -v ip >/dev/null && command -v ss >/dev/null || missing+=(iproute2)
+command -v curl >/dev/null || missing+=(curl)
+command -v openssl >/dev/null || missing+=(openssl)
+command -v sysctl >/dev/null || missing+=(procps)
 if [ "${#missing[@]}" -gt 0 ]; then
   step "installing ${missing[*]}"
   # In a shell of its own, so that the policy is gone whether this succeeds or not.

@@ -12,29 +12,22 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use crate::body::ProxyBody;
-use crate::edges::report::ReportStats;
 use crate::forward::text;
-use crate::pipeline::Published;
+use crate::reload::Ledger;
 use crate::serve::Handler;
 use crate::telemetry::Metrics;
 
 /// Answers about the agent.
 pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) published: Option<Arc<Published>>,
-    pub(crate) reports: Option<Arc<ReportStats>>,
+    pub(crate) ledger: Ledger,
     /// True once the agent stops taking requests.
     pub(crate) stop: watch::Receiver<bool>,
 }
 
 impl Admin {
     fn metrics(&self) -> Response<ProxyBody> {
-        if let Some(published) = &self.published {
-            published.publish(&self.metrics);
-        }
-        if let Some(reports) = &self.reports {
-            reports.publish(&self.metrics);
-        }
+        self.ledger.publish(&self.metrics);
         match self.metrics.render() {
             Ok(rendered) => {
                 let mut response = Response::new(ProxyBody::text(rendered));

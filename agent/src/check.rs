@@ -9,7 +9,7 @@ use ::config::Finding;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 
-use crate::config::{AgentConfig, WorkloadConfig};
+use crate::config::{AgentConfig, ExportProtocol, WorkloadConfig};
 use crate::detect::Detected;
 use crate::routes::Routes;
 use crate::trust::Untrusted;
@@ -46,12 +46,20 @@ impl AgentConfig {
         }
         self.check_listeners(&mut findings);
         findings.extend(crate::edge_rules::problems(self));
+        findings.extend(crate::plan::problems(self));
+        findings.extend(crate::tls::problems(self));
+        findings.extend(crate::transparent::problems(self));
         let remote = self
             .sampling
             .remote
             .as_ref()
             .map(|remote| remote.endpoint.as_str());
-        self.check_endpoint("agent.sampling.remote.endpoint", remote, &mut findings);
+        let key = "agent.sampling.remote.endpoint";
+        match remote.map(|remote| (remote, parse_address(remote))) {
+            Some((remote, None)) => findings.push(no_address(key, remote, "http://127.0.0.1:5778")),
+            Some((remote, Some(authority))) => self.check_own(key, remote, &authority, &mut findings),
+            None => {}
+        }
         self.check_endpoint(
             "agent.export.endpoint",
             self.export.endpoint.as_deref(),
@@ -59,6 +67,8 @@ impl AgentConfig {
         );
         let metrics = self.export.metrics_endpoint.as_deref();
         self.check_endpoint("agent.export.metrics_endpoint", metrics, &mut findings);
+        let logs = self.export.logs_endpoint.as_deref();
+        self.check_endpoint("agent.export.logs_endpoint", logs, &mut findings);
         findings.extend(crate::export_rules::problems(&self.export));
         if let Err(problems) = propagation::Propagator::new(self.propagation.for_propagator()) {
             let path = "agent.propagation".to_owned();
@@ -78,7 +88,8 @@ impl AgentConfig {
         named: bool,
         findings: &mut Vec<Finding>,
     ) {
-        let serves = !workload.inbound.is_empty() || workload.outbound.is_some();
+        let serves =
+            !workload.inbound.is_empty() || workload.outbound.is_some() || !workload.addresses.is_empty();
         if serves && !named && workload.service.as_deref().is_none_or(str::is_empty) {
             findings.push(finding(
                 &format!("{path}.service"),
@@ -105,10 +116,13 @@ impl AgentConfig {
             });
         }
         for (index, inbound) in workload.inbound.iter().enumerate() {
+            if inbound.mode.is_transparent() {
+                continue;
+            }
             let key = format!("{path}.inbound[{index}].upstream");
-            match parse_address(&inbound.upstream) {
-                None => findings.push(no_address(&key, &inbound.upstream, "http://127.0.0.1:8080")),
-                Some(authority) => self.check_own(&key, &inbound.upstream, &authority, findings),
+            match parse_target(&inbound.upstream) {
+                None => findings.push(no_target(&key, &inbound.upstream, "http://127.0.0.1:8080")),
+                Some((_, authority)) => self.check_own(&key, &inbound.upstream, &authority, findings),
             }
         }
     }
@@ -117,9 +131,13 @@ impl AgentConfig {
         let Some(endpoint) = endpoint else {
             return;
         };
-        match parse_address(endpoint) {
-            None => findings.push(no_address(key, endpoint, "http://127.0.0.1:4317")),
-            Some(authority) => self.check_own(key, endpoint, &authority, findings),
+        let address = match self.export.protocol {
+            ExportProtocol::Grpc => endpoint,
+            ExportProtocol::Http => without_path(endpoint),
+        };
+        match parse_target(address) {
+            None => findings.push(no_target(key, endpoint, "http://127.0.0.1:4317")),
+            Some((_, authority)) => self.check_own(key, endpoint, &authority, findings),
         }
     }
 
@@ -168,10 +186,19 @@ impl AgentConfig {
             let outbound = workload.outbound.map(|outbound| outbound.listen.0);
             out.extend(outbound.map(|listen| (format!("{path}.outbound.listen"), listen)));
         }
+        let node = [
+            ("agent.node.inbound.listen", &self.node.inbound),
+            ("agent.node.outbound.listen", &self.node.outbound),
+        ];
+        out.extend(
+            node.into_iter()
+                .filter_map(|(key, way)| Some((key.to_owned(), way.as_ref()?.listen.0))),
+        );
         let otlp = [
             ("agent.otlp.grpc", self.otlp.grpc),
             ("agent.otlp.http", self.otlp.http),
             ("agent.sampling.listen", self.sampling.listen),
+            ("agent.sampling.grpc", self.sampling.grpc),
         ];
         out.extend(
             otlp.into_iter()
@@ -180,6 +207,26 @@ impl AgentConfig {
         out.push(("agent.admin.listen".to_owned(), self.admin.listen.0));
         out
     }
+}
+
+/// `http://host:port` of `http://host:port/path`.
+fn without_path(text: &str) -> &str {
+    let authority = text.find("://").map_or(0, |scheme| scheme + 3);
+    let path = text.get(authority..).and_then(|rest| rest.find(['/', '?']));
+    path.and_then(|path| text.get(..authority + path)).unwrap_or(text)
+}
+
+/// Scheme and authority of `http://host:port` or `https://host:port`, without a path; the authority has a port.
+pub(crate) fn parse_target(text: &str) -> Option<(Scheme, Authority)> {
+    let Some(rest) = text.strip_prefix("https://") else {
+        return Some((Scheme::HTTP, parse_address(text)?));
+    };
+    let authority = parse_address(&format!("http://{rest}"))?;
+    if authority.port().is_some() {
+        return Some((Scheme::HTTPS, authority));
+    }
+    let with_port = Authority::try_from(format!("{authority}:443")).ok()?;
+    Some((Scheme::HTTPS, with_port))
 }
 
 /// The authority of `http://host:port`, without a path.
@@ -210,6 +257,16 @@ fn is_at(listen: SocketAddr, authority: &Authority) -> bool {
                 && (listen.ip().is_loopback() || listen.ip().is_unspecified())
         }
     }
+}
+
+fn no_target(key: &str, value: &str, example: &str) -> Finding {
+    finding(
+        key,
+        format!(
+            "`{key}` is `{value}`, but it must be `http://host:port` or `https://host:port` without a path"
+        ),
+        &format!("write such as `{example}`"),
+    )
 }
 
 fn no_address(key: &str, value: &str, example: &str) -> Finding {
@@ -265,7 +322,7 @@ mod tests {
     fn every_problem_is_told_at_once_with_its_key_and_line() {
         let yaml = "agent:
   inbound:
-    - { listen: 127.0.0.1:15006, upstream: https://cart }
+    - { listen: 127.0.0.1:15006, upstream: ftp://cart }
     - { listen: 0.0.0.0:15006, upstream: http://localhost:15001 }
   outbound: { listen: 127.0.0.1:15001, untrusted: ['*', 'https://api'] }
   routes: [orders]
@@ -276,7 +333,7 @@ mod tests {
 ";
         let expected = [
             "f.yaml:2: `agent.service` is missing",
-            "f.yaml:3: `agent.inbound[0].upstream` is `https://cart`",
+            "f.yaml:3: `agent.inbound[0].upstream` is `ftp://cart`",
             "f.yaml:4: `agent.inbound[1].listen` is `0.0.0.0:15006`, where `agent.inbound[0].listen` already",
             "f.yaml:4: `agent.inbound[1].upstream` is `http://localhost:15001`, which is the agent's own",
             "f.yaml:5: `agent.outbound.untrusted[1]` is `https://api`, which is no host",

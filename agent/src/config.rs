@@ -4,10 +4,13 @@
 //! Left out on purpose: what only several keys together can have wrong, see `check.rs`; and what the environment adds,
 //! see [`crate::detect`].
 
+mod detect;
 mod edges;
+mod export;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use ::config::{ByteSize, HumanDuration};
@@ -16,14 +19,26 @@ use serde::Deserialize;
 
 use crate::listen::ListenAddr;
 
+pub use detect::{Detector, Detectors};
 pub use edges::{
     CorrelationConfig, EdgeDirection, EdgeMode, EdgeRule, EdgesConfig, RemoteSamplingConfig, SamplerKind,
     SamplingConfig,
 };
 
+mod limits;
+mod plan;
 mod propagation;
+mod tls;
+mod transparent;
 
+pub use self::export::{ExportProtocol, Secret};
+pub use self::limits::LimitsConfig;
+pub use self::plan::PlanConfig;
 pub use self::propagation::{ContextFormat, PropagationConfig, SignedRequests, Trust};
+pub use self::tls::{ClientAuthConfig, ClientTlsConfig, ServerTlsConfig};
+pub use self::transparent::{
+    Deliver, ListenMode, Network, NetworkError, NodeConfig, NodeListenConfig, TransparentConfig,
+};
 
 /// One agent: the workloads whose requests pass through it, and where their spans go.
 ///
@@ -52,8 +67,14 @@ pub struct AgentConfig {
     /// Several workloads with one agent; then none of the keys above. Each needs its `service`: the agent's own
     /// environment says nothing about them.
     pub workloads: Vec<WorkloadConfig>,
+    /// What is said of the host in the spans of a single workload: any of `host` (`host.name`), `os` (`os.type`, `host.arch`)
+    /// and `container` (`container.id`). Default `[host, os]`; `[]` says nothing. `resource` and the environment win over it.
+    pub detect: Detectors,
     /// OTLP for SDKs on this node, relayed to the collector. Default: off.
     pub otlp: OtlpConfig,
+    /// Threads that requests run on; each connection stays on one. Default 1, which is good for some 20,000 requests a
+    /// second. Changes need a restart.
+    pub threads: Option<NonZeroU16>,
     /// Where the agent speaks of itself.
     pub admin: AdminConfig,
     /// Where spans go.
@@ -66,6 +87,17 @@ pub struct AgentConfig {
     pub sampling: SamplingConfig,
     /// When a call is part of a request.
     pub correlation: CorrelationConfig,
+    /// Listeners that all of `workloads` share, which are told apart by address. Default: off.
+    pub node: NodeConfig,
+    /// How redirected connections are treated.
+    pub transparent: TransparentConfig,
+    /// What one caller may take of the proxies.
+    pub limits: LimitsConfig,
+    /// A plan of modes and shares that is kept elsewhere. Default: none.
+    pub plan: Option<PlanConfig>,
+    /// How long the agent serves on as before once it was asked to stop and `/readyz` says so. Default `0s`. Kubernetes
+    /// takes an address out of its services a moment after it asks a pod to end: `5s` outlasts that.
+    pub drain_delay: HumanDuration,
 }
 
 /// One workload: a service with its listeners. Its requests never explain another workload's.
@@ -86,6 +118,9 @@ pub struct WorkloadConfig {
     pub inbound: Vec<InboundConfig>,
     /// The proxy that the service's own calls go through. Default: off.
     pub outbound: Option<OutboundConfig>,
+    /// Addresses or networks of its pods, by which `agent.node` knows its connections: `[10.244.1.7, "fd00:1::7"]`. Of
+    /// several that contain an address the narrowest counts. Default: none.
+    pub addresses: Vec<Network>,
 }
 
 /// A reverse proxy in front of the service.
@@ -96,8 +131,26 @@ pub struct InboundConfig {
     /// address of this host, or `0.0.0.0`, is written here.
     #[serde(default = "default_inbound")]
     pub listen: ListenAddr,
-    /// Where the service listens: `http://host:port`. HTTP/1.1 goes there as HTTP/1.1, HTTP/2 (gRPC) as HTTP/2 without TLS.
+    /// How requests come here. Default `proxy`: callers connect to `listen` in place of the service.
+    #[serde(default)]
+    pub mode: ListenMode,
+    /// In the modes `redirect` and `tproxy`: where a connection goes on to. Default `destination`.
+    #[serde(default)]
+    pub deliver: Deliver,
+    /// In mode `tproxy`: whether the service sees its caller's address in place of the agent's. Default `false`. It needs
+    /// the rules that `deploy/redirect` makes for it, by which answers find back; without them no connection is made.
+    #[serde(default)]
+    pub preserve_source: bool,
+    /// TLS for callers. Default: none, HTTP/1.1 and HTTP/2 without TLS.
+    #[serde(default)]
+    pub tls: Option<ServerTlsConfig>,
+    /// Where the service listens: `http://host:port`, or `https://host:port` where it wants TLS. HTTP/1.1 goes there as
+    /// HTTP/1.1, HTTP/2 (gRPC) as HTTP/2. Needed in mode `proxy`; in others a connection says itself where it was going.
+    #[serde(default)]
     pub upstream: String,
+    /// How a service at `https://` is verified, and what it is shown. Default: by the authorities of this host.
+    #[serde(default)]
+    pub upstream_tls: Option<ClientTlsConfig>,
     /// Whether callers are believed. Default `continue`.
     #[serde(default)]
     pub trust: Trust,
@@ -107,13 +160,18 @@ pub struct InboundConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutboundConfig {
-    /// Where the service connects. Default `127.0.0.1:15001`. It forwards to anywhere for whoever reaches it: an address
-    /// that other hosts reach makes an open proxy.
+    /// Where the service connects. Default `127.0.0.1:15001`. In mode `proxy` it forwards to anywhere for whoever reaches it:
+    /// an address that other hosts reach makes an open proxy. Redirected connections over IPv6 need `[::1]` or `[::]`.
     pub listen: ListenAddr,
+    /// How calls come here. Default `proxy`: the service is told of it by `HTTP_PROXY`.
+    pub mode: ListenMode,
     /// Hosts outside: calls to them lose baggage and the `tracestate` member `tm`, which names our services. Names,
     /// addresses, `*.example.com` for all below, or `*`; after `!` those that are inside. The last that matches decides:
     /// `["*", "!*.svc.cluster.local"]`. Default `[]`: nobody is outside.
     pub untrusted: Vec<String>,
+    /// How targets at `https://` are verified that the service asks the proxy for without `CONNECT`, so that the agent
+    /// encrypts the call and not the service. Default: by the authorities of this host.
+    pub tls: Option<ClientTlsConfig>,
 }
 
 /// OTLP for SDKs: an address turns a transport on.
@@ -126,6 +184,9 @@ pub struct OtlpConfig {
     pub http: Option<ListenAddr>,
     /// Which `k8s.…` resource attributes are added where an SDK did not set them. Default `auto`.
     pub kubernetes: Kubernetes,
+    /// What is said of the agent's host where an SDK did not say it: any of `host`, `os` and `container`, as in
+    /// `agent.detect`. Default `[]`.
+    pub detect: Vec<Detector>,
 }
 
 /// What the agent's place on Kubernetes says about the SDKs that send to it.
@@ -159,13 +220,24 @@ pub struct AdminConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExportConfig {
-    /// OTLP/gRPC address of the collector: `http://host:port`. Default: none; then requests pass, and their spans are
-    /// dropped and counted as `no_endpoint`.
+    /// OTLP address of the collector: `http://host:port`, or `https://host:port` with TLS. Default: none; then requests pass,
+    /// and their spans are dropped and counted as `no_endpoint`.
     pub endpoint: Option<String>,
-    /// OTLP/gRPC address that takes the metrics of SDKs, such as an OpenTelemetry Collector's: `http://host:port`. Default:
+    /// How endpoints at `https://` are verified, and what they are shown. Default: by the authorities of this host.
+    pub tls: Option<ClientTlsConfig>,
+    /// How all endpoints are spoken to. Default `grpc`.
+    pub protocol: ExportProtocol,
+    /// Sent with every request to all endpoints, such as `x-scope-orgid: shop`. Default: none. Values are never logged.
+    pub headers: BTreeMap<String, Secret>,
+    /// The same with values from files, such as `authorization: /run/secrets/token`. White space around a value does not count;
+    /// a file that changes is read again within ten seconds. Default: none.
+    pub headers_from: BTreeMap<String, PathBuf>,
+    /// OTLP address that takes the metrics of SDKs, such as an OpenTelemetry Collector's: `http://host:port`. Default:
     /// none; then SDKs are told that metrics are not served. Our collector takes no metrics but the agent's own. They
     /// wait in memory, at most `buffer.memory` of them, and are passed on as they are.
     pub metrics_endpoint: Option<String>,
+    /// OTLP address that takes the logs of SDKs, likewise. Default: none; then SDKs are told that logs are not served.
+    pub logs_endpoint: Option<String>,
     /// Spans that wait for the collector.
     pub buffer: BufferConfig,
     /// Keys of attributes whose values leave as `[redacted]`, of the agent's own spans and those of SDKs, wherever they
@@ -250,11 +322,28 @@ fn default_inbound() -> ListenAddr {
     loopback(15006)
 }
 
+impl Default for InboundConfig {
+    fn default() -> Self {
+        Self {
+            listen: default_inbound(),
+            mode: ListenMode::Proxy,
+            deliver: Deliver::Destination,
+            preserve_source: false,
+            tls: None,
+            upstream: String::new(),
+            upstream_tls: None,
+            trust: Trust::default(),
+        }
+    }
+}
+
 impl Default for OutboundConfig {
     fn default() -> Self {
         Self {
             listen: loopback(15001),
+            mode: ListenMode::Proxy,
             untrusted: Vec::new(),
+            tls: None,
         }
     }
 }
@@ -271,7 +360,12 @@ impl Default for ExportConfig {
     fn default() -> Self {
         Self {
             endpoint: None,
+            tls: None,
+            protocol: ExportProtocol::Grpc,
+            headers: BTreeMap::new(),
+            headers_from: BTreeMap::new(),
             metrics_endpoint: None,
+            logs_endpoint: None,
             buffer: BufferConfig::default(),
             redact: Vec::new(),
             max_attribute_length: None,
@@ -307,6 +401,7 @@ impl AgentConfig {
             routes: self.routes.clone(),
             inbound: self.inbound.clone(),
             outbound: self.outbound.clone(),
+            addresses: Vec::new(),
         };
         (flat != WorkloadConfig::default()).then_some(flat)
     }

@@ -6,6 +6,7 @@
 //! Left out on purpose: order and likelihood. Of two candidates neither is taken.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -58,8 +59,15 @@ struct Tables {
     count: usize,
     /// The key of the request that is in flight and has been alone since it began.
     alone: Option<(u64, Arc<Live>)>,
-    by_trace: HashMap<TraceId, HashMap<u64, Arc<Live>>>,
-    by_id: HashMap<CorrelationId, HashMap<u64, Arc<Live>>>,
+    by_trace: HashMap<TraceId, Group>,
+    by_id: HashMap<CorrelationId, Group>,
+}
+
+/// Requests in flight that have something in common, each with its key; nearly always one.
+#[derive(Debug)]
+enum Group {
+    One(u64, Arc<Live>),
+    Several(HashMap<u64, Arc<Live>>),
 }
 
 /// Keeps a request among those in flight until dropped.
@@ -95,16 +103,8 @@ impl LiveRequests {
         let key = tables.entered;
         let live = Arc::new(Live { context, correlation });
         tables.alone = (tables.count == 1).then(|| (key, live.clone()));
-        tables
-            .by_trace
-            .entry(live.context.trace_id)
-            .or_default()
-            .insert(key, live.clone());
-        tables
-            .by_id
-            .entry(live.correlation.clone())
-            .or_default()
-            .insert(key, live.clone());
+        remember(&mut tables.by_trace, live.context.trace_id, key, &live);
+        remember(&mut tables.by_id, live.correlation.clone(), key, &live);
         drop(tables);
         Some(LiveGuard {
             requests: self.clone(),
@@ -117,7 +117,7 @@ impl LiveRequests {
     /// requests in flight of its trace agree on.
     pub(crate) fn correlation_of(&self, carried: &SpanContext) -> Option<CorrelationId> {
         let tables = self.lock();
-        let mut of_trace = tables.by_trace.get(&carried.trace_id)?.values();
+        let mut of_trace = tables.by_trace.get(&carried.trace_id)?.members();
         if let Some(parent) = of_trace
             .clone()
             .find(|live| live.context.span_id == carried.span_id)
@@ -136,7 +136,7 @@ impl LiveRequests {
         let Some(group) = tables.by_id.get(id) else {
             return Match::None;
         };
-        let mut candidates = group.values();
+        let mut candidates = group.members();
         match (candidates.next(), candidates.next()) {
             (Some(live), None) => Match::One(live.clone()),
             (Some(_), Some(_)) => Match::Several,
@@ -169,12 +169,40 @@ impl Drop for LiveGuard {
     }
 }
 
-fn forget<K: Eq + Hash>(groups: &mut HashMap<K, HashMap<u64, Arc<Live>>>, name: &K, key: u64) {
-    if let Some(group) = groups.get_mut(name) {
-        group.remove(&key);
-        if group.is_empty() {
-            groups.remove(name);
+fn remember<K: Eq + Hash>(groups: &mut HashMap<K, Group>, name: K, key: u64, live: &Arc<Live>) {
+    match groups.entry(name) {
+        Entry::Vacant(vacant) => drop(vacant.insert(Group::One(key, live.clone()))),
+        Entry::Occupied(mut occupied) => match occupied.get_mut() {
+            Group::Several(members) => drop(members.insert(key, live.clone())),
+            Group::One(first, only) => {
+                let members = [(*first, only.clone()), (key, live.clone())];
+                occupied.insert(Group::Several(members.into()));
+            }
+        },
+    }
+}
+
+fn forget<K: Eq + Hash>(groups: &mut HashMap<K, Group>, name: &K, key: u64) {
+    let is_empty = match groups.get_mut(name) {
+        Some(Group::One(only, _)) => *only == key,
+        Some(Group::Several(members)) => {
+            members.remove(&key);
+            members.is_empty()
         }
+        None => false,
+    };
+    if is_empty {
+        groups.remove(name);
+    }
+}
+
+impl Group {
+    fn members(&self) -> impl Iterator<Item = &Arc<Live>> + Clone {
+        let (one, several) = match self {
+            Self::One(_, live) => (Some(live), None),
+            Self::Several(members) => (None, Some(members.values())),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
     }
 }
 

@@ -1,18 +1,24 @@
-//! What the environment says about the workload, where the configuration does not.
+//! What the environment and the host say about the workload, where the configuration does not.
 //!
-//! In: environment variables. Out: [`Detected`]: a service name and resource attributes.
+//! In: environment variables, and what [`Host`] knows. Out: [`Detected`]: a service name and resource attributes.
 //! Left out on purpose: the names of executables. The agent's own says nothing about the service beside it.
 //! Sources: OpenTelemetry's environment variables (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`) and the names that
 //! Kubernetes' controllers give to pods.
 
+mod host;
+
 use std::collections::BTreeMap;
+
+pub use host::Host;
+
+use crate::config::Detector;
 
 /// What was found in the environment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Detected {
     /// `OTEL_SERVICE_NAME`, else `service.name` of `OTEL_RESOURCE_ATTRIBUTES`, else from the pod's name.
     pub service: Option<String>,
-    /// All other attributes of `OTEL_RESOURCE_ATTRIBUTES`.
+    /// All other attributes of `OTEL_RESOURCE_ATTRIBUTES`, and what was detected beside them.
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -35,6 +41,15 @@ impl Detected {
             .or(attribute)
             .or_else(|| pod.as_deref().and_then(workload_of_pod).map(str::to_owned));
         Self { service, attributes }
+    }
+
+    /// With what `detectors` find of `host`; what the environment says wins.
+    #[must_use]
+    pub fn with_host(mut self, detectors: &[Detector], host: &Host) -> Self {
+        for (key, value) in host.attributes(detectors) {
+            self.attributes.entry(key).or_insert(value);
+        }
+        self
     }
 }
 

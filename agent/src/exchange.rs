@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, StatusCode};
-use otlp::encode::{Attribute, LinkRecord, SpanRecord};
+use otlp::encode::{Attributes, LinkRecord, SpanRecord};
 use otlp::{Kind, StatusCode as SpanStatus};
 
 use crate::access_log::Line;
@@ -35,6 +35,8 @@ pub(crate) enum Failure {
     ConnectTimeout,
     /// The connection was not made for another reason.
     ConnectFailed,
+    /// The other side is not to be trusted, or does not speak TLS as we do.
+    TlsFailed,
     /// The way leads back to the agent.
     Loop,
     /// The other side closed the connection before the end of its response, or does not speak the protocol.
@@ -50,6 +52,7 @@ impl Failure {
             Self::NameNotResolved => "name_not_resolved",
             Self::ConnectTimeout => "connect_timeout",
             Self::ConnectFailed => "connect_failed",
+            Self::TlsFailed => "tls_failed",
             Self::Loop => "loop",
             Self::UpstreamClosed => "upstream_closed",
         }
@@ -60,9 +63,11 @@ impl Failure {
             Self::ClientDisconnected => Outcome::ClientDisconnected,
             Self::Loop => Outcome::Loop,
             Self::UpstreamClosed => Outcome::UpstreamClosed,
-            Self::ConnectionRefused | Self::NameNotResolved | Self::ConnectTimeout | Self::ConnectFailed => {
-                Outcome::Unreachable
-            }
+            Self::ConnectionRefused
+            | Self::NameNotResolved
+            | Self::ConnectTimeout
+            | Self::ConnectFailed
+            | Self::TlsFailed => Outcome::Unreachable,
         }
     }
 }
@@ -111,7 +116,7 @@ pub(crate) struct Beginning<'a> {
 pub(crate) struct Opening {
     pub(crate) kind: Kind,
     pub(crate) name: String,
-    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) attributes: Attributes,
 }
 
 impl Exchange {
@@ -158,7 +163,7 @@ impl Exchange {
     }
 
     /// Adds attributes that are known only now.
-    pub(crate) fn add(&mut self, add: impl FnOnce(&mut Vec<Attribute>)) {
+    pub(crate) fn add(&mut self, add: impl FnOnce(&mut Attributes)) {
         if let Some(span) = &mut self.span {
             add(&mut span.record.attributes);
         }
@@ -167,7 +172,7 @@ impl Exchange {
     /// The response's head is there.
     pub(crate) fn response(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.status = Some(status);
-        self.add(|out| semconv::push(out, "http.response.status_code", i64::from(status.as_u16())));
+        self.add(|out| out.push("http.response.status_code", i64::from(status.as_u16())));
         self.trailers(headers);
     }
 
@@ -175,7 +180,7 @@ impl Exchange {
     pub(crate) fn answered_ourselves(&mut self, status: StatusCode) {
         if self.direction == Direction::Inbound {
             self.answered = Some(status);
-            self.add(|out| semconv::push(out, "http.response.status_code", i64::from(status.as_u16())));
+            self.add(|out| out.push("http.response.status_code", i64::from(status.as_u16())));
         }
     }
 
@@ -222,14 +227,11 @@ impl Exchange {
         let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         record.end_unix_nano = record.start_unix_nano.saturating_add(nanos);
         if let Some((_, name)) = self.grpc_status() {
-            semconv::push(&mut record.attributes, "rpc.response.status_code", name);
+            record.attributes.push("rpc.response.status_code", name);
         }
         if let Some(error) = error {
             record.status = SpanStatus::Error;
-            record.attributes.push((
-                semconv::ERROR_TYPE.into(),
-                otlp::encode::AttributeValue::Str(error),
-            ));
+            record.attributes.push(semconv::ERROR_TYPE, &*error);
         }
         self.shared.spans.push(resource, record);
     }

@@ -5,11 +5,11 @@
 //! API server knows.
 
 use ::config::Finding;
-use otlp::export::DiskSettings;
 use otlp::export::rewrite::Rules;
+use otlp::export::{DiskSettings, ExportHeaders};
 
 use crate::config::{AgentConfig, ExportConfig, Kubernetes, Overflow, WorkloadConfig};
-use crate::detect::Detected;
+use crate::detect::{Detected, Host};
 
 /// An attribute, whether it says something of the node rather than the pod, and the variables that may hold it.
 type Downward = (&'static str, bool, [&'static str; 2]);
@@ -33,16 +33,18 @@ pub(crate) fn rules(
     config: &AgentConfig,
     workloads: &[(WorkloadConfig, Detected)],
     lookup: impl Fn(&str) -> Option<String>,
+    host: &Host,
 ) -> Rules {
     let export = &config.export;
     let as_usize = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
     let sidecar = config.flat_workload().is_some();
-    let resource = match config.otlp.kubernetes {
+    let mut resource = match config.otlp.kubernetes {
         Kubernetes::Off => Vec::new(),
         Kubernetes::Pod => kubernetes(true, workloads, lookup),
         Kubernetes::Node => kubernetes(false, workloads, lookup),
         Kubernetes::Auto => kubernetes(sidecar, workloads, lookup),
     };
+    resource.extend(host.attributes(&config.otlp.detect));
     Rules {
         redact: export.redact.clone(),
         max_value_bytes: export.max_attribute_length.map(as_usize),
@@ -75,6 +77,18 @@ fn kubernetes(
     known.into_iter().collect()
 }
 
+/// What is sent with every request.
+pub(crate) fn headers(export: &ExportConfig) -> ExportHeaders {
+    let values = export.headers.iter();
+    let files = export.headers_from.iter();
+    ExportHeaders {
+        values: values
+            .map(|(name, value)| (name.clone(), value.0.clone()))
+            .collect(),
+        files: files.map(|(name, path)| (name.clone(), path.clone())).collect(),
+    }
+}
+
 /// What the keys of `export` have wrong beside the addresses.
 pub(crate) fn problems(export: &ExportConfig) -> Vec<Finding> {
     let buffer = &export.buffer;
@@ -101,6 +115,29 @@ pub(crate) fn problems(export: &ExportConfig) -> Vec<Finding> {
                 .to_owned(),
             "name a directory in `agent.export.buffer.path`, or leave the key out",
         );
+    }
+    for (name, error) in headers(export).problems() {
+        let key = if export.headers.contains_key(&name) {
+            "headers"
+        } else {
+            "headers_from"
+        };
+        let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+        let message = format!("`agent.export.{key}`: {error}{cause}");
+        found(
+            &format!("agent.export.{key}"),
+            message,
+            "values are visible ASCII",
+        );
+    }
+    if let Some(twice) = export
+        .headers_from
+        .keys()
+        .find(|name| export.headers.contains_key(*name))
+    {
+        let message =
+            format!("`agent.export.headers_from` has `{twice}`, which `agent.export.headers` has too");
+        found("agent.export.headers_from", message, "write it in one of them");
     }
     if export.redact.iter().any(String::is_empty) {
         found(
@@ -147,7 +184,7 @@ mod tests {
                 .find(|(key, _)| *key == name)
                 .map(|(_, value)| (*value).to_owned())
         };
-        let rules = rules(&config, &workloads, lookup);
+        let rules = rules(&config, &workloads, lookup, &Host::default());
         rules
             .resource
             .iter()

@@ -13,11 +13,14 @@ use tracing::debug;
 
 use crate::BoxError;
 use crate::body::ProxyBody;
-use crate::connect;
+use crate::connect::{self, Lent, Stream};
 use crate::exchange::{Exchange, Failure};
 use crate::expect::Expectation;
 use crate::hop;
 use crate::tunnel;
+
+/// Said of a body that would have to be decoded to be passed on.
+pub(crate) const UNKNOWN_CODING: &str = "tracemap-agent: a request's body may be `Transfer-Encoding: chunked`, once, or have a `Content-Length`\n";
 
 /// What must outlive the request's head.
 pub(crate) struct Pending {
@@ -26,6 +29,8 @@ pub(crate) struct Pending {
     /// The caller's side of an upgrade it asked for.
     pub(crate) upgrade: Option<OnUpgrade>,
     pub(crate) version: Version,
+    /// The connection that the response comes on, where it can be used again.
+    pub(crate) lent: Option<Lent>,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -34,6 +39,9 @@ impl Pending {
     pub(crate) fn answer(self, result: Result<Response<Incoming>, BoxError>) -> Response<ProxyBody> {
         match result {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => self.switched(response),
+            Ok(response) if !hop::framing_is_known(response.headers()) => {
+                self.failed(&"the other side used a transfer coding that nobody asked for".into())
+            }
             Ok(response) => self.passed(response),
             Err(error) => self.failed(&error),
         }
@@ -46,7 +54,8 @@ impl Pending {
         hop::strip(response.headers_mut());
         self.exchange.response(response.status(), response.headers());
         *response.version_mut() = self.version;
-        response.map(|body| ProxyBody::passed(body, self.exchange, self.expectation))
+        let stream = response.extensions_mut().remove::<Stream>();
+        response.map(|body| ProxyBody::passed(body, self.exchange, self.expectation, (stream, self.lent)))
     }
 
     /// The span ends with the handshake: a connection that lives for a day is no slow request.
@@ -96,6 +105,8 @@ pub(crate) fn status_of(failure: Failure) -> StatusCode {
     match failure {
         Failure::Loop => StatusCode::LOOP_DETECTED,
         Failure::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
+        // Whoever asked is gone, or sent a body that cannot be read and is told so.
+        Failure::ClientDisconnected => StatusCode::BAD_REQUEST,
         _ => StatusCode::BAD_GATEWAY,
     }
 }

@@ -4,7 +4,9 @@
 //! Left out on purpose: `Via` and `X-Forwarded-*`. A sidecar is part of its service, and adds only context.
 //! Source: RFC 9110, sections 7.6.1 and 7.8.
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+};
 
 const HOP_BY_HOP: [HeaderName; 6] = [
     HeaderName::from_static("keep-alive"),
@@ -19,9 +21,19 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 ///
 /// `TE: trailers` is kept, for the body's trailers pass. `Trailer` is kept, for it announces them.
 pub(crate) fn strip(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    if !headers.keys().any(is_of_connection) {
+        return None;
+    }
     let named = named_by_connection(headers);
-    let upgrade = headers.get(UPGRADE).filter(|_| named.contains(&UPGRADE)).cloned();
+    let upgrade = headers
+        .get(UPGRADE)
+        .filter(|protocol| named.contains(&UPGRADE) && !is_h2c(protocol))
+        .cloned();
     let trailers = accepts_trailers(headers);
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // Chunks frame the body, and a length beside them is how one message becomes two (RFC 9112, section 6.3).
+        headers.remove(CONTENT_LENGTH);
+    }
     for name in named.iter().filter(|name| **name != TE).chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
@@ -31,6 +43,11 @@ pub(crate) fn strip(headers: &mut HeaderMap) -> Option<HeaderValue> {
         set(headers, TE, HeaderValue::from_static("trailers"));
     }
     upgrade
+}
+
+/// Whether [`strip`] has something to do because of this header.
+fn is_of_connection(name: &HeaderName) -> bool {
+    *name == CONNECTION || *name == TE || HOP_BY_HOP.contains(name)
 }
 
 /// Asks the next peer on an HTTP/1.1 connection for `upgrade`, and says that `TE` was meant for it.
@@ -60,6 +77,27 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
         .filter(|name| ![http::header::HOST, http::header::CONTENT_LENGTH].contains(name))
         .collect()
+}
+
+/// An upgrade to HTTP/2 would hide all later requests of the connection in a tunnel. To go on without it is always allowed
+/// (RFC 9110, section 7.8), and RFC 9113 has given it up.
+fn is_h2c(protocol: &HeaderValue) -> bool {
+    let mut tokens = protocol.as_bytes().split(|byte| *byte == b',');
+    tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+}
+
+/// Whether the message's body is framed in a way that both sides of a proxy are sure to read alike: by a length, or
+/// chunked once. Other codings would have to be undone, and variants of the word are how requests are smuggled.
+pub(crate) fn framing_is_known(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).into_iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => {
+            let coding = coding.as_bytes().trim_ascii();
+            coding.eq_ignore_ascii_case(b"chunked") || coding.eq_ignore_ascii_case(b"identity")
+        }
+        (Some(_), Some(_)) => false,
+    }
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
@@ -125,6 +163,38 @@ mod tests {
             headers(&[("connection", "upgrade"), ("upgrade", "websocket")])
         );
         assert_eq!(strip(&mut headers(&[("upgrade", "websocket")])), None);
+    }
+
+    #[test]
+    fn an_upgrade_to_http2_is_not_passed_on() {
+        for protocol in ["h2c", "H2C", "websocket, h2c"] {
+            let mut came = headers(&[("connection", "upgrade, http2-settings")]);
+            came.insert(UPGRADE, HeaderValue::from_static(protocol));
+            assert_eq!(strip(&mut came), None, "{protocol}");
+            assert!(came.is_empty());
+        }
+    }
+
+    #[test]
+    fn only_one_plain_chunked_is_a_framing_that_both_sides_read_alike() {
+        for (coding, known) in [
+            ("chunked", true),
+            ("Chunked", true),
+            ("identity", true),
+            ("gzip, chunked", false),
+            ("chunked, chunked", false),
+            ("xchunked", false),
+            ("\"chunked\"", false),
+        ] {
+            let came = HeaderMap::from_iter([(TRANSFER_ENCODING, HeaderValue::from_static(coding))]);
+            assert_eq!(framing_is_known(&came), known, "{coding}");
+        }
+        let twice = headers(&[
+            ("transfer-encoding", "identity"),
+            ("transfer-encoding", "chunked"),
+        ]);
+        assert!(!framing_is_known(&twice));
+        assert!(framing_is_known(&HeaderMap::new()));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! `tracemap-agent`: the agent alone.
 //!
-//! In: one YAML file, of which the section `agent` is read. Out: an agent until SIGINT or SIGTERM; logs on standard error.
+//! In: one YAML file, of which the section `agent` is read. Out: an agent until SIGINT or SIGTERM, which
+//! reads the file again on SIGHUP and when it changes; logs on standard error.
 //! Left out on purpose: the collector and the generators, see the command `tracemap`.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use agent::AgentConfig;
-use clap::Parser;
+use agent::conform::{ConformArgs, conform};
+use agent::{AgentConfig, ConfigSource};
+use clap::{Parser, Subcommand};
 use config::{ConfigErrors, Foreign, Loader};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,6 +23,14 @@ struct Arguments {
     /// The configuration file. Default: the environment alone (`TRACEMAP_AGENT_…`).
     #[arg(long)]
     config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Checks whether a service passes context on with the calls it makes
+    Conform(ConformArgs),
 }
 
 /// The configuration file as far as this program reads it; its other sections are other programs'.
@@ -51,8 +61,13 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    match load(arguments.config.as_deref()) {
-        Ok(config) => start(config),
+    if let Some(Command::Conform(asked)) = &arguments.command {
+        return ask(asked);
+    }
+    let file = arguments.config.clone();
+    let source = ConfigSource::new(arguments.config, move || load(file.as_deref()));
+    match source.read_now() {
+        Ok(config) => start(config, source),
         Err(errors) => failed(&errors.to_string()),
     }
 }
@@ -67,18 +82,43 @@ fn load(path: Option<&std::path::Path>) -> Result<AgentConfig, ConfigErrors> {
         .map(|file| file.agent)
 }
 
-fn start(config: AgentConfig) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+/// Exit code 0 where the service passed, 1 where it did not, 2 where it could not be asked.
+fn ask(asked: &ConformArgs) -> ExitCode {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&format!("cannot start the runtime: {error}")),
+        Err(code) => return code,
     };
-    match runtime.block_on(agent::run(config, shutdown())) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let causes =
-                std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-            failed(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+    match runtime.block_on(conform(asked)) {
+        Ok(report) => {
+            if asked.json {
+                println!("{}", report.json());
+            } else {
+                print!("{report}");
+            }
+            ExitCode::from(u8::from(!report.passed()))
         }
+        Err(error) => failed(&chain(&error)),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|error| failed(&format!("cannot start the runtime: {error}")))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn start(config: AgentConfig, source: ConfigSource) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
+    match runtime.block_on(agent::run(config, Some(source), shutdown())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&chain(&error)),
     }
 }
 

@@ -21,6 +21,13 @@ impl Modes {
         }
     }
 
+    /// The same, and after all others these rules.
+    #[must_use]
+    pub(crate) fn and(mut self, rules: impl IntoIterator<Item = EdgeRule>) -> Self {
+        self.rules.extend(rules);
+        self
+    }
+
     /// The mode of a request to or from `peer`: outbound `host[:port]`, inbound the caller's node id.
     pub(crate) fn of(&self, direction: Direction, peer: &str) -> EdgeMode {
         let wanted = match direction {

@@ -1,6 +1,6 @@
 //! The forward proxy for a service's own calls.
 //!
-//! In: requests with an absolute `http://` target, and `CONNECT`. Out: the same requests at their target, with context and
+//! In: requests with an absolute `http://` or `https://` target, and `CONNECT`. Out: the same requests at their target, with context and
 //! correlation id where evidence finds them, and one CLIENT span for each; tunnels for what is encrypted.
 //! Left out on purpose: guesses by likelihood, answers to `Proxy-Authorization`, and spans of what passes in tunnels.
 
@@ -26,29 +26,33 @@ use crate::exchange::{Beginning, Exchange, Failure, Opening};
 use crate::expect::{self, RequestBody};
 use crate::forward::{self, Pending};
 use crate::hop;
+use crate::limits::Admission;
 use crate::peer::Peer;
 use crate::place::{self, Leaving};
 use crate::semconv;
 use crate::serve::Handler;
 use crate::telemetry::{Direction, Outcome};
 use crate::trace::RandomIds;
+use crate::transparent::Onward;
 use crate::tunnel;
+use crate::workers::PerWorker;
 use crate::workload::Workload;
 
 /// One workload's way to the rest of the world.
 pub(crate) struct Outbound {
     workload: Arc<Workload>,
     connector: Connector,
-    http1: PooledClient,
-    http2: PooledClient,
+    http1: PerWorker<PooledClient>,
+    http2: PerWorker<PooledClient>,
     stop: watch::Receiver<bool>,
 }
 
-const NOT_FOR_A_PROXY: &str = "tracemap-agent: this address is a forward proxy: ask it for an absolute `http://` target or for `CONNECT`\n";
+const NOT_FOR_A_PROXY: &str = "tracemap-agent: this address is a forward proxy: ask it for an absolute `http://` or `https://` target or for `CONNECT`\n";
 
 impl Outbound {
     pub(crate) fn new(workload: Arc<Workload>, connector: Connector, stop: watch::Receiver<bool>) -> Self {
-        let (http1, http2) = (connector.clone().pooled(false), connector.clone().pooled(true));
+        let pools = |http2| workload.shared.workers.each(|| connector.clone().pooled(http2));
+        let (http1, http2) = (pools(false), pools(true));
         Self {
             workload,
             connector,
@@ -58,12 +62,18 @@ impl Outbound {
         }
     }
 
-    fn open(&self, request: Request<Incoming>) -> (Request<RequestBody>, Pending) {
+    /// `onward` is where the connection was going that the request came on, where it was redirected.
+    fn open(&self, request: Request<Incoming>, onward: Option<&Onward>) -> (Request<RequestBody>, Pending) {
         let (mut head, body) = request.into_parts();
+        let said = onward.and_then(|_| semconv::authority(&head.uri, &head.headers));
+        if let Some(onward) = onward {
+            head.uri = onward.named(said.clone(), head.uri.path_and_query().cloned());
+        }
         let shared = &self.workload.shared;
         let extracted = shared.extract(Direction::Outbound, Trust::Continue, &head);
-        let peer = head.uri.authority().map(Peer::of).unwrap_or_default();
-        let mut found = place::outbound(&self.workload, &extracted, &peer, Instant::now(), &mut RandomIds);
+        let peer = Peer::of_target(&head.uri).unwrap_or_default();
+        let now = (Instant::now(), || semconv::name(&head, None));
+        let mut found = place::outbound(&self.workload, &extracted, &peer, now, &mut RandomIds);
         let correlation = shared.correlation_attribute(&found.correlation);
         let beginning = Beginning {
             direction: Direction::Outbound,
@@ -87,9 +97,13 @@ impl Outbound {
             head.version = Version::HTTP_11;
             hop::restore_http1(&mut head.headers, upgrade);
         }
-        // The target's authority is the host, whatever `Host` says (RFC 9112, section 3.2.2).
-        head.headers.remove(HOST);
-        head.uri = without_credentials(head.uri);
+        if let Some(onward) = onward {
+            onward.readdress(&mut head, said);
+        } else {
+            // The target's authority is the host, whatever `Host` says (RFC 9112, section 3.2.2).
+            head.headers.remove(HOST);
+            head.uri = without_credentials(head.uri);
+        }
         let mut request = Request::from_parts(head, body);
         let upgrade = asks_upgrade.then(|| hyper::upgrade::on(&mut request));
         let (request, expectation) = expect::hold_back(request);
@@ -100,6 +114,7 @@ impl Outbound {
                 expectation,
                 upgrade,
                 version,
+                lent: None,
                 stop: self.stop.clone(),
             },
         )
@@ -124,19 +139,38 @@ impl Outbound {
     }
 
     async fn forward(&self, request: Request<Incoming>) -> Response<ProxyBody> {
-        let (request, mut pending) = self.open(request);
+        let (request, mut pending) = self.open(request, None);
         let client = if request.version() == Version::HTTP_2 {
             &self.http2
         } else {
             &self.http1
         };
-        let result = client.request(request).await.map_err(BoxError::from);
+        let result = client.here().request(request).await.map_err(BoxError::from);
         let peer = result
             .as_ref()
             .ok()
             .and_then(|response| response.extensions().get::<HttpInfo>());
         if let Some(peer) = peer.map(HttpInfo::remote_addr) {
             pending.exchange.add(|out| semconv::network_peer(out, peer));
+        }
+        pending.answer(result)
+    }
+
+    /// Answers a request of a redirected connection, from where that was going.
+    pub(crate) async fn steered(&self, request: Request<Incoming>, onward: &Onward) -> Response<ProxyBody> {
+        if request.method() == Method::CONNECT {
+            return self.refuse();
+        }
+        if !hop::framing_is_known(request.headers()) {
+            self.count(Outcome::Refused);
+            return forward::text(StatusCode::NOT_IMPLEMENTED, forward::UNKNOWN_CODING);
+        }
+        let (request, mut pending) = self.open(request, Some(onward));
+        let result = onward.send(request, self.http1.here()).await;
+        if result.is_ok() {
+            pending
+                .exchange
+                .add(|out| semconv::network_peer(out, onward.address()));
         }
         pending.answer(result)
     }
@@ -189,27 +223,33 @@ impl Handler for Outbound {
         if request.method() == Method::CONNECT {
             return self.tunnel(request).await;
         }
-        let absolute = request.uri().scheme() == Some(&Scheme::HTTP) && request.uri().authority().is_some();
+        if !hop::framing_is_known(request.headers()) {
+            self.count(Outcome::Refused);
+            return forward::text(StatusCode::NOT_IMPLEMENTED, forward::UNKNOWN_CODING);
+        }
+        let scheme = request.uri().scheme();
+        let known = scheme == Some(&Scheme::HTTP) || scheme == Some(&Scheme::HTTPS);
+        let absolute = known && request.uri().authority().is_some();
         if absolute {
             self.forward(request).await
         } else {
             self.refuse()
         }
     }
+
+    fn admission(&self) -> Option<Arc<Admission>> {
+        Some(self.workload.shared.admission.clone())
+    }
 }
 
 fn opening(head: &http::request::Parts, found: &Leaving, correlation: Option<String>) -> Opening {
     let mut attributes = semconv::client(head);
-    semconv::push(
-        &mut attributes,
-        semconv::CORRELATION_METHOD,
-        found.method.as_str(),
-    );
+    attributes.push(semconv::CORRELATION_METHOD, found.method.as_str());
     if let Some(confidence) = found.confidence {
-        semconv::push(&mut attributes, semconv::CORRELATION_CONFIDENCE, confidence);
+        attributes.push(semconv::CORRELATION_CONFIDENCE, confidence);
     }
     if let Some(correlation) = correlation {
-        semconv::push(&mut attributes, semconv::CORRELATION_ID, correlation);
+        attributes.push(semconv::CORRELATION_ID, &correlation);
     }
     Opening {
         kind: Kind::Client,

@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use http::uri::Authority;
+use http::Uri;
+use http::uri::{Authority, Scheme};
 
 use crate::semconv;
 
@@ -27,12 +28,21 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Whom a request with this absolute target is for.
+    pub(crate) fn of_target(target: &Uri) -> Option<Self> {
+        let mut peer = Self::of(target.authority()?);
+        if target.scheme() == Some(&Scheme::HTTPS) && target.port().is_none() {
+            peer.port = 443;
+        }
+        Some(peer)
+    }
+
     pub(crate) fn of(authority: &Authority) -> Self {
         let (address, port) = semconv::address_and_port(authority);
         let text = authority.as_str();
         Self {
             authority: text.rsplit_once('@').map_or(text, |(_, bare)| bare).to_owned(),
-            address,
+            address: address.to_owned(),
             port,
         }
     }

@@ -4,20 +4,22 @@
 //! and a count for every span.
 //! Left out on purpose: waiting for the collector: the exporter buffers, and at its bound spans are dropped and counted.
 
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Once};
+use std::time::Duration;
 
 use otlp::encode::{AttributeValue, SpanRecord, request};
-use otlp::export::rewrite::Rules;
-use otlp::export::{DropReason as ExportDrop, ExportStats, Exporter};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
-use crate::telemetry::{DropReason, Metrics, SpanOutcome};
+use crate::reload::Outlet;
+use crate::telemetry::{DropReason, Metrics};
 
 /// Spans that may wait to be encoded, at about 1 KiB each. The task that encodes is never blocked, so they wait briefly.
 const QUEUE: usize = 8_192;
 /// Spans that are encoded at a time.
 const BATCH: usize = 512;
+/// How long spans gather before they are encoded. At 400,000 a second the queue is then full.
+const GATHER: Duration = Duration::from_millis(20);
 const SCOPE: (&str, &str) = ("tracemap-agent", env!("CARGO_PKG_VERSION"));
 
 /// Resource attributes of a workload.
@@ -38,20 +40,23 @@ pub(crate) struct SpanQueue {
 }
 
 impl SpanQueue {
-    /// A queue in front of `exporter`, and the task's end of it. Without an exporter every span is dropped and counted.
-    pub(crate) fn new(
-        exporter: Option<&Exporter>,
-        metrics: Arc<Metrics>,
-    ) -> (Self, Option<mpsc::Receiver<Finished>>) {
-        let (queue, spans) = exporter.map(|_| mpsc::channel(QUEUE)).unzip();
-        (
-            Self {
-                queue,
-                metrics,
-                said: Arc::new(Once::new()),
-            },
-            spans,
-        )
+    /// A queue, and the end of it that [`encode`] empties.
+    pub(crate) fn new(metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<Finished>) {
+        let (queue, spans) = mpsc::channel(QUEUE);
+        let queue = Self {
+            queue: Some(queue),
+            metrics,
+            said: Arc::new(Once::new()),
+        };
+        (queue, spans)
+    }
+
+    /// The same queue, which drops and counts every span where none is exported.
+    pub(crate) fn where_exported(&self, exported: bool) -> Self {
+        Self {
+            queue: self.queue.clone().filter(|_| exported),
+            ..self.clone()
+        }
     }
 
     /// Takes a span, or drops and counts it.
@@ -75,11 +80,11 @@ impl SpanQueue {
     }
 }
 
-/// Encodes what comes from the queue until `stop`, then what is left of it; `rules` say what may leave.
+/// Encodes what comes from the `queue` until `stop`, then what is left of it; it leaves by the `outlet`.
 pub(crate) async fn encode(
+    queue: SpanQueue,
     mut spans: mpsc::Receiver<Finished>,
-    exporter: Exporter,
-    rules: Arc<Rules>,
+    outlet: Outlet,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
@@ -97,10 +102,23 @@ pub(crate) async fn encode(
         if taken == 0 {
             return;
         }
+        if taken < BATCH && !stopping {
+            // A wake-up for each span would cost more than its encoding.
+            let _ = tokio::time::timeout(GATHER, stop.wait_for(|stop| *stop)).await;
+            while let Ok(span) = spans.try_recv() {
+                batch.push(span);
+            }
+        }
+        // Held until the batch is handed over, so that no exporter is taken away meanwhile.
+        let way = outlet.read().await;
+        let Some(exporter) = &way.exporter else {
+            queue.drop_without_endpoint(batch.drain(..).count() as u64);
+            continue;
+        };
         for (resource, spans) in by_resource(batch.drain(..)) {
             let count = spans.len() as u64;
-            // Refused spans are counted by the exporter, see `Published`.
-            let _ = exporter.try_send(rules.apply(request(&resource, SCOPE, spans)), count);
+            // Refused spans are counted by the exporter, see `export_counts`.
+            let _ = exporter.try_send(way.rules.apply(request(&resource, SCOPE, &spans)), count);
         }
     }
 }
@@ -116,41 +134,14 @@ fn by_resource(batch: impl Iterator<Item = Finished>) -> Vec<(Arc<Resource>, Vec
     groups
 }
 
-/// Carries the exporter's own counts over to the metrics.
-pub(crate) struct Published {
-    exporter: Exporter,
-    last: Mutex<ExportStats>,
-}
-
-impl Published {
-    pub(crate) fn new(exporter: Exporter) -> Self {
-        Self {
-            exporter,
-            last: Mutex::default(),
-        }
-    }
-
-    /// Adds to `metrics` what happened since the last call.
-    pub(crate) fn publish(&self, metrics: &Metrics) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.exporter.stats();
-        metrics.spans(SpanOutcome::Sent, now.sent_spans.saturating_sub(last.sent_spans));
-        for reason in ExportDrop::ALL {
-            let dropped = now.dropped(reason).saturating_sub(last.dropped(reason));
-            if dropped > 0 {
-                metrics.dropped_because(reason.as_str(), dropped);
-            }
-        }
-        metrics.set_buffered(now.buffered_bytes);
-        *last = now;
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use otlp::export::ExportSettings;
+    use otlp::encode::Attributes;
+    use otlp::export::{ExportSettings, Exporter};
+    use tokio::sync::RwLock;
 
     use super::*;
+    use crate::reload::Way;
 
     fn span() -> SpanRecord {
         SpanRecord {
@@ -165,7 +156,7 @@ mod tests {
             flags: 1,
             status: otlp::StatusCode::Unset,
             status_message: String::new(),
-            attributes: Vec::new(),
+            attributes: Attributes::default(),
             links: Vec::new(),
         }
     }
@@ -182,12 +173,16 @@ mod tests {
     async fn what_is_queued_when_the_agent_stops_is_still_encoded_and_what_comes_later_is_counted() {
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let exporter = exporter();
-        let (queue, spans) = SpanQueue::new(Some(&exporter), metrics.clone());
+        let (queue, spans) = SpanQueue::new(metrics.clone());
         for _ in 0..=BATCH {
             queue.push(Arc::new(Resource::new()), span());
         }
         let (_stop, stopped) = watch::channel(true);
-        encode(spans.expect("a queue"), exporter.clone(), Arc::default(), stopped).await;
+        let way = Way {
+            exporter: Some(exporter.clone()),
+            ..Way::default()
+        };
+        encode(queue.clone(), spans, Arc::new(RwLock::new(way)), stopped).await;
         assert_eq!(exporter.stats().buffered_spans, BATCH as u64 + 1);
         queue.push(Arc::new(Resource::new()), span());
         let text = String::from_utf8(metrics.render().expect("text")).expect("text");
@@ -200,7 +195,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_drops_and_counts_and_never_waits() {
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let (queue, _spans) = SpanQueue::new(Some(&exporter()), metrics.clone());
+        let (queue, _spans) = SpanQueue::new(metrics.clone());
         for _ in 0..QUEUE + 2 {
             queue.push(Arc::default(), span());
         }

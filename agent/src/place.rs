@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use otlp::encode::LinkRecord;
+use otlp::encode::{Attributes, LinkRecord};
 use propagation::{CorrelationId, EdgeHint, Extracted, IdSource, Skipped, SpanContext, SpanId};
 
 use crate::config::EdgeMode;
@@ -57,12 +57,12 @@ pub(crate) struct Told {
     pub(crate) parent: Option<SpanId>,
 }
 
-/// The place of a call to `peer`.
+/// The place of a call to `peer`; `operation` is the name that its span would have.
 pub(crate) fn outbound(
     workload: &Workload,
     extracted: &Extracted,
     peer: &Peer,
-    now: Instant,
+    (now, operation): (Instant, impl FnOnce() -> String),
     ids: &mut impl IdSource,
 ) -> Leaving {
     let (mut found, mut confidence) = find(workload, extracted, peer, ids);
@@ -71,9 +71,9 @@ pub(crate) fn outbound(
     if restarted.is_some() {
         (found.method, confidence) = (Method::None, None);
     } else if matches!(found.method, Method::Context | Method::None) {
-        sample(workload, extracted, &mut found.joined);
+        sample(workload, extracted, &mut found.joined, operation);
     }
-    let mode = workload.shared.modes.of(Direction::Outbound, &peer.authority);
+    let mode = workload.modes.of(Direction::Outbound, &peer.authority);
     let parent = parent(&found);
     let span = tell(workload, &mut found.joined, mode, ids);
     Leaving {
@@ -183,31 +183,42 @@ fn govern(
 }
 
 fn link(left: &SpanContext, parent: SpanId, cap: Cap) -> LinkRecord {
-    let reason = format!("merge_cap_{}", cap.as_str());
+    let mut attributes = Attributes::default();
+    attributes.push_display("reason", format_args!("merge_cap_{}", cap.as_str()));
     LinkRecord {
         trace_id: *left.trace_id.as_bytes(),
         span_id: *parent.as_bytes(),
         trace_state: left.trace_state.to_string(),
         flags: u32::from(left.flags.bits()),
-        attributes: vec![("reason".into(), reason.into())],
+        attributes,
     }
 }
 
 /// Decides on a trace that nobody before us decided on.
-fn sample(workload: &Workload, extracted: &Extracted, joined: &mut Joined) {
+fn sample(
+    workload: &Workload,
+    extracted: &Extracted,
+    joined: &mut Joined,
+    operation: impl FnOnce() -> String,
+) {
     if joined.recorded && extracted.decision.is_none() {
-        let sampler = workload.share.get();
+        let sampler = workload.share.of(operation);
         joined.recorded = sampler.begin(&mut joined.context, rand::random);
     }
 }
 
-/// The place of a request for the service.
-pub(crate) fn inbound(workload: &Workload, extracted: &Extracted, ids: &mut impl IdSource) -> Arriving {
+/// The place of a request for the service; `operation` is the name that its span would have.
+pub(crate) fn inbound(
+    workload: &Workload,
+    extracted: &Extracted,
+    operation: impl FnOnce() -> String,
+    ids: &mut impl IdSource,
+) -> Arriving {
     let mut joined = trace::join_inbound(extracted, ids);
-    sample(workload, extracted, &mut joined);
+    sample(workload, extracted, &mut joined, operation);
     let hint = hints::received(extracted.context.as_ref(), &workload.node);
     let caller = hint.as_ref().map_or(UNKNOWN, |hint| &hint.caller).to_owned();
-    let mode = workload.shared.modes.of(Direction::Inbound, &caller);
+    let mode = workload.modes.of(Direction::Inbound, &caller);
     let span = joined.recorded && mode == EdgeMode::Span;
     let onward = onward(workload, extracted, &joined, hint, span);
     let result = match extracted.context {

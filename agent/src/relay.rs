@@ -1,22 +1,19 @@
 //! OTLP of the SDKs on this node, on to the collector.
 //!
 //! In: requests as the intake got them. Out: the same bytes in the exporter's buffer, with what the rules change, or a refusal
-//! that makes the SDK try again. Metrics go on to an address of their own, where there is one.
-//! Left out on purpose: any other look at the spans, and logs.
+//! that makes the SDK try again. Metrics and logs go on as they are, each to an address of its own, where there is one.
+//! Left out on purpose: any other look at the spans, and any at metrics and logs but whether they are well-formed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use otlp::export::Exporter;
 use otlp::export::rewrite::Rules;
 use otlp::intake::{
-    Accepted, AcceptedMetrics, BatchMeta, IntakeObserver, MetricsSink, Observed, Refusal, Sinks, TraceSink,
-    Verdict,
+    Accepted, BatchMeta, IntakeObserver, Observed, PassSink, Passed, Refusal, Sinks, TraceSink, Verdict,
 };
 use otlp::view::{self, SpanCount};
-use prost::Message as _;
 
 use crate::pipeline::SpanQueue;
 use crate::telemetry::Metrics;
@@ -33,13 +30,16 @@ pub(crate) struct Relay {
     pub(crate) spans: SpanQueue,
 }
 
-/// Spans to `relay`, and metrics to whom they go to.
-pub(crate) fn sinks(relay: Relay, metrics: Option<Exporter>) -> Sinks<Relay> {
-    let sinks = Sinks::new(relay);
-    match metrics {
-        Some(exporter) => sinks.with_metrics(MetricsRelay(exporter)),
-        None => sinks,
+/// Spans to `relay`, metrics and logs to whom they go to.
+pub(crate) fn sinks(relay: Relay, metrics: Option<&Exporter>, logs: Option<&Exporter>) -> Sinks<Relay> {
+    let mut sinks = Sinks::new(relay);
+    if let Some(exporter) = metrics {
+        sinks = sinks.with_passed_metrics(PassOn(exporter.clone()));
     }
+    if let Some(exporter) = logs {
+        sinks = sinks.with_logs(PassOn(exporter.clone()));
+    }
+    sinks
 }
 
 impl Relay {
@@ -84,17 +84,13 @@ impl TraceSink for Relay {
     }
 }
 
-/// The sink for metrics of SDKs: each request goes on as it came.
-struct MetricsRelay(Exporter);
+/// The sink for metrics or logs of SDKs: each request goes on as it came.
+struct PassOn(Exporter);
 
-impl MetricsSink for MetricsRelay {
-    async fn export_metrics(
-        &self,
-        request: ExportMetricsServiceRequest,
-        _: BatchMeta,
-    ) -> Result<AcceptedMetrics, Refusal> {
-        accept(&self.0, request.encode_to_vec().into(), 1).await?;
-        Ok(AcceptedMetrics::default())
+impl PassSink for PassOn {
+    async fn pass(&self, body: Bytes, items: u64, _: BatchMeta) -> Result<Passed, Refusal> {
+        accept(&self.0, body, items).await?;
+        Ok(Passed::default())
     }
 }
 
@@ -103,7 +99,7 @@ pub(crate) struct RelayObserver(pub(crate) Arc<Metrics>);
 
 impl IntakeObserver for RelayObserver {
     fn request(&self, request: &Observed) {
-        self.0
-            .relayed(request.transport.as_str(), request.outcome.as_str());
+        let (signal, transport) = (request.signal.as_str(), request.transport.as_str());
+        self.0.relayed(signal, transport, request.outcome.as_str());
     }
 }

@@ -1,8 +1,7 @@
-//! The share of new traces to record, as a Jaeger collector sets it for a service.
+//! The shares of new traces to record, as a Jaeger collector sets them for a service and its operations.
 //!
 //! In: answers of `GET /sampling?service=NAME`, every so often. Out: a workload's [`Share`], changed while it is in use.
-//! Left out on purpose: strategies by operation beyond their default, and rate limits: a share that moves with the load
-//! cannot be scaled up again. Where nothing can be learnt, the last share stays.
+//! Left out on purpose: rate limits, see `sampling/strategy.rs`. Where nothing can be learnt, the last shares stay.
 //! Source: Jaeger documentation, "APIs", remote sampling configuration; `sampling.proto` as JSON.
 
 use std::sync::Arc;
@@ -13,13 +12,12 @@ use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use serde::Deserialize;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::BoxError;
 use crate::config::RemoteSamplingConfig;
-use crate::sampling::{Sampler, Share};
+use crate::sampling::{Share, Strategy};
 use crate::telemetry::{Metrics, PollOutcome};
 
 /// Longest answer that is read, in bytes.
@@ -32,25 +30,6 @@ pub(crate) struct Followed {
     pub(crate) service: String,
     pub(crate) share: Arc<Share>,
     pub(crate) metrics: Arc<Metrics>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Strategy {
-    probabilistic_sampling: Option<Probabilistic>,
-    operation_sampling: Option<ByOperation>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Probabilistic {
-    sampling_rate: f64,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ByOperation {
-    default_sampling_probability: f64,
 }
 
 /// Asks at once, then every [`RemoteSamplingConfig::interval`], until `stop`.
@@ -74,10 +53,11 @@ pub(crate) async fn follow(
         let answer = asked.await.unwrap_or_else(|late| Err(late.into()));
         let service = &followed.service;
         match answer {
-            Ok(ratio) => {
+            Ok(strategy) => {
                 followed.metrics.remote_sampling(PollOutcome::Applied);
-                if followed.share.set(Sampler::ratio(ratio)) {
-                    info!(%service, ratio, "share of new traces set from afar");
+                if followed.share.set(&strategy) {
+                    let (ratio, operations) = (strategy.share, strategy.operations.len());
+                    info!(%service, ratio, operations, "share of new traces set from afar");
                 }
                 failing = false;
             }
@@ -97,7 +77,8 @@ fn address(endpoint: &str, service: &str) -> Result<Uri, http::uri::InvalidUri> 
     format!("{base}/sampling?service={query}").parse()
 }
 
-fn query_byte(byte: u8) -> String {
+/// A byte of a text in a query, percent-encoded where it must be.
+pub(crate) fn query_byte(byte: u8) -> String {
     if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
         char::from(byte).to_string()
     } else {
@@ -105,7 +86,7 @@ fn query_byte(byte: u8) -> String {
     }
 }
 
-async fn ask(uri: Uri) -> Result<f64, BoxError> {
+async fn ask(uri: Uri) -> Result<Strategy, BoxError> {
     // A connection of its own each time: the next question is a minute away.
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
     let response = client.request(Request::get(uri).body(Empty::new())?).await?;
@@ -113,49 +94,12 @@ async fn ask(uri: Uri) -> Result<f64, BoxError> {
         return Err(format!("the answer has status {}", response.status().as_u16()).into());
     }
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await?;
-    share(&body.to_bytes())
-}
-
-/// The share that an answer sets, 0 to 1.
-fn share(answer: &[u8]) -> Result<f64, BoxError> {
-    let strategy: Strategy = serde_json::from_slice(answer)?;
-    let by_operation = strategy.operation_sampling;
-    let ratio = by_operation
-        .map(|of| of.default_sampling_probability)
-        .or_else(|| Some(strategy.probabilistic_sampling?.sampling_rate));
-    match ratio {
-        Some(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
-        Some(ratio) => Err(format!("the share is {ratio}, but it must be between 0 and 1").into()),
-        None => Err("the strategy has no share".into()),
-    }
+    Strategy::from_json(&body.to_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_answer_sets_a_share_or_says_why_not() {
-        let said = |text: &str| share(text.as_bytes()).map_err(|error| error.to_string());
-        let rate = "{\"strategyType\":\"PROBABILISTIC\",\"probabilisticSampling\":{\"samplingRate\":0.25}}";
-        assert_eq!(said(rate), Ok(0.25));
-        let by_operation = "{\"probabilisticSampling\":{\"samplingRate\":1},\"operationSampling\":\
-                            {\"defaultSamplingProbability\":0.5,\"perOperationStrategies\":[]}}";
-        assert_eq!(said(by_operation), Ok(0.5));
-        for (answer, expected) in [
-            (
-                "{\"rateLimitingSampling\":{\"maxTracesPerSecond\":5}}",
-                "the strategy has no share",
-            ),
-            (
-                "{\"probabilisticSampling\":{\"samplingRate\":25}}",
-                "the share is 25, but it must be between 0 and 1",
-            ),
-        ] {
-            assert_eq!(said(answer), Err(expected.to_owned()));
-        }
-        assert!(said("<html>").is_err());
-    }
 
     #[test]
     fn a_services_name_is_text_in_the_query() {

@@ -3,20 +3,21 @@
 //! In: an [`AgentConfig`]. Out: a [`Running`] agent with the addresses it bound.
 //! Left out on purpose: signals and logs, which belong to whoever runs the agent; and the wiring, see `start.rs`.
 
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use ::config::Finding;
-use otlp::export::{ExportSettingsError, Exporter};
+use otlp::export::ExportSettingsError;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tracing::{error, info};
+use tracing::info;
 
-use crate::access_log::AccessLog;
-use crate::bound::Listeners;
+use crate::bound::Sockets;
 use crate::config::AgentConfig;
 use crate::detect::Detected;
+use crate::reload::{AllDoors, ConfigSource, Export, Generation, Kept, Planned};
 use crate::start::start;
 
 const GRACE: Duration = Duration::from_millis(500);
@@ -47,6 +48,9 @@ pub enum AgentError {
         #[source]
         source: std::io::Error,
     },
+    /// The system gives no thread to run requests on.
+    #[error("cannot start a thread for requests, see `agent.threads`")]
+    Threads(#[source] std::io::Error),
     /// The exporter refused its settings.
     #[error("cannot export spans")]
     Export(#[source] ExportSettingsError),
@@ -78,11 +82,12 @@ fn listed(findings: &[Finding]) -> String {
 pub struct Agent;
 
 /// A running agent. Dropped without [`Running::stop`], it stops at once and loses what the collector has not taken.
-#[derive(Debug)]
 pub struct Running {
-    /// Addresses of the inbound listeners, in the order of the configuration, those of all workloads in theirs.
+    /// Addresses of the inbound listeners, in the order of the configuration, those of all workloads in theirs; after them
+    /// those of redirected connections, the node's last.
     pub inbound_addrs: Vec<SocketAddr>,
-    /// Addresses of the outbound proxies, in the order of the workloads that have one.
+    /// Addresses of the outbound proxies, in the order of the workloads that have one; after them those of redirected
+    /// connections, the node's last.
     pub outbound_addrs: Vec<SocketAddr>,
     /// Address of OTLP/gRPC, where it is on.
     pub otlp_grpc_addr: Option<SocketAddr>,
@@ -90,25 +95,57 @@ pub struct Running {
     pub otlp_http_addr: Option<SocketAddr>,
     /// Address of the sampling strategies, where it is on.
     pub sampling_addr: Option<SocketAddr>,
+    /// Address of the same over gRPC, where it is on.
+    pub sampling_grpc_addr: Option<SocketAddr>,
     /// Address of `/metrics` and the like.
     pub admin_addr: SocketAddr,
+    /// What is in force.
+    pub(crate) config: Box<AgentConfig>,
+    pub(crate) detected: Detected,
+    pub(crate) planned: Planned,
+    pub(crate) kept: Kept,
     pub(crate) signals: Signals,
+    pub(crate) ending: Ending,
+    pub(crate) encoder: JoinHandle<()>,
+    pub(crate) sockets: Sockets,
+    pub(crate) doors: AllDoors,
+    pub(crate) export: Export,
+    pub(crate) generation: Generation,
     pub(crate) servers: JoinSet<()>,
-    pub(crate) admin: JoinHandle<()>,
-    pub(crate) encoder: Option<JoinHandle<()>>,
-    pub(crate) reporter: Option<JoinHandle<()>>,
-    pub(crate) access_log: Option<AccessLog>,
-    pub(crate) exporter: Option<Exporter>,
-    pub(crate) drain: Duration,
+    pub(crate) admins: JoinSet<()>,
+    pub(crate) followers: JoinSet<()>,
+    pub(crate) retiring: JoinSet<()>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("inbound_addrs", &self.inbound_addrs)
+            .field("outbound_addrs", &self.outbound_addrs)
+            .field("admin_addr", &self.admin_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn told(error: &AgentError) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Runs an agent until `shutdown`, then lets requests in flight end and hands over what spans are left.
 ///
+/// Meanwhile it goes on as `source` says, whenever that changes.
+///
 /// # Errors
 /// As [`Agent::start`].
-pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
-    let running = Agent::start(config).await?;
-    shutdown.await;
+pub async fn run(
+    config: AgentConfig,
+    source: Option<ConfigSource>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), AgentError> {
+    let mut running = Agent::start(config).await?;
+    running.follow(source, shutdown).await;
     running.stop().await;
     Ok(())
 }
@@ -131,21 +168,26 @@ impl Agent {
         if !findings.is_empty() {
             return Err(AgentError::Config(findings));
         }
-        let flat = config.flat_workload();
-        let named: Vec<_> = flat.map(|flat| (flat, detected)).into_iter().collect();
-        let listed = config
-            .workloads
-            .iter()
-            .map(|workload| (workload.clone(), Detected::default()));
-        let workloads: Vec<_> = named.into_iter().chain(listed).collect();
-        let listeners = Listeners::bind(&config, &workloads).await?;
-        start(&config, &workloads, listeners)
+        // It holds every part of an agent on its way.
+        let running = Box::pin(start(config, detected)).await?;
+        let Running {
+            inbound_addrs,
+            outbound_addrs,
+            otlp_grpc_addr,
+            otlp_http_addr,
+            admin_addr,
+            ..
+        } = &running;
+        info!(?inbound_addrs, ?outbound_addrs, ?otlp_grpc_addr, ?otlp_http_addr, %admin_addr, "agent started");
+        Ok(running)
     }
 }
 
 /// The end comes in steps, each told to those it concerns.
 #[derive(Debug)]
 pub(crate) struct Signals {
+    /// Whoever chooses among agents should choose another.
+    pub(crate) leaving: watch::Sender<bool>,
     /// No more connections are taken.
     pub(crate) stopping: watch::Sender<bool>,
     /// No more requests are in flight.
@@ -155,8 +197,9 @@ pub(crate) struct Signals {
 }
 
 /// Where the steps are heard.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ending {
+    pub(crate) leaving: watch::Receiver<bool>,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) served: watch::Receiver<bool>,
     pub(crate) over: watch::Receiver<bool>,
@@ -164,14 +207,16 @@ pub(crate) struct Ending {
 
 impl Signals {
     pub(crate) fn new() -> (Self, Ending) {
-        let [stopping, served, over] = [(); 3].map(|()| watch::channel(false));
+        let [leaving, stopping, served, over] = [(); 4].map(|()| watch::channel(false));
         let ending = Ending {
+            leaving: leaving.1,
             stopping: stopping.1,
             served: served.1,
             over: over.1,
         };
         (
             Self {
+                leaving: leaving.0,
                 stopping: stopping.0,
                 served: served.0,
                 over: over.0,
@@ -182,38 +227,65 @@ impl Signals {
 }
 
 impl Running {
-    /// Takes no more connections, lets requests in flight end, hands the last spans to the collector; each for at most
-    /// `agent.export.drain`. Tunnels are cut last.
+    /// An agent that does nothing yet.
+    pub(crate) fn idle(
+        config: AgentConfig,
+        detected: Detected,
+        kept: Kept,
+        (signals, ending): (Signals, Ending),
+        encoder: JoinHandle<()>,
+    ) -> Self {
+        Self {
+            inbound_addrs: Vec::new(),
+            outbound_addrs: Vec::new(),
+            otlp_grpc_addr: None,
+            otlp_http_addr: None,
+            sampling_addr: None,
+            sampling_grpc_addr: None,
+            admin_addr: config.admin.listen.0,
+            config: Box::new(config),
+            detected,
+            planned: Planned::default(),
+            kept,
+            signals,
+            ending,
+            encoder,
+            sockets: Sockets::default(),
+            doors: AllDoors::default(),
+            export: Export::default(),
+            generation: Generation::default(),
+            servers: JoinSet::new(),
+            admins: JoinSet::new(),
+            followers: JoinSet::new(),
+            retiring: JoinSet::new(),
+        }
+    }
+
+    /// Says at `/readyz` that it is leaving, serves on for `agent.drain_delay`, then takes no more connections, lets
+    /// requests in flight end, and hands the last spans to the collector; each for at most `agent.export.drain`. Tunnels are
+    /// cut last.
     pub async fn stop(mut self) {
+        let drain = self.config.export.drain.0;
+        self.signals.leaving.send_replace(true);
+        tokio::time::sleep(self.config.drain_delay.0).await;
         self.signals.stopping.send_replace(true);
-        let served = tokio::time::timeout(self.drain + GRACE, async {
+        self.sockets = Sockets::default();
+        self.doors.stop();
+        let served = tokio::time::timeout(drain + GRACE, async {
             while self.servers.join_next().await.is_some() {}
         });
         if served.await.is_err() {
             self.servers.shutdown().await;
         }
         self.signals.served.send_replace(true);
-        if let Some(encoder) = self.encoder.take() {
-            // It ends with its queue, and a panic in it has been reported where it happened.
-            let _ = encoder.await;
-        }
-        if let Some(exporter) = self.exporter.take()
-            && let Err(lost) = exporter.shutdown(self.drain).await
-        {
-            error!(
-                spans = lost.spans,
-                "spans lost: the collector did not take them before the agent stopped"
-            );
-        }
-        if let Some(reporter) = self.reporter.take() {
-            // It hands over the last counts for as long as the exporter had for spans.
-            let _ = reporter.await;
-        }
-        if let Some(log) = self.access_log.take() {
-            log.flush().await;
-        }
+        // It ends with its queue, and a panic in it has been reported where it happened.
+        let _ = (&mut self.encoder).await;
+        self.export.stop(drain).await;
+        while self.retiring.join_next().await.is_some() {}
+        self.generation.flush_logs().await;
         self.signals.over.send_replace(true);
-        let _ = (&mut self.admin).await;
+        self.doors.admin.stop();
+        while self.admins.join_next().await.is_some() {}
         info!("agent stopped");
     }
 }

@@ -5,11 +5,17 @@
 //! that somebody chose upstream stays known.
 //! Source: OpenTelemetry specification, "`TraceState`: Probability Sampling" (`ot=th:`, `rv:`).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod strategy;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use propagation::SpanContext;
 
 use crate::config::{SamplerKind, SamplingConfig};
+
+pub(crate) use strategy::{Strategy, asked};
 
 /// Key of OpenTelemetry's member.
 const OT: &str = "ot";
@@ -74,36 +80,58 @@ impl Sampler {
     }
 }
 
-/// A sampler that is replaced while it is in use.
+/// The samplers of a service, replaced while they are in use.
 #[derive(Debug)]
-pub(crate) struct Share(AtomicU64);
+pub(crate) struct Share(ArcSwap<Samplers>);
 
-/// In place of a threshold, which is at most `RANGE`.
-const ALWAYS_ON: u64 = u64::MAX;
+#[derive(Debug, PartialEq)]
+struct Samplers {
+    otherwise: Sampler,
+    by_operation: HashMap<String, Sampler>,
+    /// What they were made of; `None` where that is a sampler of the configuration.
+    told: Option<Strategy>,
+}
 
 impl Share {
     pub(crate) fn new(sampler: Sampler) -> Self {
-        Self(AtomicU64::new(packed(sampler)))
+        Self(ArcSwap::from_pointee(Samplers {
+            otherwise: sampler,
+            by_operation: HashMap::new(),
+            told: None,
+        }))
     }
 
-    pub(crate) fn get(&self) -> Sampler {
-        match self.0.load(Ordering::Relaxed) {
-            ALWAYS_ON => Sampler::AlwaysOn,
-            threshold => Sampler::Threshold(threshold),
+    /// That of an operation, which is asked for only where operations differ.
+    pub(crate) fn of(&self, operation: impl FnOnce() -> String) -> Sampler {
+        let samplers = self.0.load();
+        if samplers.by_operation.is_empty() {
+            return samplers.otherwise;
         }
+        let own = samplers.by_operation.get(&operation());
+        own.copied().unwrap_or(samplers.otherwise)
     }
 
-    /// Replaces the sampler; whether that changes anything.
-    pub(crate) fn set(&self, sampler: Sampler) -> bool {
-        let new = packed(sampler);
-        self.0.swap(new, Ordering::Relaxed) != new
+    /// Replaces the samplers; whether that changes anything.
+    pub(crate) fn set(&self, strategy: &Strategy) -> bool {
+        if self.0.load().told.as_ref() == Some(strategy) {
+            return false;
+        }
+        let shares = strategy.operations.iter();
+        self.0.store(Arc::new(Samplers {
+            otherwise: Sampler::ratio(strategy.share),
+            by_operation: shares
+                .map(|(operation, share)| (operation.clone(), Sampler::ratio(*share)))
+                .collect(),
+            told: Some(strategy.clone()),
+        }));
+        true
     }
-}
 
-fn packed(sampler: Sampler) -> u64 {
-    match sampler {
-        Sampler::AlwaysOn => ALWAYS_ON,
-        Sampler::Threshold(threshold) => threshold,
+    /// What SDKs should be told, so that they decide as the agent does.
+    pub(crate) fn strategy(&self) -> Strategy {
+        let samplers = self.0.load();
+        let told = samplers.told.clone();
+        told.unwrap_or_else(|| Strategy::of(samplers.otherwise.share()))
     }
 }
 
@@ -167,12 +195,20 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_what_it_was_set_to() {
+    fn an_operation_has_the_share_that_was_set_for_it_else_that_of_all_others() {
         let share = Share::new(Sampler::AlwaysOn);
-        assert_eq!((share.get(), share.get().share()), (Sampler::AlwaysOn, 1.0));
-        assert!(share.set(Sampler::ratio(0.25)));
-        assert!(!share.set(Sampler::ratio(0.25)));
-        assert_eq!((share.get(), share.get().share()), (ratio(0.25), 0.25));
+        let of = |operation: &str| share.of(|| operation.to_owned());
+        assert_eq!(
+            (of("GET /a"), share.strategy()),
+            (Sampler::AlwaysOn, Strategy::of(1.0))
+        );
+        let mut strategy = Strategy::of(0.25);
+        assert!(share.set(&strategy));
+        assert!(!share.set(&strategy));
+        strategy.operations.insert("GET /a".to_owned(), 0.5);
+        assert!(share.set(&strategy));
+        assert_eq!((of("GET /a"), of("GET /b")), (ratio(0.5), ratio(0.25)));
+        assert_eq!(share.strategy(), strategy);
     }
 
     #[test]

@@ -1,25 +1,33 @@
 //! Sampling strategies for the SDKs on this node, as Jaeger's clients ask for them.
 //!
-//! In: `GET /sampling?service=NAME`, as Jaeger's agent and collector answered it at port 5778. Out: the share that the agent
-//! itself records of new traces of that workload, so that whoever begins a trace decides alike.
-//! Left out on purpose: strategies by operation, gRPC, and names of services with percent-encoding in them: such a name
-//! gets the share of the configuration.
-//! Source: Jaeger documentation, "APIs", remote sampling configuration; `sampling.proto` as JSON.
+//! In: `GET /sampling?service=NAME`, as Jaeger's agent and collector answered it at port 5778, and the same question over
+//! gRPC. Out: the shares that the agent itself records of new traces of that workload, so that whoever begins a trace decides
+//! alike.
+//! Left out on purpose: names of services with percent-encoding in the query: such a name gets the share of the
+//! configuration. Compressed questions over gRPC, which hold one name.
+//! Source: Jaeger documentation, "APIs", remote sampling configuration; `api_v2/sampling.proto` and its JSON.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use serde::Serialize;
 
 use crate::body::ProxyBody;
 use crate::config::AgentConfig;
 use crate::forward::text;
-use crate::sampling::Sampler;
+use crate::sampling::{Sampler, Strategy, asked};
 use crate::serve::Handler;
 use crate::workload::Workload;
+
+/// The one method of the service.
+const GRPC_PATH: &str = "/jaeger.api_v2.SamplingManager/GetSamplingStrategy";
+/// Longest question over gRPC, in bytes.
+const MAX_QUESTION: usize = 16 << 10;
+/// Before each gRPC message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
 
 /// Answers what to sample.
 pub(crate) struct SamplingServer {
@@ -27,17 +35,11 @@ pub(crate) struct SamplingServer {
     otherwise: Sampler,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Strategy {
-    strategy_type: &'static str,
-    probabilistic_sampling: Probabilistic,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Probabilistic {
-    sampling_rate: f64,
+/// Why a question over gRPC has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GrpcError {
+    Unimplemented,
+    InvalidArgument,
 }
 
 impl SamplingServer {
@@ -48,22 +50,15 @@ impl SamplingServer {
         }
     }
 
-    fn strategy(&self, service: &str) -> String {
+    fn strategy(&self, service: &str) -> Strategy {
         let known = self.workloads.iter().find(|workload| workload.service == service);
-        let sampler = known.map_or(self.otherwise, |workload| workload.share.get());
-        let strategy = Strategy {
-            strategy_type: "PROBABILISTIC",
-            probabilistic_sampling: Probabilistic {
-                sampling_rate: sampler.share(),
-            },
-        };
-        // Two fields of plain values always have a text.
-        serde_json::to_string(&strategy).unwrap_or_default()
+        known.map_or_else(
+            || Strategy::of(self.otherwise.share()),
+            |workload| workload.share.strategy(),
+        )
     }
-}
 
-impl Handler for SamplingServer {
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, _: SocketAddr) -> Response<ProxyBody> {
+    fn over_http(&self, request: &Request<Incoming>) -> Response<ProxyBody> {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             return text(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -83,10 +78,96 @@ impl Handler for SamplingServer {
                 "`service` must be given once, such as `/sampling?service=cart`\n",
             );
         };
-        let mut response = Response::new(ProxyBody::text(self.strategy(service)));
+        let mut response = Response::new(ProxyBody::text(self.strategy(service).json()));
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
+    }
+
+    async fn over_grpc(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+        let answer = match self.grpc_answer(request).await {
+            Ok(message) => ProxyBody::trailed(framed(&message), status("0")),
+            Err(GrpcError::InvalidArgument) => ProxyBody::trailed(Vec::new(), status("3")),
+            Err(GrpcError::Unimplemented) => ProxyBody::trailed(Vec::new(), status("12")),
+        };
+        let mut response = Response::new(answer);
+        let format = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert(CONTENT_TYPE, format);
+        response
+    }
+
+    async fn grpc_answer(&self, request: Request<Incoming>) -> Result<Vec<u8>, GrpcError> {
+        if request.uri().path() != GRPC_PATH {
+            return Err(GrpcError::Unimplemented);
+        }
+        let body = Limited::new(request.into_body(), MAX_QUESTION + PREFIX);
+        let body = body.collect().await.map_err(|_| GrpcError::InvalidArgument)?;
+        let service = question(&body.to_bytes())?;
+        Ok(self.strategy(&service).protobuf())
+    }
+}
+
+/// The service that one framed message asks for.
+fn question(body: &[u8]) -> Result<String, GrpcError> {
+    let (prefix, message) = body.split_at_checked(PREFIX).ok_or(GrpcError::InvalidArgument)?;
+    let (compressed, length) = prefix.split_first().ok_or(GrpcError::InvalidArgument)?;
+    if *compressed != 0 {
+        return Err(GrpcError::Unimplemented);
+    }
+    let length = <[u8; 4]>::try_from(length).map(u32::from_be_bytes);
+    if length.ok() != u32::try_from(message.len()).ok() {
+        return Err(GrpcError::InvalidArgument);
+    }
+    asked(message).map_err(|_| GrpcError::InvalidArgument)
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let mut framed = vec![0];
+    framed.extend(length.to_be_bytes());
+    framed.extend(message);
+    framed
+}
+
+fn status(code: &'static str) -> HeaderMap {
+    let name = HeaderName::from_static("grpc-status");
+    HeaderMap::from_iter([(name, HeaderValue::from_static(code))])
+}
+
+fn is_grpc(request: &Request<Incoming>) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+impl Handler for SamplingServer {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, _: SocketAddr) -> Response<ProxyBody> {
+        if is_grpc(&request) {
+            self.over_grpc(request).await
+        } else {
+            self.over_http(&request)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_framed_question_names_its_service_or_says_why_it_has_no_answer() {
+        for (body, expected) in [
+            (b"\0\0\0\0\x06\x0a\x04cart".as_slice(), Ok("cart")),
+            (b"\0\0\0\0\0", Ok("")),
+            (b"\x01\0\0\0\x06\x0a\x04cart", Err(GrpcError::Unimplemented)),
+            (b"\0\0\0\0\x07\x0a\x04cart", Err(GrpcError::InvalidArgument)),
+            (b"\0\xff\xff\xff\xff", Err(GrpcError::InvalidArgument)),
+            (b"\0\0\0\0\x02\x0a\x7f", Err(GrpcError::InvalidArgument)),
+            (b"\0\0", Err(GrpcError::InvalidArgument)),
+            (b"", Err(GrpcError::InvalidArgument)),
+        ] {
+            assert_eq!(question(body), expected.map(str::to_owned), "{body:?}");
+        }
+        assert_eq!(question(&framed(b"\x0a\x04cart")), Ok("cart".to_owned()));
     }
 }

@@ -9,11 +9,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use http::header::{CONTENT_TYPE, FORWARDED, HOST, HeaderMap, USER_AGENT};
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 use http::{Method, StatusCode, Uri, Version};
 use otlp::Kind;
-use otlp::encode::{Attribute, AttributeValue};
+use otlp::encode::Attributes;
 
+/// Bytes that the attributes of a request take, about; saves growing.
+const ROOM: usize = 512;
 /// Longest value that is taken from a header or a path, in bytes.
 const MAX_VALUE: usize = 1024;
 
@@ -29,67 +31,58 @@ pub(crate) const CORRELATION_CONFIDENCE: &str = "correlation.confidence";
 pub(crate) const ERROR_TYPE: &str = "error.type";
 
 /// Attributes of an inbound request.
-pub(crate) fn server(head: &http::request::Parts, peer: SocketAddr) -> Vec<Attribute> {
+pub(crate) fn server(head: &http::request::Parts, peer: SocketAddr, scheme: &Scheme) -> Attributes {
     let mut out = common(head);
-    push(&mut out, "url.path", clipped(head.uri.path()));
-    push(&mut out, "url.scheme", "http");
+    out.push("url.path", clipped(head.uri.path()));
+    out.push("url.scheme", scheme_name(scheme));
     if let Some(authority) = authority(&head.uri, &head.headers) {
-        server_address(&mut out, &authority);
+        server_address(&mut out, &authority, scheme);
     }
     let client = forwarded_client(&head.headers).unwrap_or_else(|| peer.ip());
-    push(&mut out, "client.address", client.to_string());
+    out.push_display("client.address", client);
     network_peer(&mut out, peer);
     out
 }
 
 /// Attributes of an outbound request to `uri`, whose authority may hold credentials.
-pub(crate) fn client(head: &http::request::Parts) -> Vec<Attribute> {
+pub(crate) fn client(head: &http::request::Parts) -> Attributes {
     let mut out = common(head);
-    push(&mut out, "url.full", redacted(&head.uri));
+    out.push("url.full", &redacted(&head.uri));
     if let Some(authority) = head.uri.authority() {
-        server_address(&mut out, authority);
+        server_address(&mut out, authority, head.uri.scheme().unwrap_or(&Scheme::HTTP));
     }
     out
 }
 
-fn common(head: &http::request::Parts) -> Vec<Attribute> {
-    let mut out = Vec::with_capacity(16);
-    push(&mut out, AGENT_MARK, true);
-    push(&mut out, "http.request.method", method(&head.method));
+fn common(head: &http::request::Parts) -> Attributes {
+    let mut out = Attributes::with_capacity(ROOM);
+    out.push(AGENT_MARK, true);
+    out.push("http.request.method", method(&head.method));
     if known_method(&head.method).is_none() {
-        push(
-            &mut out,
-            "http.request.method_original",
-            clipped(head.method.as_str()),
-        );
+        out.push("http.request.method_original", clipped(head.method.as_str()));
     }
-    push(&mut out, "network.protocol.version", version(head.version));
+    out.push("network.protocol.version", version(head.version));
     if let Some(agent) = head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()) {
-        push(&mut out, "user_agent.original", clipped(agent));
+        out.push("user_agent.original", clipped(agent));
     }
     if let Some(method) = rpc_method(head) {
-        push(&mut out, "rpc.system.name", "grpc");
-        push(&mut out, "rpc.system", "grpc");
-        push(&mut out, "rpc.method", clipped(method));
+        out.push("rpc.system.name", "grpc");
+        out.push("rpc.system", "grpc");
+        out.push("rpc.method", clipped(method));
     }
     out
 }
 
 /// The address of the connection's other end.
-pub(crate) fn network_peer(out: &mut Vec<Attribute>, peer: SocketAddr) {
-    push(out, "network.peer.address", peer.ip().to_string());
-    push(out, "network.peer.port", i64::from(peer.port()));
-}
-
-/// Adds one attribute.
-pub(crate) fn push(out: &mut Vec<Attribute>, key: &'static str, value: impl Into<AttributeValue>) {
-    out.push((key.into(), value.into()));
+pub(crate) fn network_peer(out: &mut Attributes, peer: SocketAddr) {
+    out.push_display("network.peer.address", peer.ip());
+    out.push("network.peer.port", i64::from(peer.port()));
 }
 
 /// The span's name: the RPC, else the method with its route, else the method. Never the path.
 pub(crate) fn name(head: &http::request::Parts, route: Option<&str>) -> String {
     if let Some(rpc) = rpc_method(head) {
-        return clipped(rpc);
+        return clipped(rpc).to_owned();
     }
     let method = known_method(&head.method).unwrap_or("HTTP");
     route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"))
@@ -175,16 +168,22 @@ pub(crate) fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
         .or_else(|| Authority::try_from(headers.get(HOST)?.as_bytes()).ok())
 }
 
-fn server_address(out: &mut Vec<Attribute>, authority: &Authority) {
+fn server_address(out: &mut Attributes, authority: &Authority, scheme: &Scheme) {
     let (address, port) = address_and_port(authority);
-    push(out, "server.address", address);
-    push(out, "server.port", i64::from(port));
+    let is_default = authority.port_u16().is_none() && *scheme == Scheme::HTTPS;
+    let port = if is_default { 443 } else { port };
+    out.push("server.address", address);
+    out.push("server.port", i64::from(port));
 }
 
 /// `server.address` and `server.port` of whom the request is for.
-pub(crate) fn address_and_port(authority: &Authority) -> (String, u16) {
+pub(crate) fn address_and_port(authority: &Authority) -> (&str, u16) {
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     (clipped(host), authority.port_u16().unwrap_or(80))
+}
+
+fn scheme_name(scheme: &Scheme) -> &'static str {
+    if *scheme == Scheme::HTTPS { "https" } else { "http" }
 }
 
 /// `url.full` without query and fragment, credentials replaced as the conventions ask.
@@ -194,7 +193,12 @@ fn redacted(uri: &Uri) -> String {
         Some((_, address)) => format!("REDACTED:REDACTED@{address}"),
         None => authority.to_owned(),
     };
-    clipped(&format!("http://{address}{}", uri.path()))
+    clipped(&format!(
+        "{}://{address}{}",
+        scheme_name(uri.scheme().unwrap_or(&Scheme::HTTP)),
+        uri.path()
+    ))
+    .to_owned()
 }
 
 /// Who asked first, by `Forwarded` or `X-Forwarded-For`.
@@ -227,14 +231,15 @@ fn address(node: &str) -> Option<IpAddr> {
 }
 
 /// `text` up to [`MAX_VALUE`] bytes, cut between characters.
-fn clipped(text: &str) -> String {
+fn clipped(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_VALUE))
         .unwrap_or_default()
-        .to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use otlp::view::Value;
+
     use super::*;
 
     fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> http::request::Parts {
@@ -245,14 +250,11 @@ mod tests {
         request.body(()).expect("a request").into_parts().0
     }
 
-    fn find(attributes: &[Attribute], key: &str) -> Option<String> {
-        attributes
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| match value {
-                AttributeValue::Str(text) => text.to_string(),
-                other => format!("{other:?}"),
-            })
+    fn find(attributes: &Attributes, key: &str) -> Option<String> {
+        attributes.get(key).map(|value| match value {
+            Value::Str(text) => text.to_owned(),
+            other => format!("{other:?}"),
+        })
     }
 
     #[test]
@@ -268,7 +270,7 @@ mod tests {
     #[test]
     fn a_method_nobody_knows_is_other_and_its_span_is_http() {
         let head = head("BREW", "/pot", &[]);
-        let attributes = server(&head, SocketAddr::from(([10, 0, 0, 1], 9)));
+        let attributes = server(&head, SocketAddr::from(([10, 0, 0, 1], 9)), &Scheme::HTTP);
         assert_eq!(
             find(&attributes, "http.request.method").as_deref(),
             Some("_OTHER")
@@ -293,7 +295,7 @@ mod tests {
             ("forwarded", "for=_hidden", "10.0.0.1"),
             ("x-forwarded-for", "unknown", "10.0.0.1"),
         ] {
-            let attributes = server(&head("GET", "/", &[(header, value)]), peer);
+            let attributes = server(&head("GET", "/", &[(header, value)]), peer, &Scheme::HTTP);
             assert_eq!(
                 find(&attributes, "client.address").as_deref(),
                 Some(expected),
@@ -306,7 +308,7 @@ mod tests {
     fn the_host_header_names_the_server_with_port_80_where_none_is_said() {
         let peer = SocketAddr::from(([10, 0, 0, 1], 9));
         for (host, address, port) in [("cart", "cart", "Int(80)"), ("[::1]:8080", "::1", "Int(8080)")] {
-            let attributes = server(&head("GET", "/", &[("host", host)]), peer);
+            let attributes = server(&head("GET", "/", &[("host", host)]), peer, &Scheme::HTTP);
             assert_eq!(find(&attributes, "server.address").as_deref(), Some(address));
             assert_eq!(find(&attributes, "server.port").as_deref(), Some(port));
         }

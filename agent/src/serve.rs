@@ -1,7 +1,7 @@
 //! A listener with a handler behind it, until the agent stops.
 //!
-//! In: a bound listener. Out: each request on it to the handler, HTTP/1.1 and HTTP/2 without TLS alike.
-//! Left out on purpose: time limits on connections. The service behind has its own, and they reach through.
+//! In: a bound listener, with TLS or without. Out: each request on it to the handler, HTTP/1.1 and HTTP/2 alike.
+//! Left out on purpose: time limits on requests. The service behind has its own, and they reach through.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -14,16 +14,26 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use otlp::tls::{Listening, ServerStream, ServerTls};
+use rustix::net::sockopt;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::body::ProxyBody;
-use crate::connect::{MAX_HEADER_LIST, MAX_HEADERS};
+use crate::connect::{KEEP_ALIVE, MAX_HEADER_LIST, MAX_HEADERS, STREAM_WINDOW};
+use crate::forward::chain;
+use crate::limits::{Admission, Guest, Watched};
+use crate::workers::Workers;
 
 /// How long to wait for file descriptors to come free.
-const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);
+pub(crate) const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);
+/// Streams of one connection at once; the libraries' 200 are less than gRPC servers take.
+const MAX_STREAMS: u32 = 1000;
+/// Bytes that may wait on all streams of a connection: one body that the service is slow to read must not hold up the others.
+const CONNECTION_WINDOW: u32 = 16 << 20;
 
 /// What answers requests.
 pub(crate) trait Handler: Send + Sync + 'static {
@@ -33,26 +43,83 @@ pub(crate) trait Handler: Send + Sync + 'static {
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> impl Future<Output = Response<ProxyBody>> + Send;
+
+    /// Who bounds its connections; `None` where nobody does.
+    fn admission(&self) -> Option<Arc<Admission>> {
+        None
+    }
+}
+
+/// Where connections run.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// On the runtime that accepts them.
+    Here,
+    /// On threads of their own.
+    Workers(Arc<Workers>),
+}
+
+impl Place {
+    pub(crate) fn spawn<F, T>(&self, stream: TcpStream, task: F)
+    where
+        F: FnOnce(TcpStream) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        match self {
+            Self::Here => drop(tokio::spawn(task(stream))),
+            Self::Workers(workers) => workers.spawn(stream, task),
+        }
+    }
 }
 
 /// Serves until `stop`, then lets requests in flight end for at most `drain`.
 pub(crate) async fn serve<H: Handler>(
-    listener: TcpListener,
+    listener: impl Into<Listening>,
     handler: Arc<H>,
+    place: Place,
     mut stop: watch::Receiver<bool>,
     drain: Duration,
 ) {
-    let builder = builder();
+    let Listening { tcp: listener, tls } = listener.into();
+    let builder = Arc::new(builder());
     let graceful = GracefulShutdown::new();
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, handler.admission()) => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match accepted {
-            Ok((stream, peer)) => connection(&builder, &graceful, stream, peer, handler.clone()),
+            Ok((stream, peer)) => {
+                failing = false;
+                keep_alive(&stream);
+                // Without it small answers wait for the peer's delayed acknowledgement; failing is harmless.
+                let _ = stream.set_nodelay(true);
+                let (builder, watcher) = (builder.clone(), graceful.watcher());
+                let handler = handler.clone();
+                match tls.clone() {
+                    None => place.spawn(stream, move |stream| {
+                        connection(builder, watcher, stream, peer, handler)
+                    }),
+                    Some(tls) => {
+                        let stop = stop.clone();
+                        place.spawn(stream, move |stream| async move {
+                            let accepted = handshake(tls, stream, peer, stop, handler.admission());
+                            if let Some(stream) = accepted.await {
+                                connection(builder, watcher, stream, peer, handler).await;
+                            }
+                        });
+                    }
+                }
+            }
             Err(error) => {
-                warn!(%error, "connection not accepted");
+                debug!(%error, "connection not accepted");
+                if !std::mem::replace(&mut failing, true) {
+                    warn!(%error, "connections are not accepted; they wait, and each failure is counted");
+                }
+                if let Some(admission) = handler.admission() {
+                    admission.not_accepted();
+                }
                 tokio::time::sleep(AFTER_ACCEPT_ERROR).await;
             }
         }
@@ -63,7 +130,8 @@ pub(crate) async fn serve<H: Handler>(
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
+/// How connections are spoken on.
+pub(crate) fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -73,30 +141,77 @@ fn builder() -> Builder<TokioExecutor> {
     builder
         .http2()
         .auto_date_header(false)
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST);
     builder
 }
 
-fn connection<H: Handler>(
-    builder: &Builder<TokioExecutor>,
-    graceful: &GracefulShutdown,
+/// The next caller, once there is room for one.
+pub(crate) async fn accept(
+    listener: &TcpListener,
+    admission: Option<Arc<Admission>>,
+) -> std::io::Result<(TcpStream, SocketAddr)> {
+    let Some(admission) = admission else {
+        return listener.accept().await;
+    };
+    admission.room().await;
+    let accepted = listener.accept().await?;
+    admission.arrives();
+    Ok(accepted)
+}
+
+/// The handshake with one caller, who is a guest meanwhile as any other; `None` where nothing came of it.
+async fn handshake(
+    tls: ServerTls,
     stream: TcpStream,
+    peer: SocketAddr,
+    mut stop: watch::Receiver<bool>,
+    admission: Option<Arc<Admission>>,
+) -> Option<ServerStream> {
+    let guest = Guest::of(admission.as_ref());
+    let accepted = tokio::select! {
+        accepted = tls.accept(stream) => accepted,
+        () = guest.told_to_go() => return None,
+        _ = stop.wait_for(|stop| *stop) => return None,
+    };
+    if let Err(error) = &accepted {
+        debug!(%peer, error = %chain(error), "TLS handshake failed");
+    }
+    accepted.ok()
+}
+
+/// Lets the system ask after callers that went away without a word: the service behind would have, and cannot see them
+/// through the agent. Failing is harmless.
+pub(crate) fn keep_alive(stream: &TcpStream) {
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let _ = sockopt::set_tcp_keepidle(stream, KEEP_ALIVE);
+    let _ = sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE / 4);
+}
+
+/// Serves one connection to its end, which `watcher`'s owner can ask for; `peer` is whom its requests came from.
+pub(crate) async fn connection<H: Handler>(
+    builder: Arc<Builder<TokioExecutor>>,
+    watcher: Watcher,
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     handler: Arc<H>,
 ) {
-    // Without it small answers wait for the peer's delayed acknowledgement; failing is harmless.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
-        let handler = handler.clone();
-        async move { Ok::<_, Infallible>(handler.handle(request, peer).await) }
+    let guest = Guest::of(handler.admission().as_ref());
+    let io = TokioIo::new(Watched::new(io, guest.clone()));
+    let seat = guest.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (handler, busy) = (handler.clone(), seat.begin(request.version()));
+        let asked = request.method().clone();
+        async move { Ok::<_, Infallible>(busy.until(&asked, handler.handle(request, peer).await)) }
     });
-    let connection = builder
-        .serve_connection_with_upgrades(TokioIo::new(stream), service)
-        .into_owned();
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
+    let connection = watcher.watch(builder.serve_connection_with_upgrades(io, service));
+    tokio::select! {
+        ended = connection => if let Err(error) = ended {
+            guest.broke_off(&error);
             debug!(%error, "connection broke off");
-        }
-    });
+        },
+        () = guest.told_to_go() => {}
+    }
 }

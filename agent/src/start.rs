@@ -1,150 +1,68 @@
 //! The wiring of an agent: what stands behind each listener.
 //!
-//! In: configuration and bound listeners. Out: tasks that serve, and a [`Running`] agent that can end them.
-//! Left out on purpose: anything that waits. Either everything runs or nothing does.
+//! In: configuration and bound listeners. Out: a [`Running`] agent, and the parts that each configuration makes anew.
+//! Left out on purpose: the order in which one configuration takes over from another, see `reload/apply.rs`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use otlp::export::{DiskSettings, ExportSettings, ExportSignal, Exporter};
 use otlp::intake::{Limits, Sinks, serve_grpc, serve_http};
+use otlp::tls::{ClientTls, Listening, ServerTls};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::access_log::AccessLog;
-use crate::admin::Admin;
-use crate::bound::{Bound, Listeners};
-use crate::check::parse_address;
+use crate::bound::Bound;
+use crate::check::parse_target;
 use crate::config::{
-    AgentConfig, BufferConfig, Compression, Durability, EdgeMode, EdgesConfig, ExportConfig, InboundConfig,
-    Overflow, WorkloadConfig,
+    AgentConfig, BufferConfig, ClientTlsConfig, Compression, Durability, EdgeMode, EdgesConfig, ExportConfig,
+    ExportProtocol, InboundConfig, OutboundConfig, Overflow, ServerTlsConfig, WorkloadConfig,
 };
 use crate::connect::Connector;
 use crate::detect::Detected;
-use crate::edges::EdgeCounts;
-use crate::edges::report::{DISK_BYTES, ReportStats, report, unix_nano};
+use crate::edges::report::DISK_BYTES;
 use crate::export_rules;
-use crate::inbound::Inbound;
-use crate::modes::Modes;
+use crate::inbound::{Inbound, Upstream};
+use crate::limits;
 use crate::outbound::Outbound;
-use crate::peer::PeerNames;
-use crate::pipeline::{self, Published, SpanQueue};
-use crate::relay::{self, Relay, RelayObserver};
+use crate::pipeline;
+use crate::plan::Plan;
+use crate::relay::{Relay, RelayObserver};
+use crate::reload::{Kept, Wanted};
 use crate::remote_sampling::{Followed, follow};
 use crate::run::{AgentError, Ending, Running, Signals};
-use crate::sampling_server::SamplingServer;
-use crate::serve::serve;
-use crate::telemetry::Metrics;
-use crate::workload::{Shared, Workload};
+use crate::telemetry::{Metrics, TlsSide};
+use crate::tls::{self, Origin};
+use crate::workers::Workers;
+use crate::workload::{Before, Shared, Workload};
 
-/// Starts what stands behind the listeners.
+/// Starts an agent: with nothing, and then as `config` says.
 ///
 /// # Errors
-/// The exporter or the metrics library refuses its settings.
-pub(crate) fn start(
-    config: &AgentConfig,
-    workloads_given: &[(WorkloadConfig, Detected)],
-    listeners: Listeners,
-) -> Result<Running, AgentError> {
+/// A listener cannot be bound, or the exporter, the access log or the metrics library refuses its settings.
+pub(crate) async fn start(config: AgentConfig, detected: Detected) -> Result<Running, AgentError> {
+    limits::raise_open_files();
     let metrics = Arc::new(Metrics::new().map_err(AgentError::Metrics)?);
-    let exporter = exporter(&config.export)?;
-    let (spans, queue) = SpanQueue::new(exporter.as_ref(), metrics.clone());
-    let reports = edge_exporter(config)?;
-    let shared = Arc::new(shared(config, metrics.clone(), spans.clone())?);
-    let workloads = run_time(workloads_given, config, &shared)?;
     let (signals, ending) = Signals::new();
-    let ways = Ways {
-        ending: ending.clone(),
-        drain: config.export.drain.0,
-        workloads,
-    };
-    let addresses = (
-        Listeners::addresses(&listeners.inbound),
-        Listeners::addresses(&listeners.outbound),
-    );
-    let otlp_grpc_addr = listeners.grpc.as_ref().map(|bound| bound.address);
-    let otlp_http_addr = listeners.http.as_ref().map(|bound| bound.address);
-    let sampling_addr = listeners.sampling.as_ref().map(|bound| bound.address);
-    let admin_addr = listeners.admin.address;
-
-    let mut servers = JoinSet::new();
-    ways.inbound(listeners.inbound, &addresses, &mut servers)?;
-    ways.outbound(listeners.outbound, &addresses.1, &mut servers);
-    follow_shares(config, &ways.workloads, &ending);
-    if let Some(bound) = listeners.sampling {
-        let handler = Arc::new(SamplingServer::new(config, &ways.workloads));
-        servers.spawn(serve(
-            bound.listener,
-            handler,
-            ending.stopping.clone(),
-            Duration::ZERO,
-        ));
-    }
-    let rules = Arc::new(export_rules::rules(config, workloads_given, |name| {
-        std::env::var(name).ok()
-    }));
-    let relay = Relay {
-        exporter: exporter.clone(),
-        rules: rules.clone(),
-        spans,
-    };
-    let passed = metrics_exporter(&config.export)?;
-    relayed(
-        listeners.grpc,
-        listeners.http,
-        &relay::sinks(relay, passed),
-        &metrics,
-        &ending,
-        &mut servers,
-    );
-    let encoder = queue.zip(exporter.clone()).map(|(queue, exporter)| {
-        tokio::spawn(pipeline::encode(queue, exporter, rules, ending.served.clone()))
-    });
-    let interval = config.edges.interval.0;
-    let reporter = reports.clone().zip(shared.edges.clone());
-    let reporter = reporter.map(|(exporter, counts)| {
-        let served = ending.served.clone();
-        tokio::spawn(report(counts, exporter, interval, served, config.export.drain.0))
-    });
-    let reports = reports.map(|exporter| Arc::new(ReportStats::new(exporter)));
-    let published = exporter
-        .clone()
-        .map(|exporter| Arc::new(Published::new(exporter)));
-    let admin = Arc::new(Admin {
-        metrics,
-        published,
-        reports,
-        stop: ending.stopping.clone(),
-    });
-    let admin = tokio::spawn(serve(
-        listeners.admin.listener,
-        admin,
-        ending.over.clone(),
-        Duration::ZERO,
-    ));
-    let (inbound_addrs, outbound_addrs) = addresses;
-    info!(?inbound_addrs, ?outbound_addrs, ?otlp_grpc_addr, ?otlp_http_addr, %admin_addr, "agent started");
-    Ok(Running {
-        inbound_addrs,
-        outbound_addrs,
-        otlp_grpc_addr,
-        otlp_http_addr,
-        sampling_addr,
-        admin_addr,
-        signals,
-        servers,
-        admin,
-        encoder,
-        reporter,
-        access_log: shared.access_log.clone(),
-        exporter,
-        drain: config.export.drain.0,
-    })
+    let workers = Workers::start(config.threads.unwrap_or(NonZeroU16::MIN)).map_err(AgentError::Threads)?;
+    let (kept, queue) = Kept::new(&config, metrics, workers).map_err(AgentError::Metrics)?;
+    let (spans, outlet) = (kept.spans.where_exported(false), kept.outlet.clone());
+    let encoder = tokio::spawn(pipeline::encode(spans, queue, outlet, ending.served.clone()));
+    let mut running = Running::idle(config.clone(), detected, kept, (signals, ending), encoder);
+    running.apply(config).await?;
+    Ok(running)
 }
 
-fn shared(config: &AgentConfig, metrics: Arc<Metrics>, spans: SpanQueue) -> Result<Shared, AgentError> {
+/// What every request meets under `config`.
+///
+/// # Errors
+/// The access log cannot be opened.
+pub(crate) fn shared(config: &AgentConfig, plan: Option<&Plan>, kept: &Kept) -> Result<Shared, AgentError> {
     // Checked before: `AgentConfig::check_with` asks for the same.
     let propagator = propagation::Propagator::new(config.propagation.for_propagator()).unwrap_or_default();
     let correlation_header = config
@@ -152,26 +70,33 @@ fn shared(config: &AgentConfig, metrics: Arc<Metrics>, spans: SpanQueue) -> Resu
         .correlation_headers
         .first()
         .map(|name| name.to_ascii_lowercase());
+    kept.admission.renew(&config.limits);
     let edges = &config.edges;
-    let counted = edges.counts && config.export.endpoint.is_some();
+    let exported = config.export.endpoint.is_some();
     Ok(Shared {
         propagator,
         correlation_header,
         signed_requests: config.propagation.signed_requests,
-        spans,
-        modes: Modes::new(edges),
-        edges: counted.then(|| Arc::new(EdgeCounts::new(edges.max_peers, unix_nano()))),
-        access_log: access_log(edges, &metrics)?,
-        callers: PeerNames::new(edges.max_peers),
-        callees: PeerNames::new(edges.max_peers),
-        metrics,
+        spans: kept.spans.where_exported(exported),
+        edges: (edges.counts && exported).then(|| kept.counts.clone()),
+        access_log: access_log(edges, plan, &kept.metrics)?,
+        callers: kept.callers.clone(),
+        callees: kept.callees.clone(),
+        metrics: kept.metrics.clone(),
+        admission: kept.admission.clone(),
+        workers: kept.workers.clone(),
     })
 }
 
 /// Lets each workload's share follow what is set afar.
-fn follow_shares(config: &AgentConfig, workloads: &[Arc<Workload>], ending: &Ending) {
+pub(crate) fn follow_shares(
+    config: &AgentConfig,
+    workloads: &[Arc<Workload>],
+    ending: &Ending,
+) -> JoinSet<()> {
+    let mut followers = JoinSet::new();
     let Some(remote) = &config.sampling.remote else {
-        return;
+        return followers;
     };
     for workload in workloads {
         let followed = Followed {
@@ -179,14 +104,20 @@ fn follow_shares(config: &AgentConfig, workloads: &[Arc<Workload>], ending: &End
             share: workload.share.clone(),
             metrics: workload.shared.metrics.clone(),
         };
-        tokio::spawn(follow(remote.clone(), followed, ending.stopping.clone()));
+        followers.spawn(follow(remote.clone(), followed, ending.stopping.clone()));
     }
+    followers
 }
 
 /// The access log, where some edge is in mode `log`.
-fn access_log(edges: &EdgesConfig, metrics: &Arc<Metrics>) -> Result<Option<AccessLog>, AgentError> {
+fn access_log(
+    edges: &EdgesConfig,
+    plan: Option<&Plan>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<AccessLog>, AgentError> {
     let modes = edges.rules.iter().map(|rule| rule.mode);
-    if !modes.chain([edges.mode]).any(|mode| mode == EdgeMode::Log) {
+    let configured = modes.chain([edges.mode]).any(|mode| mode == EdgeMode::Log);
+    if !configured && !plan.is_some_and(Plan::has_lines) {
         return Ok(None);
     }
     let path = edges.access_log.as_deref();
@@ -198,117 +129,190 @@ fn access_log(edges: &EdgesConfig, metrics: &Arc<Metrics>) -> Result<Option<Acce
         })
 }
 
-fn run_time(
-    workloads: &[(WorkloadConfig, Detected)],
+/// The workloads under `agent`; `before` finds each one's state under the configuration before.
+///
+/// # Errors
+/// The first route that is no template.
+pub(crate) fn workloads<'a>(
+    given: &[(WorkloadConfig, Detected)],
     agent: &AgentConfig,
     shared: &Arc<Shared>,
+    mut before: impl FnMut(&str) -> Before<'a>,
 ) -> Result<Vec<Arc<Workload>>, AgentError> {
     let workload = |(config, detected): &(WorkloadConfig, Detected)| {
-        let made = Workload::new(config, detected, agent, shared.clone());
+        let made = Workload::new(config, detected, agent, shared.clone(), &mut before);
         made.map(Arc::new)
             .map_err(|message| AgentError::config("agent.routes", message))
     };
-    workloads.iter().map(workload).collect()
+    given.iter().map(workload).collect()
 }
 
 /// The proxies of all workloads.
-struct Ways {
-    ending: Ending,
-    drain: Duration,
-    workloads: Vec<Arc<Workload>>,
+pub(crate) struct Ways<'a> {
+    pub(crate) over: watch::Receiver<bool>,
+    pub(crate) workloads: &'a [Arc<Workload>],
+    pub(crate) metrics: &'a Arc<Metrics>,
+    /// Addresses of inbound and outbound listeners.
+    pub(crate) own: (Vec<SocketAddr>, Vec<SocketAddr>),
 }
 
-impl Ways {
-    fn inbound(
+impl Ways<'_> {
+    /// What stands behind the inbound listeners; beside it what accepting depends on.
+    pub(crate) fn inbound(
         &self,
         bound: Vec<Bound<(usize, InboundConfig)>>,
-        own: &(Vec<SocketAddr>, Vec<SocketAddr>),
-        servers: &mut JoinSet<()>,
-    ) -> Result<(), AgentError> {
-        let connector = Connector::new(own.0.iter().chain(&own.1).copied().collect());
+    ) -> Result<Vec<Wanted<Inbound, InboundConfig>>, AgentError> {
+        let own: Arc<[SocketAddr]> = self.own.0.iter().chain(&self.own.1).copied().collect();
+        let mut wanted = Vec::new();
         for Bound {
             listener,
+            address,
             what: (index, way),
-            ..
         } in bound
         {
-            let authority = parse_address(&way.upstream);
-            let authority = authority.ok_or_else(|| AgentError::config("agent.inbound", way.upstream))?;
+            let upstream = parse_target(&way.upstream);
+            let (scheme, authority) =
+                upstream.ok_or_else(|| AgentError::config("agent.inbound", way.upstream.clone()))?;
             let Some(workload) = self.workloads.get(index).cloned() else {
                 continue;
             };
-            let stop = self.ending.over.clone();
-            let inbound = Inbound::new(workload, authority, way.trust, connector.clone(), stop);
-            servers.spawn(serve(
-                listener,
-                Arc::new(inbound),
-                self.ending.stopping.clone(),
-                self.drain,
-            ));
+            let tls = self.origin(way.upstream_tls.as_ref(), TlsSide::Upstream, "agent.inbound")?;
+            let upstream = Upstream {
+                scheme,
+                authority,
+                connector: Connector::new(own.clone(), tls),
+            };
+            let secure = self.server(way.tls.as_ref())?;
+            let inbound = Inbound::new(workload, upstream, &way, self.over.clone());
+            let fixed = InboundConfig {
+                upstream: String::new(),
+                upstream_tls: None,
+                trust: crate::config::Trust::default(),
+                ..way
+            };
+            wanted.push(Wanted {
+                listener: Listening {
+                    tcp: listener,
+                    tls: secure,
+                },
+                address,
+                handler: Arc::new(inbound),
+                fixed,
+            });
         }
-        Ok(())
+        Ok(wanted)
     }
 
     /// A call may go to an inbound listener: that of another workload, or the service calling itself. Only a forward proxy
     /// that calls a forward proxy of the same agent is a loop.
-    fn outbound(&self, bound: Vec<Bound<usize>>, own: &[SocketAddr], servers: &mut JoinSet<()>) {
+    pub(crate) fn outbound(
+        &self,
+        bound: Vec<Bound<(usize, OutboundConfig)>>,
+    ) -> Result<Vec<Wanted<Outbound, OutboundConfig>>, AgentError> {
+        let own: Arc<[SocketAddr]> = self.own.1.as_slice().into();
+        let mut wanted = Vec::new();
         for Bound {
             listener,
             address,
-            what: index,
+            what: (index, way),
         } in bound
         {
-            if !address.ip().is_loopback() {
-                warn!(%address, "the outbound proxy serves every host that reaches this address");
-            }
             let Some(workload) = self.workloads.get(index).cloned() else {
                 continue;
             };
-            let outbound = Outbound::new(workload, Connector::new(own.into()), self.ending.over.clone());
-            servers.spawn(serve(
-                listener,
-                Arc::new(outbound),
-                self.ending.stopping.clone(),
-                self.drain,
-            ));
+            let tls = self.origin(way.tls.as_ref(), TlsSide::Outbound, "agent.outbound")?;
+            let connector = Connector::new(own.clone(), tls);
+            let outbound = Outbound::new(workload, connector, self.over.clone());
+            let fixed = OutboundConfig {
+                untrusted: Vec::new(),
+                tls: None,
+                ..way
+            };
+            wanted.push(Wanted {
+                listener: listener.into(),
+                address,
+                handler: Arc::new(outbound),
+                fixed,
+            });
         }
+        Ok(wanted)
+    }
+
+    pub(crate) fn origin(
+        &self,
+        tls: Option<&ClientTlsConfig>,
+        side: TlsSide,
+        key: &str,
+    ) -> Result<Arc<Origin>, AgentError> {
+        let made = Origin::new(tls, side, self.metrics);
+        made.map(Arc::new)
+            .map_err(|error| AgentError::config(key, error.chain()))
+    }
+
+    fn server(&self, tls: Option<&ServerTlsConfig>) -> Result<Option<ServerTls>, AgentError> {
+        let made = tls.map(|tls| tls::server(tls, self.metrics)).transpose();
+        made.map_err(|error| AgentError::config("agent.inbound", error.chain()))
     }
 }
 
-fn relayed(
-    grpc: Option<Bound<()>>,
-    http: Option<Bound<()>>,
-    relay: &Sinks<Relay>,
-    metrics: &Arc<Metrics>,
-    ending: &Ending,
-    servers: &mut JoinSet<()>,
+/// Says once of a listener what whoever configured it may not have meant.
+pub(crate) fn warn_if_open(listener: &TcpListener) {
+    if let Ok(address) = listener.local_addr()
+        && !address.ip().is_loopback()
+    {
+        warn!(%address, "the outbound proxy serves every host that reaches this address");
+    }
+}
+
+/// Serves OTLP/gRPC for SDKs until `stop`.
+pub(crate) async fn relay_grpc(
+    listener: Listening,
+    relay: Sinks<Relay>,
+    metrics: Arc<Metrics>,
+    stop: watch::Receiver<bool>,
 ) {
-    let observer = Arc::new(RelayObserver(metrics.clone()));
-    let stopped = |mut stopping: watch::Receiver<bool>| async move {
-        // An agent that is gone has stopped.
-        let _ = stopping.wait_for(|stopping| *stopping).await;
-    };
-    if let Some(bound) = grpc {
-        let (relay, observer, stopped) = (relay.clone(), observer.clone(), stopped(ending.stopping.clone()));
-        servers.spawn(async move {
-            if let Err(error) = serve_grpc(bound.listener, relay, Limits::default(), observer, stopped).await
-            {
-                error!(%error, "the OTLP/gRPC relay ended");
-            }
-        });
-    }
-    if let Some(bound) = http {
-        let (relay, stopped) = (relay.clone(), stopped(ending.stopping.clone()));
-        servers.spawn(async move {
-            if let Err(error) = serve_http(bound.listener, relay, Limits::default(), observer, stopped).await
-            {
-                error!(%error, "the OTLP/HTTP relay ended");
-            }
-        });
+    let observer = Arc::new(RelayObserver(metrics));
+    if let Err(error) = serve_grpc(listener, relay, Limits::default(), observer, stopped(stop)).await {
+        error!(%error, "the OTLP/gRPC relay ended");
     }
 }
 
-fn exporter(config: &ExportConfig) -> Result<Option<Exporter>, AgentError> {
+/// Serves OTLP/HTTP for SDKs until `stop`.
+pub(crate) async fn relay_http(
+    listener: Listening,
+    relay: Sinks<Relay>,
+    metrics: Arc<Metrics>,
+    stop: watch::Receiver<bool>,
+) {
+    let observer = Arc::new(RelayObserver(metrics));
+    if let Err(error) = serve_http(listener, relay, Limits::default(), observer, stopped(stop)).await {
+        error!(%error, "the OTLP/HTTP relay ended");
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An agent that is gone has stopped.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// TLS towards the collector, where an endpoint wants it.
+pub(crate) fn export_tls(
+    config: &ExportConfig,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<ClientTls>, AgentError> {
+    if !tls::is_exported_over(config) {
+        return Ok(None);
+    }
+    let made = tls::export(config.tls.as_ref(), metrics);
+    made.map(Some)
+        .map_err(|error| AgentError::config("agent.export.tls", error.chain()))
+}
+
+/// The exporter of spans.
+pub(crate) fn exporter(
+    config: &ExportConfig,
+    tls: Option<&ClientTls>,
+) -> Result<Option<Exporter>, AgentError> {
     let Some(endpoint) = &config.endpoint else {
         return Ok(None);
     };
@@ -320,23 +324,28 @@ fn exporter(config: &ExportConfig) -> Result<Option<Exporter>, AgentError> {
             config.buffer.max_size.as_usize()
         },
         disk: disk(&config.buffer),
-        ..common(config)
+        ..common(config, tls)
     };
     Exporter::spawn(settings)
         .map(|(exporter, _)| Some(exporter))
         .map_err(AgentError::Export)
 }
 
-/// For the metrics of SDKs; nothing of it is kept on disk.
-fn metrics_exporter(config: &ExportConfig) -> Result<Option<Exporter>, AgentError> {
-    let Some(endpoint) = &config.metrics_endpoint else {
+/// For what is passed on of SDKs, to `endpoint`; nothing of it is kept on disk.
+pub(crate) fn pass_exporter(
+    config: &ExportConfig,
+    tls: Option<&ClientTls>,
+    endpoint: Option<&String>,
+    signal: ExportSignal,
+) -> Result<Option<Exporter>, AgentError> {
+    let Some(endpoint) = endpoint else {
         return Ok(None);
     };
     let settings = ExportSettings {
         endpoint: endpoint.clone(),
         max_buffer_bytes: config.buffer.memory.as_usize(),
-        signal: ExportSignal::Metrics,
-        ..common(config)
+        signal,
+        ..common(config, tls)
     };
     Exporter::spawn(settings)
         .map(|(exporter, _)| Some(exporter))
@@ -344,7 +353,10 @@ fn metrics_exporter(config: &ExportConfig) -> Result<Option<Exporter>, AgentErro
 }
 
 /// For edge counts, of which each report is a batch of its own.
-fn edge_exporter(config: &AgentConfig) -> Result<Option<Exporter>, AgentError> {
+pub(crate) fn edge_exporter(
+    config: &AgentConfig,
+    tls: Option<&ClientTls>,
+) -> Result<Option<Exporter>, AgentError> {
     let Some(endpoint) = config.export.endpoint.as_ref().filter(|_| config.edges.counts) else {
         return Ok(None);
     };
@@ -358,15 +370,21 @@ fn edge_exporter(config: &AgentConfig) -> Result<Option<Exporter>, AgentError> {
             overflow: otlp::export::Overflow::Refuse,
             durability: disk.durability,
         }),
-        ..common(&config.export)
+        ..common(&config.export, tls)
     };
     Exporter::spawn(settings)
         .map(|(exporter, _)| Some(exporter))
         .map_err(AgentError::Export)
 }
 
-fn common(config: &ExportConfig) -> ExportSettings {
+fn common(config: &ExportConfig, tls: Option<&ClientTls>) -> ExportSettings {
     ExportSettings {
+        tls: tls.cloned(),
+        protocol: match config.protocol {
+            ExportProtocol::Grpc => otlp::export::ExportProtocol::Grpc,
+            ExportProtocol::Http => otlp::export::ExportProtocol::Http,
+        },
+        headers: export_rules::headers(config),
         max_delay: config.delay.0,
         request_timeout: config.timeout.0,
         compression: match config.compression {

@@ -5,8 +5,10 @@
 //! series, bounded by `agent.edges.max_peers`.
 
 use map::catalogue as names;
+use otlp::tls::{Handshake, Reload};
 use prometheus::{Encoder as _, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use crate::export_counts::ExportSeries;
 use crate::governor::Cap;
 
 /// Which way a request went, seen from the service.
@@ -146,6 +148,25 @@ pub enum LineOutcome {
     Dropped,
 }
 
+/// Why the agent cut a caller's connection, or took none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// What came is no HTTP.
+    Malformed,
+    /// More headers than any server takes.
+    HeadersTooLarge,
+    /// The headers did not come in time.
+    HeaderTimeout,
+    /// No request came for long.
+    IdleTimeout,
+    /// It was idle longest when there was no room for another.
+    TooManyConnections,
+    /// The system gave no connection, most likely for want of files.
+    AcceptFailed,
+    /// Streams were opened and reset, or the like, more than any client does.
+    Http2Flood,
+}
+
 /// What became of a question for the share of new traces to record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PollOutcome {
@@ -153,6 +174,63 @@ pub enum PollOutcome {
     Applied,
     /// There was none that could be used.
     Failed,
+}
+
+/// With whom TLS is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsSide {
+    /// Callers of a service.
+    Inbound,
+    /// The service itself.
+    Upstream,
+    /// Whom a service calls.
+    Outbound,
+    /// The collector.
+    Export,
+}
+
+/// What became of a connection that was redirected to the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirected {
+    /// HTTP/1.1, with spans.
+    Http1,
+    /// HTTP/2, with spans.
+    Http2,
+    /// TLS, which passes as it is.
+    Tls,
+    /// A request for a proxy that it was going to, which passes as it is.
+    ToProxy,
+    /// The far side spoke first, so it passes as it is.
+    ServerFirst,
+    /// Its port is never looked at.
+    BlindPort,
+    /// It is something else, and passes as it is.
+    Other,
+    /// It began like HTTP, and passes as it is.
+    NotUnderstood,
+    /// It is of no known workload, and passes as it is.
+    UnknownWorkload,
+    /// It is of no known workload and may not pass.
+    NotAllowed,
+    /// It would come back for ever.
+    Loop,
+    /// The system does not know where it was going.
+    NoDestination,
+    /// Where it was going cannot be reached.
+    Unreachable,
+    /// The caller left without a word.
+    Gone,
+}
+
+impl Redirected {
+    /// A connection whose first request was understood.
+    pub fn of(version: http::Version) -> Self {
+        if version == http::Version::HTTP_2 {
+            Self::Http2
+        } else {
+            Self::Http1
+        }
+    }
 }
 
 macro_rules! labels {
@@ -175,6 +253,7 @@ labels! {
     }
     SpanOutcome { Sent => "sent", Dropped => "dropped", Unsampled => "unsampled", Quiet => "quiet" }
     DropReason { NoEndpoint => "no_endpoint", QueueFull => "queue_full", Shutdown => "shutdown" }
+    TlsSide { Inbound => "inbound", Upstream => "upstream", Outbound => "outbound", Export => "export" }
     Method { Context => "context", Id => "id", Exclusive => "exclusive", None => "none" }
     ContextResult {
         Carried => "carried", Restored => "restored", Lost => "lost", Absent => "absent",
@@ -183,7 +262,18 @@ labels! {
     CountOutcome { Counted => "counted", Overflow => "overflow" }
     ReportOutcome { Sent => "sent", Dropped => "dropped" }
     PollOutcome { Applied => "applied", Failed => "failed" }
+    Cut {
+        Malformed => "malformed", HeadersTooLarge => "headers_too_large", HeaderTimeout => "header_timeout",
+        IdleTimeout => "idle_timeout", TooManyConnections => "too_many_connections",
+        AcceptFailed => "accept_failed", Http2Flood => "http2_flood",
+    }
     LineOutcome { Written => "written", Dropped => "dropped" }
+    Redirected {
+        Http1 => "http1", Http2 => "http2", Tls => "tls", ToProxy => "to_proxy", ServerFirst => "server_first",
+        BlindPort => "blind_port", Other => "other", NotUnderstood => "not_understood",
+        UnknownWorkload => "unknown_workload", NotAllowed => "not_allowed", Loop => "loop",
+        NoDestination => "no_destination", Unreachable => "unreachable", Gone => "gone",
+    }
     NotCarried {
         HeadersFull => "headers_full", TooManyInFlight => "too_many_in_flight",
         CorrelationAmbiguous => "correlation_id_ambiguous", Signed => "signed", UntrustedPeer => "untrusted_peer",
@@ -211,6 +301,7 @@ pub struct Metrics {
     context_skipped: IntCounterVec,
     correlation: IntCounterVec,
     relay: IntCounterVec,
+    pub(crate) export: ExportSeries,
     buffered: IntGauge,
     edge_context: IntCounterVec,
     edge_requests: IntCounterVec,
@@ -220,7 +311,12 @@ pub struct Metrics {
     exclusive_off: IntCounterVec,
     exclusive_enabled: IntGaugeVec,
     restarted: IntCounterVec,
+    tls_handshakes: IntCounterVec,
+    tls_reloads: IntCounterVec,
     remote_sampling: IntCounterVec,
+    connections: IntGauge,
+    connections_cut: IntCounterVec,
+    redirected: IntCounterVec,
 }
 
 /// What the catalogue says of a series.
@@ -247,6 +343,8 @@ impl Metrics {
             described(names::AGENT_BUFFERED_BYTES).help,
         )?;
         registry.register(Box::new(buffered.clone()))?;
+        let connections = IntGauge::new(names::AGENT_CONNECTIONS, described(names::AGENT_CONNECTIONS).help)?;
+        registry.register(Box::new(connections.clone()))?;
         let enabled = described(names::AGENT_EXCLUSIVE_ENABLED);
         let exclusive_enabled = IntGaugeVec::new(
             Opts::new(names::AGENT_EXCLUSIVE_ENABLED, enabled.help),
@@ -265,6 +363,7 @@ impl Metrics {
             context_skipped: counter(names::AGENT_CONTEXT_SKIPPED)?,
             correlation: counter(names::AGENT_CORRELATION)?,
             relay: counter(names::AGENT_RELAY)?,
+            export: ExportSeries::new(&registry)?,
             buffered,
             edge_context: counter(names::AGENT_EDGE_CONTEXT)?,
             edge_requests: counter(names::AGENT_EDGE_REQUESTS)?,
@@ -275,6 +374,11 @@ impl Metrics {
             exclusive_enabled,
             restarted: counter(names::AGENT_RESTARTED)?,
             remote_sampling: counter(names::AGENT_REMOTE_SAMPLING)?,
+            tls_handshakes: counter(names::AGENT_TLS_HANDSHAKES)?,
+            tls_reloads: counter(names::AGENT_TLS_RELOADS)?,
+            connections,
+            connections_cut: counter(names::AGENT_CONNECTIONS_CUT)?,
+            redirected: counter(names::AGENT_REDIRECTED)?,
             registry,
         })
     }
@@ -338,13 +442,20 @@ impl Metrics {
     }
 
     /// Counts one request of an SDK, by the words of the intake's closed lists.
-    pub(crate) fn relayed(&self, transport: &'static str, outcome: &'static str) {
-        self.relay.with_label_values(&[transport, outcome]).inc();
+    pub(crate) fn relayed(&self, signal: &'static str, transport: &'static str, outcome: &'static str) {
+        self.relay.with_label_values(&[signal, transport, outcome]).inc();
     }
 
     /// Says how much waits for the collector, in bytes.
     pub fn set_buffered(&self, bytes: u64) {
         self.buffered.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Counts what became of one connection that was redirected to the agent.
+    pub fn redirected(&self, direction: Direction, what: Redirected) {
+        self.redirected
+            .with_label_values(&[direction.as_str(), what.as_str()])
+            .inc();
     }
 
     /// Counts what became of one request's context on its edge; `peer` must be one of a bounded number.
@@ -409,6 +520,33 @@ impl Metrics {
     /// Counts one question for the share of new traces to record.
     pub fn remote_sampling(&self, outcome: PollOutcome) {
         self.remote_sampling.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// Where parts with series of their own register them.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Says that callers' connections came or went.
+    pub(crate) fn connections(&self, change: i64) {
+        self.connections.add(change);
+    }
+
+    /// Counts one connection that was cut, or not taken.
+    pub(crate) fn connection_cut(&self, why: Cut) {
+        self.connections_cut.with_label_values(&[why.as_str()]).inc();
+    }
+
+    /// Counts one handshake.
+    pub(crate) fn tls_handshake(&self, side: TlsSide, outcome: Handshake) {
+        let labels = [side.as_str(), outcome.as_str()];
+        self.tls_handshakes.with_label_values(&labels).inc();
+    }
+
+    /// Counts one change of certificates or keys.
+    pub(crate) fn tls_reload(&self, side: TlsSide, outcome: Reload) {
+        let labels = [side.as_str(), outcome.as_str()];
+        self.tls_reloads.with_label_values(&labels).inc();
     }
 
     /// All series in the Prometheus text format.

@@ -4,13 +4,12 @@
 //! and whether it is recorded.
 //! Left out on purpose: time and likelihood. No parent is invented; what nothing explains begins a trace.
 
-use otlp::encode::{Attribute, LinkRecord};
+use otlp::encode::{Attributes, LinkRecord};
 use propagation::{
     CorrelationId, Decision, Extracted, Format, IdSource, OtherContext, SkyWalking, SpanContext, SpanId,
 };
 
 use crate::correlation::{LiveRequests, Match};
-use crate::semconv;
 use crate::telemetry::Method;
 
 /// `SpanFlags`: the next bit says whether the parent came from another process.
@@ -84,12 +83,12 @@ impl Joined {
     }
 
     /// Attributes of the agent's span, with those that its place in a trace adds.
-    pub(crate) fn attributes(&self, mut attributes: Vec<Attribute>) -> Vec<Attribute> {
+    pub(crate) fn attributes(&self, mut attributes: Attributes) -> Attributes {
         if let Some(seen) = &self.skywalking {
             // The names under which the OpenTelemetry Collector keeps them.
-            semconv::push(&mut attributes, "sw8.trace_id", seen.trace_id.clone());
-            semconv::push(&mut attributes, "sw8.segment_id", seen.segment_id.clone());
-            semconv::push(&mut attributes, "sw8.span_id", i64::from(seen.span_id));
+            attributes.push("sw8.trace_id", &seen.trace_id);
+            attributes.push("sw8.segment_id", &seen.segment_id);
+            attributes.push("sw8.span_id", i64::from(seen.span_id));
         }
         attributes
     }
@@ -100,9 +99,9 @@ impl Joined {
             _ if self.parent.is_some() => REASON_CONFLICT,
             _ => REASON_RESTART,
         };
-        let mut attributes = Vec::with_capacity(2);
-        semconv::push(&mut attributes, LINK_REASON, reason);
-        semconv::push(&mut attributes, LINK_FORMAT, other.format.name());
+        let mut attributes = Attributes::default();
+        attributes.push(LINK_REASON, reason);
+        attributes.push(LINK_FORMAT, other.format.name());
         LinkRecord {
             trace_id: *other.trace_id.as_bytes(),
             span_id: *other.span_id.as_bytes(),

@@ -29,7 +29,8 @@ pub(crate) async fn connect(
     }
 }
 
-async fn pass(
+/// Passes bytes both ways, and each way's end, until both have ended or `stop`.
+pub(crate) async fn pass(
     mut near: impl AsyncRead + AsyncWrite + Unpin,
     mut far: impl AsyncRead + AsyncWrite + Unpin,
     mut stop: watch::Receiver<bool>,

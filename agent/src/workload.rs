@@ -18,15 +18,18 @@ use crate::detect::Detected;
 use crate::edges::EdgeCounts;
 use crate::exclusive::Exclusive;
 use crate::governor::Governor;
+use crate::limits::Admission;
 use crate::modes::Modes;
 use crate::peer::PeerNames;
 use crate::pipeline::{Resource, SpanQueue};
+use crate::plan::Plan;
 use crate::routes::Routes;
 use crate::sampling::{Sampler, Share};
 use crate::signed;
 use crate::telemetry::{Direction, Metrics, NotCarried, Source};
 use crate::trace::Joined;
 use crate::trust::{self, Untrusted};
+use crate::workers::Workers;
 
 /// What every request meets, whosever it is.
 pub(crate) struct Shared {
@@ -35,24 +38,27 @@ pub(crate) struct Shared {
     pub(crate) correlation_header: Option<String>,
     pub(crate) signed_requests: SignedRequests,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) workers: Arc<Workers>,
     pub(crate) spans: SpanQueue,
-    pub(crate) modes: Modes,
     /// Absent where nobody gets the counts.
     pub(crate) edges: Option<Arc<EdgeCounts>>,
     /// Absent where no edge is in mode `log`.
     pub(crate) access_log: Option<AccessLog>,
     /// Callers that may be labels.
-    pub(crate) callers: PeerNames,
+    pub(crate) callers: Arc<PeerNames>,
     /// Callees that may be labels.
-    pub(crate) callees: PeerNames,
+    pub(crate) callees: Arc<PeerNames>,
+    /// Who may come in, on all listeners together.
+    pub(crate) admission: Arc<Admission>,
 }
 
 /// What the requests of one workload meet.
 pub(crate) struct Workload {
     /// Its node id on the map, `[environment/][namespace/]name`.
     pub(crate) node: Arc<str>,
-    pub(crate) exclusive: Exclusive,
-    pub(crate) governor: Governor,
+    pub(crate) modes: Modes,
+    pub(crate) exclusive: Arc<Exclusive>,
+    pub(crate) governor: Arc<Governor>,
     /// Which traces that begin here are recorded.
     pub(crate) share: Arc<Share>,
     /// `service.name`.
@@ -134,33 +140,92 @@ impl Workload {
         }
     }
 
+    /// `before` is asked, by the node id, for the same workload under the configuration before.
+    ///
     /// # Errors
     /// The first route that is no template.
-    pub(crate) fn new(
+    pub(crate) fn new<'a>(
         config: &WorkloadConfig,
         detected: &Detected,
         agent: &AgentConfig,
         shared: Arc<Shared>,
+        before: impl FnOnce(&str) -> Before<'a>,
     ) -> Result<Self, String> {
         let resource = resource(config, detected);
         let node = node(&resource);
+        let before = before(&node);
+        let Learnt { exclusive, governor } = before.learnt().unwrap_or_else(|| {
+            let exclusive = Exclusive::new(&agent.correlation, node.to_string(), shared.metrics.clone());
+            Learnt {
+                exclusive: Arc::new(exclusive),
+                governor: Arc::new(Governor::new(&agent.correlation)),
+            }
+        });
+        let share = before
+            .share()
+            .unwrap_or_else(|| Arc::new(Share::new(Sampler::new(&agent.sampling))));
+        let plan = before.plan;
+        if let Some(planned) = plan.and_then(|plan| plan.shares_of(&node)) {
+            share.set(&planned);
+        }
+        let rules = plan.map_or_else(Vec::new, |plan| plan.rules_of(&node, &agent.edges));
         Ok(Self {
-            exclusive: Exclusive::new(&agent.correlation, node.to_string(), shared.metrics.clone()),
+            modes: Modes::new(&agent.edges).and(rules),
+            exclusive,
             node,
-            governor: Governor::new(&agent.correlation),
-            share: Arc::new(Share::new(Sampler::new(&agent.sampling))),
+            governor,
+            share,
             service: text_of(&resource, "service.name").to_owned(),
             resource: Arc::new(resource),
             routes: Routes::new(&config.routes)?,
-            live: Arc::default(),
+            live: before
+                .workload
+                .map_or_else(Arc::default, |workload| workload.live.clone()),
             // Checked before: `AgentConfig::check_with` names what is no host.
-            untrusted: config
-                .outbound
-                .as_ref()
-                .map_or_else(Untrusted::default, |way| Untrusted::new(&way.untrusted, |_| {})),
+            untrusted: untrusted(config, agent)
+                .map_or_else(Untrusted::default, |hosts| Untrusted::new(hosts, |_| {})),
             shared,
         })
     }
+}
+
+/// A workload under the configuration before, of which the requests in flight are always kept.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Before<'a> {
+    pub(crate) workload: Option<&'a Workload>,
+    /// What was learnt by `agent.correlation` still holds.
+    pub(crate) same_correlation: bool,
+    /// What was set by `agent.sampling`, or from afar, still holds.
+    pub(crate) same_sampling: bool,
+    /// What is to be followed now.
+    pub(crate) plan: Option<&'a Plan>,
+}
+
+struct Learnt {
+    exclusive: Arc<Exclusive>,
+    governor: Arc<Governor>,
+}
+
+impl Before<'_> {
+    fn learnt(self) -> Option<Learnt> {
+        let workload = self.workload.filter(|_| self.same_correlation)?;
+        Some(Learnt {
+            exclusive: workload.exclusive.clone(),
+            governor: workload.governor.clone(),
+        })
+    }
+
+    fn share(self) -> Option<Arc<Share>> {
+        let workload = self.workload.filter(|_| self.same_sampling)?;
+        Some(workload.share.clone())
+    }
+}
+
+/// Hosts outside, as the workload's own proxy has them, else the node's.
+fn untrusted<'a>(config: &'a WorkloadConfig, agent: &'a AgentConfig) -> Option<&'a [String]> {
+    let own = config.outbound.as_ref().map(|way| way.untrusted.as_slice());
+    let node = agent.node.outbound.as_ref();
+    own.or_else(|| node.map(|way| way.untrusted.as_slice()))
 }
 
 /// The node id that the collector gives to spans with these attributes.

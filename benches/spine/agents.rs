@@ -1,7 +1,7 @@
 //! The agent between a client and a service: latency that it adds, CPU and memory that it takes.
 //!
 //! In: a rate and rounds. Out: [`Figures`], or a failure where a request or a span was lost.
-//! Left out on purpose: other proxies, TLS, and tracing at less than every request.
+//! Left out on purpose: other proxies, which are the benchmark `proxy`; TLS; and tracing at less than every request.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,15 +10,15 @@ use std::time::Duration;
 use map::catalogue as names;
 use serde::Serialize;
 
-use crate::entry::start_collector;
-use crate::openloop::{self, Schedule, Way};
+use crate::client::{Client, Way};
+use crate::entry::{start_collector, start_tracemap};
+use crate::openloop::{self, Schedule};
 use crate::peers::Role;
-use crate::process::{Contestant, free_addresses, until};
+use crate::process::{Contestant, READY_EVERY, free_addresses, until};
 use crate::stat::{Spread, quantile};
 use crate::{Failure, http};
 
 const ASK_EVERY: Duration = Duration::from_millis(100);
-const READY_EVERY: Duration = Duration::from_millis(20);
 /// Which quantiles are told.
 const SHARES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
 
@@ -71,7 +71,7 @@ pub(crate) struct AgentFigure {
 pub(crate) fn measure(plan: &Plan) -> Result<Figures, Failure> {
     openloop::wake_up_on_time();
     let scratch = tempfile::tempdir()?;
-    let (_service, upstream) = Contestant::peer(Role::Upstream)?;
+    let (_service, [upstream]) = Contestant::peer(Role::Upstream.as_str())?;
     let (_collector, grpc, web) = start_collector(scratch.path(), "collector", &[])?;
     let mut agents = [
         Agent::start("inbound", scratch.path(), grpc, Some(upstream))?,
@@ -122,7 +122,8 @@ pub(crate) fn measure(plan: &Plan) -> Result<Figures, Failure> {
             let index = (turn + round) % ways.len();
             let (_, way, through) = ways[index];
             let before = [agents[0].process.cpu_seconds()?, agents[1].process.cpu_seconds()?];
-            turns[index] = openloop::run(way, schedule, trace)?;
+            let mut clients = schedule.clients(|| Client::connect(way))?;
+            turns[index] = openloop::run(&mut clients, schedule, trace)?;
             trace += schedule.requests();
             for (agent, before) in agents
                 .iter_mut()
@@ -221,7 +222,7 @@ impl Agent {
              export: {{ endpoint: 'http://{collector}' }}\n"
         );
         std::fs::write(&config, text)?;
-        let process = Contestant::tracemap(&["agent"], &config, &scratch.join(format!("{name}.log")))?;
+        let process = start_tracemap("agent", &config, &scratch.join(format!("{name}.log")))?;
         until("the agent was not ready", admin, "/readyz", READY_EVERY, |_| true)?;
         Ok(Self {
             name,

@@ -12,7 +12,7 @@ use map::catalogue as names;
 
 use crate::load::{EDGES_PER_TRACE, SPANS_PER_TRACE};
 use crate::peers::Role;
-use crate::process::{Contestant, free_addresses, until};
+use crate::process::{Contestant, READY_EVERY, free_addresses, until};
 use crate::sender::{Sender, Sent};
 use crate::{Failure, http, otelcol};
 
@@ -20,7 +20,6 @@ use crate::{Failure, http, otelcol};
 const CLOSED_AFTER: Duration = Duration::from_millis(2_600);
 /// Longer than any turn's work is left; reached only where something is wrong.
 const PATIENCE: Duration = Duration::from_mins(1);
-pub(crate) const READY_EVERY: Duration = Duration::from_millis(20);
 
 /// A way to read how much CPU a process took so far, in seconds.
 pub(crate) type Clock = fn(&Contestant) -> Result<f64, Failure>;
@@ -58,7 +57,7 @@ impl Entry {
     }
 
     pub(crate) fn peer(name: &'static str, role: Role) -> Result<Self, Failure> {
-        let (process, grpc) = Contestant::peer(role)?;
+        let (process, [grpc]) = Contestant::peer(role.as_str())?;
         Ok(Self::new(name, process, grpc, Account::None))
     }
 
@@ -212,8 +211,15 @@ pub(crate) fn start_collector(
         text.push('\n');
     }
     std::fs::write(file("yaml"), text)?;
-    let process = Contestant::tracemap(&["collector"], &file("yaml"), &file("log"))?;
+    let process = start_tracemap("collector", &file("yaml"), &file("log"))?;
     let what = "the collector was not ready";
     until(what, web, "/readyz", READY_EVERY, |_| true)?;
     Ok((process, grpc, web))
+}
+
+/// Starts the `tracemap` command of this build as `part`; what it logs goes to `log`.
+pub(crate) fn start_tracemap(part: &str, config: &Path, log: &Path) -> Result<Contestant, Failure> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracemap"));
+    command.arg(part).arg("--config").arg(config);
+    Contestant::start(&mut command, log)
 }

@@ -24,19 +24,25 @@
 //! cores. Every request is traced, every span must arrive at a real collector.
 
 mod agents;
+mod client;
 mod collectors;
 mod entry;
+#[path = "../common/http.rs"]
 mod http;
 mod load;
+#[path = "../common/machine.rs"]
 mod machine;
+#[path = "../common/openloop.rs"]
 mod openloop;
 mod otelcol;
 mod peers;
+#[path = "../common/process.rs"]
 mod process;
 mod report;
 mod scale;
 mod sender;
 mod shape;
+#[path = "../common/stat.rs"]
 mod stat;
 
 use std::error::Error;

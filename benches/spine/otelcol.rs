@@ -10,8 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Failure;
-use crate::entry::READY_EVERY;
-use crate::process::{Contestant, free_addresses, until};
+use crate::process::{Contestant, READY_EVERY, free_addresses, until};
 
 /// What it counts received spans by.
 pub(crate) const ACCEPTED: &str = "otelcol_receiver_accepted_spans";

@@ -262,7 +262,7 @@ impl IntakeObserver for Observer {
     fn request(&self, request: &Observed) {
         let counts = &self.0.observed;
         let key = [
-            name(request.signal),
+            request.signal.as_str(),
             request.transport.as_str(),
             request.outcome.as_str(),
         ];
@@ -276,19 +276,12 @@ impl IntakeObserver for Observer {
     }
 }
 
-fn name(signal: Signal) -> &'static str {
-    match signal {
-        Signal::Traces => "traces",
-        Signal::Metrics => "metrics",
-    }
-}
-
 impl ObservedCounts {
     /// Writes the counts as series.
     pub(crate) fn write(&self, out: &mut Scrape<'_>) {
         out.family(names::COLLECTOR_REQUESTS);
         let counts = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        for signal in [Signal::Traces, Signal::Metrics].map(name) {
+        for signal in Signal::ALL.map(Signal::as_str) {
             for transport in [Transport::Grpc, Transport::HttpProtobuf, Transport::HttpJson] {
                 for outcome in Outcome::ALL {
                     let (transport, outcome) = (transport.as_str(), outcome.as_str());

@@ -39,4 +39,5 @@ mod snapshot;
 pub mod span;
 pub mod table;
 mod tail;
+mod tls;
 mod web;

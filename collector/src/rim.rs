@@ -17,6 +17,7 @@ use journal::Journal;
 use map::catalogue as names;
 use map::{Map, Services};
 use otlp::intake::{IntakeObserver, Limits, Sinks};
+use otlp::tls::{Listening, TlsError};
 use sampling::Predicates;
 use store::TraceStore;
 use tokio::net::TcpListener;
@@ -39,6 +40,7 @@ use crate::scrape::Scrape;
 use crate::settings::{CollectorSettings, GenerateSettings, SAVE, SAVE_WITH_JOURNAL, TICK, WebSettings};
 use crate::skew::Waits;
 use crate::tail::Tail;
+use crate::tls::TlsCounts;
 
 /// The collector cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,9 @@ pub enum StartError {
         #[source]
         source: RestartError,
     },
+    /// A file of the listeners' TLS cannot be used.
+    #[error("cannot speak TLS by `collector.otlp.tls`")]
+    Tls(#[source] TlsError),
     /// The system gives no more threads.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -72,8 +77,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Collector {
     pub(crate) shared: Arc<Shared>,
-    grpc: TcpListener,
-    http: TcpListener,
+    grpc: Listening,
+    http: Listening,
     web: TcpListener,
     publisher: Publisher,
     limits: Limits,
@@ -100,6 +105,8 @@ pub(crate) struct Shared {
     pub(crate) batches: Arc<Batches>,
     pub(crate) kept: Arc<KeeperCounts>,
     pub(crate) observed: ObservedCounts,
+    /// Where the listeners have TLS.
+    pub(crate) tls: Option<Arc<TlsCounts>>,
     pub(crate) published: watch::Receiver<Arc<Published>>,
     pub(crate) ready: AtomicBool,
     /// What tail sampling wants to know of every span.
@@ -174,6 +181,9 @@ impl Shared {
         let mut out = Scrape::new(encoder);
         families::write(ledger, &mut out);
         self.observed.write(&mut out);
+        if let Some(tls) = &self.tls {
+            tls.write(&mut out);
+        }
         self.published.borrow().write_metrics(&mut out);
         tail.inspect(|tail| tail.write(&mut out));
         self.write_resources(&mut out);
@@ -234,6 +244,10 @@ impl Collector {
         let grpc = listen("collector.otlp.grpc", &settings.otlp.grpc).await?;
         let http = listen("collector.otlp.http", &settings.otlp.http).await?;
         let web = listen("collector.web.listen", &settings.web.listen).await?;
+        let counts = settings.otlp.tls.as_ref().map(|_| Arc::<TlsCounts>::default());
+        let tls = settings.otlp.tls.as_ref().zip(counts.clone());
+        let tls = tls.map(|(tls, counts)| tls.server(counts)).transpose();
+        let tls = tls.map_err(StartError::Tls)?;
         let restarted = restart::take_up(settings, services).map_err(|source| StartError::Restart {
             dir: settings.data_dir.clone().unwrap_or_default(),
             source,
@@ -252,6 +266,7 @@ impl Collector {
             batches: started.batches,
             kept: started.counts,
             observed: ObservedCounts::default(),
+            tls: counts,
             published,
             ready: AtomicBool::new(false),
             predicates: started.predicates,
@@ -263,8 +278,11 @@ impl Collector {
         };
         Ok(Self {
             shared: Arc::new(shared),
-            grpc,
-            http,
+            grpc: Listening {
+                tcp: grpc,
+                tls: tls.clone(),
+            },
+            http: Listening { tcp: http, tls },
             web,
             publisher,
             limits,
@@ -277,12 +295,12 @@ impl Collector {
 
     /// Where OTLP/gRPC is taken.
     pub fn grpc_addr(&self) -> io::Result<SocketAddr> {
-        self.grpc.local_addr()
+        self.grpc.tcp.local_addr()
     }
 
     /// Where OTLP/HTTP is taken.
     pub fn http_addr(&self) -> io::Result<SocketAddr> {
-        self.http.local_addr()
+        self.http.tcp.local_addr()
     }
 
     /// Where the page is.
@@ -403,8 +421,8 @@ impl Collector {
 fn serve_otlp(
     tasks: &mut JoinSet<()>,
     shared: &Arc<Shared>,
-    grpc: TcpListener,
-    http: TcpListener,
+    grpc: Listening,
+    http: Listening,
     limits: Limits,
     stopped: &watch::Receiver<bool>,
 ) {

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::{LedgerSettings, MapBudget};
 use crate::series::SeriesLimits;
 use crate::table::TableSettings;
+pub use crate::tls::OtlpTlsSettings;
 
 /// The section `collector`: what comes in, how it is paired, what is shown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,6 +57,8 @@ pub struct OtlpSettings {
     pub grpc: String,
     /// OTLP/HTTP, protobuf and JSON. Default `127.0.0.1:4318`.
     pub http: String,
+    /// TLS for senders, on both. Default: none.
+    pub tls: Option<OtlpTlsSettings>,
     /// Longest request after decompression. Default `64MiB`; longer ones are refused with 413.
     pub max_request_size: ByteSize,
 }
@@ -65,6 +68,7 @@ impl Default for OtlpSettings {
         Self {
             grpc: "127.0.0.1:4317".to_owned(),
             http: "127.0.0.1:4318".to_owned(),
+            tls: None,
             max_request_size: ByteSize::mib(64),
         }
     }
@@ -334,6 +338,7 @@ pub fn check(
 ) -> Vec<Finding> {
     let mut found = generate.alerts.check("generate.alerts");
     found.extend(collector.sampling.check("collector.sampling"));
+    found.extend(collector.otlp.tls.as_ref().and_then(OtlpTlsSettings::check));
     if let Some(remote_write) = &collector.remote_write {
         found.extend(remote_write.check("collector.remote_write"));
     }

@@ -108,6 +108,10 @@ catalogue! {
     COLLECTOR_REQUESTS = "tracemap_collector_requests_total", Counter, ["signal", "transport", "outcome"];
     /// Bytes of export requests received, after decompression.
     COLLECTOR_BYTES = "tracemap_collector_received_bytes_total", Counter, [];
+    /// TLS handshakes of a collector's OTLP listeners, by how they ended. Not there without TLS.
+    COLLECTOR_TLS_HANDSHAKES = "tracemap_collector_tls_handshakes_total", Counter, ["result"];
+    /// Changes of a collector's certificates, keys or authorities, by whether they are in use. Not there without TLS.
+    COLLECTOR_TLS_RELOADS = "tracemap_collector_tls_reloads_total", Counter, ["outcome"];
     /// Traces in the table, open or kept for late spans.
     COLLECTOR_TRACES = "tracemap_collector_traces", Gauge, ["state"];
     /// Traces for which the trace table had no room as long as they should have been there: `closed` before they fell
@@ -211,8 +215,39 @@ catalogue! {
     AGENT_RESTARTED = "tracemap_agent_restarted_traces_total", Counter, ["cap"];
     /// Questions of an agent for the share of new traces to record, by what became of them.
     AGENT_REMOTE_SAMPLING = "tracemap_agent_remote_sampling_polls_total", Counter, ["outcome"];
-    /// OTLP requests of SDKs that an agent relayed, by transport and outcome.
-    AGENT_RELAY = "tracemap_agent_relay_requests_total", Counter, ["transport", "outcome"];
+    /// TLS handshakes of an agent, by the side they were made with and how they ended.
+    AGENT_TLS_HANDSHAKES = "tracemap_agent_tls_handshakes_total", Counter, ["side", "result"];
+    /// Changes of an agent's certificates, keys or authorities, by whether they are in use.
+    AGENT_TLS_RELOADS = "tracemap_agent_tls_reloads_total", Counter, ["side", "outcome"];
+    /// Questions of an agent for the plan that it follows, by what became of them.
+    AGENT_PLAN_POLLS = "tracemap_agent_plan_polls_total", Counter, ["outcome"];
+    /// When an agent last learnt what its plan is, in seconds since 1970; 0 where it has not yet.
+    AGENT_PLAN_LAST_SUCCESS_SECONDS = "tracemap_agent_plan_last_success_timestamp_seconds", Gauge, [];
+    /// Configurations that a running agent was told to take over, by what became of them.
+    AGENT_CONFIG_RELOADS = "tracemap_agent_config_reloads_total", Counter, ["outcome"];
+    /// 1 where the configuration of an agent that was read last is in force, 0 where it had problems and the one before stays.
+    AGENT_CONFIG_LAST_RELOAD_SUCCESSFUL = "tracemap_agent_config_last_reload_successful", Gauge, [];
+    /// When the configuration in force was read, in seconds since 1970.
+    AGENT_CONFIG_LAST_RELOAD_SUCCESS_SECONDS = "tracemap_agent_config_last_reload_success_timestamp_seconds", Gauge, [];
+    /// OTLP requests of SDKs that an agent relayed, by what they carry, transport and outcome.
+    AGENT_RELAY = "tracemap_agent_relay_requests_total", Counter, ["signal", "transport", "outcome"];
+    /// Data points (signal `metrics`) and log records (`logs`) of SDKs that an agent passed on, by what became of them: `sent` or
+    /// `dropped`.
+    AGENT_PASSED = "tracemap_agent_passed_items_total", Counter, ["signal", "outcome"];
+    /// Data points and log records of SDKs that an agent took and could not pass on, by reason.
+    AGENT_PASSED_DROPPED = "tracemap_agent_passed_items_dropped_total", Counter, ["signal", "reason"];
+    /// Spans that an agent keeps on disk where it can, and kept in memory: the disk is full, failing, slow or not open yet.
+    AGENT_FALLBACK_SPANS = "tracemap_agent_buffer_fallback_spans_total", Counter, [];
+    /// 1 where an agent's spans wait on disk, 0 where in memory, also because the disk cannot be had yet.
+    AGENT_BUFFER_ON_DISK = "tracemap_agent_buffer_on_disk", Gauge, [];
+    /// Connections of callers that are open at an agent's proxies.
+    AGENT_CONNECTIONS = "tracemap_agent_connections", Gauge, [];
+    /// Connections of callers that an agent cut or did not take, by reason.
+    AGENT_CONNECTIONS_CUT = "tracemap_agent_connections_cut_total", Counter, ["reason"];
+    /// Connections that were redirected to an agent, by what became of them: `http1` and `http2` with spans; as they are
+    /// `tls`, `to_proxy`, `server_first`, `blind_port`, `other`, `not_understood` (it began like HTTP) and
+    /// `unknown_workload`; refused `not_allowed`, `loop`, `no_destination` and `unreachable`; `gone` without a word.
+    AGENT_REDIRECTED = "tracemap_agent_redirected_connections_total", Counter, ["direction", "outcome"];
     /// Bytes of encoded spans that wait for the collector.
     AGENT_BUFFERED_BYTES = "tracemap_agent_buffered_bytes", Gauge, [];
 

@@ -5,16 +5,15 @@
 //! the other are the request that holds both.
 //! Left out on purpose: events (the agent records none) and attribute lists within attributes.
 
-use crate::types::{Kind, StatusCode};
-use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::span::Link;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
-use prost::Message;
 use std::borrow::Cow;
+use std::{fmt, io};
+
+use bytes::Bytes;
+
+use crate::put;
+use crate::types::{Kind, StatusCode};
+use crate::view;
+use crate::wire::{Payload, Reader};
 
 /// A finished span of our own.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +41,7 @@ pub struct SpanRecord {
     /// Why it failed; only read where `status` is [`StatusCode::Error`].
     pub status_message: String,
     /// Keys as in the semantic conventions, each once.
-    pub attributes: Vec<Attribute>,
+    pub attributes: Attributes,
     /// Spans that this one belongs to without being their child.
     pub links: Vec<LinkRecord>,
 }
@@ -59,13 +58,10 @@ pub struct LinkRecord {
     /// The other span's trace flags, as in [`SpanRecord::flags`].
     pub flags: u32,
     /// Why the spans belong together.
-    pub attributes: Vec<Attribute>,
+    pub attributes: Attributes,
 }
 
-/// A key and its value.
-pub type Attribute = (Cow<'static, str>, AttributeValue);
-
-/// An attribute's value. Converts from `&'static str`, `String`, `bool`, `i64`, `f64` and `Vec<String>`.
+/// An attribute of a resource. Converts from `&'static str`, `String`, `bool`, `i64`, `f64` and `Vec<String>`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AttributeValue {
     /// `string_value`.
@@ -80,111 +76,209 @@ pub enum AttributeValue {
     Strings(Vec<String>),
 }
 
+/// Attributes of a span or a link, kept in the bytes that they leave in: a request has a dozen of them, and as many
+/// strings would cost more than all the rest of its span.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Attributes {
+    /// The fields `attributes` of the message `Span`.
+    bytes: Vec<u8>,
+}
+
+/// The number of `attributes` in the message `Span`.
+const OF_SPAN: u32 = 9;
+/// The number of `attributes` in the message `Span.Link`.
+const OF_LINK: u32 = 4;
+
+impl Attributes {
+    /// None yet, with room for `bytes` of encoded ones.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+        }
+    }
+
+    /// Adds one; each key once.
+    pub fn push<'a>(&mut self, key: &str, value: impl Into<Attribute<'a>>) {
+        match value.into() {
+            Attribute::Str(text) if put::short_pair(&mut self.bytes, OF_SPAN, key, text) => {}
+            Attribute::Str(text) => self.add(key, |out| put::bytes(out, 1, text.as_bytes())),
+            Attribute::Bool(bool) => self.add(key, |out| put::varint_field(out, 2, u64::from(bool))),
+            Attribute::Int(int) => self.add(key, |out| put::varint_field(out, 3, int as u64)),
+            Attribute::Double(double) => self.add(key, |out| put::fixed64_field(out, 4, double.to_bits())),
+        }
+    }
+
+    /// Adds a string that is written only now.
+    pub fn push_display(&mut self, key: &str, value: impl fmt::Display) {
+        self.add(key, |out| {
+            // Writing into memory does not fail.
+            put::message(out, 1, |out| {
+                let _ = io::Write::write_fmt(out, format_args!("{value}"));
+            });
+        });
+    }
+
+    fn add(&mut self, key: &str, value: impl FnOnce(&mut Vec<u8>)) {
+        put::message(&mut self.bytes, OF_SPAN, |out| {
+            put::text(out, 1, key);
+            put::message(out, 2, value);
+        });
+    }
+
+    /// Keys and values, in the order in which they were added.
+    pub fn iter(&self) -> view::Attributes<'_> {
+        view::Attributes::of_fields(&self.bytes, OF_SPAN)
+    }
+
+    /// The value of the first with this key.
+    pub fn get(&self, key: &str) -> Option<view::Value<'_>> {
+        self.iter().get(key)
+    }
+
+    fn put_of_link(&self, out: &mut Vec<u8>) {
+        let mut reader = Reader::new(&self.bytes);
+        while let Ok(Some((_, Payload::Bytes(pair)))) = reader.field() {
+            put::bytes(out, OF_LINK, pair.bytes());
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Attributes {
+    type Item = (&'a str, view::Value<'a>);
+    type IntoIter = view::Attributes<'a>;
+
+    fn into_iter(self) -> view::Attributes<'a> {
+        self.iter()
+    }
+}
+
+/// A value on its way into [`Attributes`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Attribute<'a> {
+    /// `string_value`.
+    Str(&'a str),
+    /// `bool_value`.
+    Bool(bool),
+    /// `int_value`.
+    Int(i64),
+    /// `double_value`.
+    Double(f64),
+}
+
+impl<'a> From<&'a str> for Attribute<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Str(text)
+    }
+}
+
+impl<'a> From<&'a String> for Attribute<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Str(text)
+    }
+}
+
+impl From<bool> for Attribute<'_> {
+    fn from(bool: bool) -> Self {
+        Self::Bool(bool)
+    }
+}
+
+impl From<i64> for Attribute<'_> {
+    fn from(int: i64) -> Self {
+        Self::Int(int)
+    }
+}
+
+impl From<f64> for Attribute<'_> {
+    fn from(double: f64) -> Self {
+        Self::Double(double)
+    }
+}
+
+/// Bytes that a span of an HTTP request takes, about; saves growing.
+const SPAN_BYTES: usize = 640;
+
 /// The bytes of the `ExportTraceServiceRequest` with these spans; none where there are no spans.
 ///
 /// `resource` should hold `service.name`; `scope` is the name and version of what recorded the spans.
-pub fn request(resource: &[(String, AttributeValue)], scope: (&str, &str), spans: Vec<SpanRecord>) -> Bytes {
+pub fn request(resource: &[(String, AttributeValue)], scope: (&str, &str), spans: &[SpanRecord]) -> Bytes {
     if spans.is_empty() {
         return Bytes::new();
     }
-    let attributes = resource
-        .iter()
-        .map(|(key, value)| key_value(key.clone(), value.clone()))
-        .collect::<Vec<_>>();
-    let scope = InstrumentationScope {
-        name: scope.0.to_owned(),
-        version: scope.1.to_owned(),
-        ..Default::default()
-    };
-    let scope_spans = ScopeSpans {
-        scope: Some(scope),
-        spans: spans.into_iter().map(SpanRecord::into_message).collect(),
-        schema_url: String::new(),
-    };
-    let resource_spans = ResourceSpans {
-        resource: Some(Resource {
-            attributes,
-            ..Resource::default()
-        }),
-        scope_spans: vec![scope_spans],
-        schema_url: String::new(),
-    };
-    ExportTraceServiceRequest {
-        resource_spans: vec![resource_spans],
-    }
-    .encode_to_vec()
-    .into()
+    let mut out = Vec::with_capacity(SPAN_BYTES * (spans.len() + 1));
+    put::message(&mut out, 1, |resource_spans| {
+        put::message(resource_spans, 1, |out| {
+            for (key, value) in resource {
+                put::message(out, 1, |out| {
+                    put::text(out, 1, key);
+                    put::message(out, 2, |out| value.put(out));
+                });
+            }
+        });
+        put::message(resource_spans, 2, |scope_spans| {
+            put::message(scope_spans, 1, |out| {
+                put::text(out, 1, scope.0);
+                put::text(out, 2, scope.1);
+            });
+            for span in spans {
+                put::message(scope_spans, 2, |out| span.put(out));
+            }
+        });
+    });
+    out.into()
 }
 
 impl SpanRecord {
-    fn into_message(self) -> Span {
-        let status = (self.status != StatusCode::Unset).then(|| Status {
-            message: self.status_message,
-            code: self.status.number(),
-        });
-        Span {
-            trace_id: self.trace_id.to_vec(),
-            span_id: self.span_id.to_vec(),
-            trace_state: self.trace_state,
-            parent_span_id: self.parent_span_id.map(|id| id.to_vec()).unwrap_or_default(),
-            flags: self.flags,
-            name: self.name,
-            kind: self.kind.number(),
-            start_time_unix_nano: self.start_unix_nano,
-            end_time_unix_nano: self.end_unix_nano,
-            attributes: key_values(self.attributes),
-            links: self.links.into_iter().map(LinkRecord::into_message).collect(),
-            status,
-            ..Span::default()
+    /// The fields of the message `Span`, see `opentelemetry/proto/trace/v1/trace.proto`.
+    fn put(&self, out: &mut Vec<u8>) {
+        put::bytes(out, 1, &self.trace_id);
+        put::bytes(out, 2, &self.span_id);
+        put::text(out, 3, &self.trace_state);
+        if let Some(parent) = &self.parent_span_id {
+            put::bytes(out, 4, parent);
         }
+        put::text(out, 5, &self.name);
+        put::number(out, 6, self.kind.number() as u64);
+        put::fixed64(out, 7, self.start_unix_nano);
+        put::fixed64(out, 8, self.end_unix_nano);
+        out.extend_from_slice(&self.attributes.bytes);
+        for link in &self.links {
+            put::message(out, 13, |out| link.put(out));
+        }
+        if self.status != StatusCode::Unset {
+            put::message(out, 15, |out| {
+                put::text(out, 2, &self.status_message);
+                put::number(out, 3, self.status.number() as u64);
+            });
+        }
+        put::fixed32(out, 16, self.flags);
     }
 }
 
 impl LinkRecord {
-    fn into_message(self) -> Link {
-        Link {
-            trace_id: self.trace_id.to_vec(),
-            span_id: self.span_id.to_vec(),
-            trace_state: self.trace_state,
-            attributes: key_values(self.attributes),
-            dropped_attributes_count: 0,
-            flags: self.flags,
-        }
-    }
-}
-
-fn key_values(attributes: Vec<Attribute>) -> Vec<KeyValue> {
-    attributes
-        .into_iter()
-        .map(|(key, value)| key_value(key.into_owned(), value))
-        .collect()
-}
-
-fn key_value(key: String, value: AttributeValue) -> KeyValue {
-    KeyValue {
-        key,
-        value: Some(AnyValue {
-            value: Some(value.into_message()),
-        }),
-        ..KeyValue::default()
+    /// The fields of the message `Span.Link`.
+    fn put(&self, out: &mut Vec<u8>) {
+        put::bytes(out, 1, &self.trace_id);
+        put::bytes(out, 2, &self.span_id);
+        put::text(out, 3, &self.trace_state);
+        self.attributes.put_of_link(out);
+        put::fixed32(out, 6, self.flags);
     }
 }
 
 impl AttributeValue {
-    fn into_message(self) -> Value {
+    /// The one field of the message `AnyValue`, which is there even where it holds nothing: of a `oneof` that says which.
+    fn put(&self, out: &mut Vec<u8>) {
         match self {
-            AttributeValue::Str(text) => Value::StringValue(text.into_owned()),
-            AttributeValue::Bool(bool) => Value::BoolValue(bool),
-            AttributeValue::Int(int) => Value::IntValue(int),
-            AttributeValue::Double(double) => Value::DoubleValue(double),
-            AttributeValue::Strings(strings) => {
-                let values = strings.into_iter().map(|s| AnyValue {
-                    value: Some(Value::StringValue(s)),
-                });
-                Value::ArrayValue(ArrayValue {
-                    values: values.collect(),
-                })
-            }
+            Self::Str(text) => put::bytes(out, 1, text.as_bytes()),
+            Self::Bool(bool) => put::varint_field(out, 2, u64::from(*bool)),
+            Self::Int(int) => put::varint_field(out, 3, *int as u64),
+            Self::Double(double) => put::fixed64_field(out, 4, double.to_bits()),
+            Self::Strings(strings) => put::message(out, 5, |out| {
+                for text in strings {
+                    put::message(out, 1, |out| put::bytes(out, 1, text.as_bytes()));
+                }
+            }),
         }
     }
 }
@@ -227,8 +321,19 @@ impl From<Vec<String>> for AttributeValue {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use prost::Message as _;
+
     use super::*;
     use crate::view::{self, Value as Seen};
+
+    fn attributes(pairs: &[(&str, Attribute<'_>)]) -> Attributes {
+        let mut attributes = Attributes::default();
+        for (key, value) in pairs {
+            attributes.push(key, *value);
+        }
+        attributes
+    }
 
     fn span(name: &str) -> SpanRecord {
         SpanRecord {
@@ -243,19 +348,16 @@ mod tests {
             flags: 0x301,
             status: StatusCode::Error,
             status_message: "refused".to_owned(),
-            attributes: vec![
-                ("http.request.method".into(), "GET".into()),
-                ("retries".into(), 3.into()),
-                ("cached".into(), true.into()),
-                ("load".into(), 0.5.into()),
-                (
-                    "http.request.header.accept".into(),
-                    vec!["a".to_owned(), "b".to_owned()].into(),
-                ),
-            ],
+            attributes: attributes(&[
+                ("http.request.method", "GET".into()),
+                ("retries", 3.into()),
+                ("cached", true.into()),
+                ("load", 0.5.into()),
+            ]),
             links: vec![LinkRecord {
                 trace_id: [4; 16],
                 span_id: [5; 8],
+                attributes: attributes(&[("reason", "conflict".into())]),
                 ..LinkRecord::default()
             }],
         }
@@ -266,7 +368,7 @@ mod tests {
         request(
             &resource,
             ("tracemap-agent", "1.2"),
-            spans.iter().map(|name| span(name)).collect(),
+            &spans.iter().map(|name| span(name)).collect::<Vec<_>>(),
         )
     }
 
@@ -296,14 +398,43 @@ mod tests {
                     ("retries", Seen::Int(3)),
                     ("cached", Seen::Bool(true)),
                     ("load", Seen::Double(0.5)),
-                    ("http.request.header.accept", Seen::Other),
                 ]
             );
-            let links: Vec<_> = span.links().map(|link| (link.trace_id, link.span_id)).collect();
-            assert_eq!(links, [(&[4; 16][..], &[5; 8][..])]);
+            let links: Vec<_> = span.links().collect();
+            assert_eq!((links[0].trace_id, links[0].span_id), (&[4; 16][..], &[5; 8][..]));
+            assert_eq!(links[0].attributes().get("reason"), Some(Seen::Str("conflict")));
         })
         .expect("our own encoding is well-formed");
         assert_eq!(seen, 1);
+    }
+
+    #[test]
+    fn attributes_read_back_in_order_and_by_key() {
+        let mut attributes = attributes(&[("a", "1".into()), ("b", 2.into())]);
+        attributes.push_display("c", std::net::Ipv4Addr::LOCALHOST);
+        let read: Vec<_> = attributes.iter().collect();
+        assert_eq!(
+            read,
+            [
+                ("a", Seen::Str("1")),
+                ("b", Seen::Int(2)),
+                ("c", Seen::Str("127.0.0.1"))
+            ]
+        );
+        assert_eq!(
+            (attributes.get("b"), attributes.get("d")),
+            (Some(Seen::Int(2)), None)
+        );
+    }
+
+    #[test]
+    fn a_pair_reads_back_whatever_its_length() {
+        for length in [0, 1, 60, 119, 120, 121, 122, 127, 128, 20_000] {
+            let text = "x".repeat(length);
+            let attributes = attributes(&[("k", (&text).into()), ("after", true.into())]);
+            assert_eq!(attributes.get("k"), Some(Seen::Str(&text)), "{length}");
+            assert_eq!(attributes.get("after"), Some(Seen::Bool(true)), "{length}");
+        }
     }
 
     #[test]
@@ -329,11 +460,50 @@ mod tests {
             status: StatusCode::Unset,
             ..span("root")
         };
-        let body = request(&[], ("", ""), vec![root]);
+        let body = request(&[], ("", ""), &[root]);
         let decoded = ExportTraceServiceRequest::decode(body).expect("our own encoding is well-formed");
         let span = &decoded.resource_spans[0].scope_spans[0].spans[0];
         assert!(span.parent_span_id.is_empty());
         assert_eq!(span.status, None);
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_official_encoder() {
+        let text = "y".repeat(20_000);
+        let long = SpanRecord {
+            trace_state: "tm=".to_owned() + &"x".repeat(300),
+            attributes: attributes(&[
+                ("empty", "".into()),
+                ("zero", 0.into()),
+                ("negative", (-1).into()),
+                ("no", false.into()),
+                ("nothing", 0.0.into()),
+                ("text", (&text).into()),
+            ]),
+            flags: 0,
+            start_unix_nano: 0,
+            ..span("")
+        };
+        let resource = [
+            ("service.name", AttributeValue::from("cart")),
+            ("", 1.into()),
+            ("yes", true.into()),
+            ("half", 0.5.into()),
+            ("none", Vec::new().into()),
+            ("some", vec![String::new(), "a".to_owned()].into()),
+        ];
+        let resource = resource.map(|(key, value)| (key.to_owned(), value));
+        let spans = [
+            long,
+            span("GET /cart"),
+            span(&"z".repeat(127)),
+            span(&"z".repeat(128)),
+        ];
+        let body = request(&resource, ("tracemap-agent", ""), &spans);
+        let decoded =
+            ExportTraceServiceRequest::decode(body.clone()).expect("our own encoding is well-formed");
+        assert_eq!(decoded.encode_to_vec(), body);
+        assert_eq!(decoded.resource_spans[0].scope_spans[0].spans.len(), 4);
     }
 
     #[test]

@@ -1,29 +1,34 @@
-//! The exporter: request bytes in, OTLP/gRPC to one collector out.
+//! The exporter: request bytes in, OTLP to one collector out, by gRPC or HTTP.
 //!
 //! In: encoded requests of one signal from any thread. Out: the same in batches, each batch under one id that stays
 //! the same on every retry. Batches are kept, in memory or on disk, until the collector has answered for them.
-//! Left out on purpose: TLS, OTLP/HTTP, and more than one collector.
-//! Source: OTLP specification 1.x, "OTLP/gRPC" with its retryable codes, throttling and partial success.
+//! Left out on purpose: JSON on the way out, and more than one collector.
+//! Source: OTLP specification 1.x, "OTLP/gRPC" and "OTLP/HTTP" with what may be retried, throttling and partial success.
 //!
 //! With a buffer on disk each request is a record of a journal, written before it counts as taken. Batches are cut from
 //! what lies there, and which records a batch holds, under which id, is written down before it is sent for the first
 //! time: so a batch is the same after a crash, and a collector that had it knows it again. What the disk does not take
-//! waits in memory within the bound for that, and is counted.
+//! waits in memory within the bound for that, and is counted; so does everything until the disk can be opened, which is tried
+//! again and again.
 
 mod batch;
 mod cursor;
 mod disk;
 mod drain;
+mod halves;
+mod headers;
 mod memory;
+mod opening;
 mod retry;
 pub mod rewrite;
 mod send;
 mod settings;
 mod spool;
 mod stats;
+mod wire;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,14 +37,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use crate::codec::BATCH_ID;
+pub use headers::{ExportHeaders, HeaderError};
 pub use journal::{Durability, Overflow};
 pub use memory::BufferFull;
-pub use settings::{Compression, DiskSettings, ExportSettings, ExportSettingsError, ExportSignal};
+pub use settings::{
+    Compression, DiskSettings, ExportProtocol, ExportSettings, ExportSettingsError, ExportSignal,
+};
 pub use stats::{DropReason, ExportStats};
 
 use disk::Disk;
-use drain::{Drain, DrainOrder};
+use drain::DrainOrder;
 use memory::{Memory, Order, Spans};
+use opening::Opening;
 
 /// Not everything was delivered in time; the rest is still being tried, or after a shutdown dropped and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,28 +71,28 @@ pub struct Exporter {
     give_up: watch::Sender<bool>,
 }
 
-/// The buffer on disk, and the task that empties it.
+/// The buffer on disk, once it is open, and the task that empties it.
 #[derive(Debug, Clone)]
 struct OnDisk {
-    disk: Arc<Disk>,
+    disk: Arc<OnceLock<Arc<Disk>>>,
     orders: mpsc::UnboundedSender<DrainOrder>,
 }
 
 impl Exporter {
     /// Starts an exporter on the current tokio runtime. It connects when there is something to send. A buffer on disk is
-    /// opened here, which reads one segment of it; where it cannot be opened, that is logged, and memory serves.
+    /// opened here, which reads one segment of it; where it cannot be opened, that is logged, and memory serves until it can.
     ///
     /// The task ends after [`Exporter::shutdown`], or once every handle is gone and what they left in memory was tried
     /// for [`ExportSettings::request_timeout`].
     ///
     /// # Errors
-    /// Where the endpoint is no `http://` address, the instance no metadata value, or the disk's budget too small.
+    /// Where the endpoint is no address of its protocol, the instance no metadata value, a header cannot be sent or read, or
+    /// the disk's budget is too small.
     pub fn spawn(settings: ExportSettings) -> Result<(Self, JoinHandle<()>), ExportSettingsError> {
-        let endpoint = settings::endpoint(&settings)?;
         let (give_up, giving_up) = watch::channel(false);
         let ids = Ids::new(&settings.instance);
         let (memory, inbox) = Memory::new(settings.max_buffer_bytes);
-        let sender = send::Sender::new(&endpoint, &settings, memory.counters.clone(), giving_up);
+        let sender = send::Sender::new(&settings, memory.counters.clone(), giving_up)?;
         let (disk, drain) = open_disk(&settings, &sender, &ids).unzip();
         let batcher = batch::Batcher::new(settings, sender, give_up.clone(), ids);
         let task = tokio::spawn(async move {
@@ -112,9 +121,9 @@ impl Exporter {
         if body.is_empty() {
             return Ok(());
         }
-        if let Some(on_disk) = self.open_disk() {
+        if let Some(disk) = self.open_disk() {
             let (memory, kept) = (self.memory.clone(), body.clone());
-            let appended = on_disk.disk.append(body.clone(), spans, move |result| {
+            let appended = disk.append(body.clone(), spans, move |result| {
                 if result.is_err() {
                     // Refused spans are counted.
                     let _ = memory.fall_back(kept, spans);
@@ -122,7 +131,9 @@ impl Exporter {
             });
             return appended.or_else(|_| self.memory.fall_back(body, spans));
         }
-        self.memory.try_send(body, spans)
+        self.memory.try_send(body, spans)?;
+        self.count_fallback(spans);
+        Ok(())
     }
 
     /// Takes `body` for a sender who can send it again: `Ok` once it is as durable as the settings ask, so that it may be
@@ -134,14 +145,15 @@ impl Exporter {
         if body.is_empty() {
             return Ok(());
         }
-        let Some(on_disk) = self.open_disk() else {
-            return self.memory.accept(body, spans);
+        let Some(disk) = self.open_disk() else {
+            self.memory.accept(body, spans)?;
+            self.count_fallback(spans);
+            return Ok(());
         };
-        match on_disk.store(body.clone(), spans).await {
+        match store(disk, body.clone(), spans).await {
             Ok(()) => Ok(()),
-            Err(AppendError::BudgetFull { .. } | AppendError::QueueFull { .. } | AppendError::Closed) => {
-                Err(NoRoom)
-            }
+            Err(AppendError::BudgetFull { .. } | AppendError::QueueFull { .. }) => Err(NoRoom),
+            // A disk that was let go of, or fails.
             Err(_) => {
                 self.memory.accept(body, spans)?;
                 self.memory.counters.fell_back(spans);
@@ -159,13 +171,14 @@ impl Exporter {
         if body.is_empty() {
             return Ok(());
         }
-        if let Some(on_disk) = self.open_disk() {
-            if on_disk.store(body.clone(), spans).await.is_ok() {
-                return Ok(());
-            }
-            self.memory.counters.fell_back(spans);
+        if let Some(disk) = self.open_disk()
+            && store(disk, body.clone(), spans).await.is_ok()
+        {
+            return Ok(());
         }
-        self.memory.send(body, spans).await
+        self.memory.send(body, spans).await?;
+        self.count_fallback(spans);
+        Ok(())
     }
 
     /// Sends what is there without waiting for batches to fill, and waits until the collector has answered for
@@ -201,7 +214,7 @@ impl Exporter {
             if orders.send(DrainOrder::Stop(done)).is_ok() {
                 let _ = ended.await;
             }
-            let spans = disk.counters.buffered_spans();
+            let spans = disk.get().map_or(0, |disk| disk.counters.buffered_spans());
             if spans > 0 {
                 tracing::info!(spans, "spans stay in the buffer on disk for the next start");
             }
@@ -214,21 +227,51 @@ impl Exporter {
 
     /// Whether what is taken is kept on disk.
     pub fn is_on_disk(&self) -> bool {
-        self.disk.is_some()
+        self.disk().is_some()
+    }
+
+    /// Whether it is to be kept on disk, and that could not be opened yet: until then memory serves.
+    pub fn waits_for_disk(&self) -> bool {
+        self.disk
+            .as_ref()
+            .is_some_and(|on_disk| on_disk.disk.get().is_none())
+    }
+
+    /// From now on memory serves, as if there were no disk: another exporter may have it when this returns. What lies there
+    /// stays there.
+    pub async fn let_go_of_disk(&self) {
+        let Some(OnDisk { orders, .. }) = &self.disk else {
+            return;
+        };
+        let (done, ended) = oneshot::channel();
+        if orders.send(DrainOrder::Stop(done)).is_ok() {
+            let _ = ended.await;
+        }
     }
 
     /// The counts so far.
     pub fn stats(&self) -> ExportStats {
         let memory = self.memory.counters.snapshot();
-        match &self.disk {
-            Some(OnDisk { disk, .. }) => memory.with_disk(&disk.counters.snapshot(), disk.occupied()),
+        match self.disk() {
+            Some(disk) => memory.with_disk(&disk.counters.snapshot(), disk.occupied()),
             None => memory,
         }
     }
 
     /// The disk, while anything is taken.
-    fn open_disk(&self) -> Option<&OnDisk> {
-        self.disk.as_ref().filter(|_| !self.memory.is_closed())
+    fn open_disk(&self) -> Option<&Arc<Disk>> {
+        self.disk().filter(|_| !self.memory.is_closed())
+    }
+
+    fn disk(&self) -> Option<&Arc<Disk>> {
+        self.disk.as_ref().and_then(|on_disk| on_disk.disk.get())
+    }
+
+    /// What is in memory now and should be on disk.
+    fn count_fallback(&self, spans: u64) {
+        if self.disk.is_some() {
+            self.memory.counters.fell_back(spans);
+        }
     }
 
     async fn flush_disk(&self) {
@@ -242,15 +285,13 @@ impl Exporter {
     }
 }
 
-impl OnDisk {
-    async fn store(&self, body: Bytes, spans: u64) -> Result<(), AppendError> {
-        let (done, stored) = oneshot::channel();
-        self.disk.append(body, spans, move |result| {
-            // The sender may have gone away; the record is there all the same.
-            let _ = done.send(result);
-        })?;
-        stored.await.unwrap_or(Err(AppendError::Closed))
-    }
+async fn store(disk: &Arc<Disk>, body: Bytes, spans: u64) -> Result<(), AppendError> {
+    let (done, stored) = oneshot::channel();
+    disk.append(body, spans, move |result| {
+        // The sender may have gone away; the record is there all the same.
+        let _ = done.send(result);
+    })?;
+    stored.await.unwrap_or(Err(AppendError::Closed))
 }
 
 /// Names of batches, unique over all of them: `<instance>/<sequence>`.
@@ -279,17 +320,10 @@ fn open_disk(
     sender: &send::Sender,
     ids: &Ids,
 ) -> Option<(OnDisk, impl Future<Output = ()> + use<>)> {
-    let wanted = settings.disk.as_ref()?;
-    let (disk, spool) = match disk::open(wanted, settings.max_buffer_bytes, ids.clone()) {
-        Ok(opened) => opened,
-        Err(error) => {
-            let error: &dyn std::error::Error = &error;
-            let path = wanted.path.display();
-            tracing::error!(%path, error, "no buffer on disk: spans wait in memory and are lost with the process");
-            return None;
-        }
-    };
+    let opening = Opening::new(settings, ids)?;
     let (orders, inbox) = mpsc::unbounded_channel();
-    let drain = Drain::new(disk.clone(), spool, sender, settings);
-    Some((OnDisk { disk, orders }, drain.run(inbox)))
+    let disk = opening.slot();
+    let spool = opening.open();
+    let drain = opening.run(spool, sender.clone(), settings.clone(), inbox);
+    Some((OnDisk { disk, orders }, drain))
 }

@@ -1,12 +1,11 @@
 //! The OTLP receivers: gRPC and HTTP in front of the sinks.
 //!
 //! In: `TraceService/Export` calls and `POST /v1/traces`, protobuf or JSON, plain, gzip or zstd; the same for
-//! metrics, in protobuf, where somebody takes them. Out: request bytes to a [`TraceSink`], decoded metrics to a
-//! [`MetricsSink`], their verdict to the sender in the words of the transport, and one event for each request to an
-//! [`IntakeObserver`].
-//! Left out on purpose: TLS and authentication (a mesh or a proxy in front has them), the logs signal, metrics in
-//! JSON (only our agents send metrics here), and any look at the spans beyond well-formedness: what to do with a bad
-//! id is the sink's to say.
+//! metrics and logs where somebody takes them. Out: request bytes to a [`TraceSink`], decoded metrics to a
+//! [`MetricsSink`], what is only passed on to a [`PassSink`], their verdict to the sender in the words of the transport,
+//! and one event for each request to an [`IntakeObserver`].
+//! Left out on purpose: authentication beyond the certificates of TLS, and any look at the spans beyond well-formedness: what
+//! to do with a bad id is the sink's to say.
 //! Source: OTLP specification 1.x, "OTLP/gRPC" and "OTLP/HTTP".
 
 mod answer;
@@ -21,10 +20,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use crate::codec::BATCH_ID;
+use crate::codec::{
+    EXPORT_PATH, LOGS_EXPORT_PATH, LOGS_PATH, METRICS_EXPORT_PATH, METRICS_PATH, TRACES_PATH,
+};
 pub use grpc::serve_grpc;
 pub use http::serve_http;
 pub use observe::{IntakeObserver, Observed, Outcome};
-pub use sink::{Accepted, AcceptedMetrics, MetricsSink, Refusal, Sinks, TraceSink, Verdict};
+pub use sink::{
+    Accepted, AcceptedMetrics, MetricsSink, PassSink, Passed, Refusal, Sinks, TraceSink, Verdict,
+};
 
 /// What is known of a request beside its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,14 +70,45 @@ pub enum Signal {
     Traces,
     /// `ExportMetricsServiceRequest`.
     Metrics,
+    /// `ExportLogsServiceRequest`.
+    Logs,
 }
 
 impl Signal {
-    /// Its name as a label: `traces` or `metrics`.
+    /// All of them, in the order of this list.
+    pub const ALL: [Signal; 3] = [Signal::Traces, Signal::Metrics, Signal::Logs];
+
+    /// Its name as a label: `traces`, `metrics` or `logs`.
     pub fn as_str(self) -> &'static str {
         match self {
             Signal::Traces => "traces",
             Signal::Metrics => "metrics",
+            Signal::Logs => "logs",
+        }
+    }
+
+    /// The message that its requests are.
+    fn message(self) -> &'static str {
+        match self {
+            Signal::Traces => "ExportTraceServiceRequest",
+            Signal::Metrics => "ExportMetricsServiceRequest",
+            Signal::Logs => "ExportLogsServiceRequest",
+        }
+    }
+
+    fn http_path(self) -> &'static str {
+        match self {
+            Signal::Traces => TRACES_PATH,
+            Signal::Metrics => METRICS_PATH,
+            Signal::Logs => LOGS_PATH,
+        }
+    }
+
+    fn grpc_path(self) -> &'static str {
+        match self {
+            Signal::Traces => EXPORT_PATH,
+            Signal::Metrics => METRICS_EXPORT_PATH,
+            Signal::Logs => LOGS_EXPORT_PATH,
         }
     }
 }

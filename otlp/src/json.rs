@@ -1,6 +1,6 @@
 //! OTLP/JSON to OTLP/protobuf, so that everything behind the intake reads one encoding.
 //!
-//! In: the text of an `ExportTraceServiceRequest` or `TracesData`. Out: the same request as protobuf bytes.
+//! In: the text of an `ExportTraceServiceRequest` or `TracesData`, or a request of metrics or logs. Out: the same request as protobuf bytes.
 //! Read beyond the specification, because others write it so: enum names for integers, base64 ids, `batches`
 //! for `resourceSpans`, a `trace` object around the request (all Tempo), `instrumentationLibrarySpans`
 //! (senders before OTLP 0.19), numbers in quotes.
@@ -9,10 +9,14 @@
 //!
 //! Source: OTLP specification 1.x, "JSON Protobuf Encoding".
 
+mod logs;
 mod message;
+mod metrics;
 mod scalar;
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use serde::Deserialize;
@@ -89,6 +93,24 @@ fn at(path: &str) -> String {
 /// Where the text is no JSON, or a known field holds what it cannot: the first such place.
 pub fn trace_request_to_protobuf(body: &[u8]) -> Result<Bytes, JsonError> {
     Ok(read_request(body)?.encode_to_vec().into())
+}
+
+/// The OTLP/JSON request `body` as protobuf bytes of an `ExportMetricsServiceRequest`.
+///
+/// # Errors
+/// As [`trace_request_to_protobuf`].
+pub fn metrics_request_to_protobuf(body: &[u8]) -> Result<Bytes, JsonError> {
+    let request: ExportMetricsServiceRequest = decode::<metrics::Request>(body)?.into();
+    Ok(request.encode_to_vec().into())
+}
+
+/// The OTLP/JSON request `body` as protobuf bytes of an `ExportLogsServiceRequest`.
+///
+/// # Errors
+/// As [`trace_request_to_protobuf`].
+pub fn logs_request_to_protobuf(body: &[u8]) -> Result<Bytes, JsonError> {
+    let request: ExportLogsServiceRequest = decode::<logs::Request>(body)?.into();
+    Ok(request.encode_to_vec().into())
 }
 
 /// The OTLP/JSON request `body` as an owned message.

@@ -10,6 +10,7 @@ pub mod export;
 pub mod files;
 pub mod intake;
 pub mod json;
+pub mod tls;
 pub mod types;
 pub mod view;
 
@@ -18,6 +19,7 @@ pub mod view;
 extern crate self as otlp;
 
 mod codec;
+mod put;
 mod wire;
 
 pub use types::{Kind, StatusCode};

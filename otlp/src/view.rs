@@ -10,6 +10,7 @@
 mod check;
 mod fields;
 mod schema;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -23,6 +24,7 @@ use std::ops::Range;
 
 pub use crate::types::{Kind, StatusCode};
 pub use crate::wire::Fault;
+pub use signals::{validate_logs, validate_metrics};
 pub use values::{Attributes, Link, Links, Value};
 pub use visit::{RawValue, UnreadScope, Visit};
 
@@ -30,7 +32,8 @@ pub use visit::{RawValue, UnreadScope, Visit};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SpanCount(pub u64);
 
-/// Bytes that are not an `ExportTraceServiceRequest`: what is wrong, and where.
+/// Bytes that are not the request they should be, an `ExportTraceServiceRequest` or that of another signal: what is wrong,
+/// and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed {
     /// The message type that the fault is in, as the protocol names it: `Span`.

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use agent::config::{InboundConfig, OutboundConfig, Trust, WorkloadConfig};
+use agent::config::{InboundConfig, OutboundConfig, WorkloadConfig};
 use agent::listen::ListenAddr;
-use agent::{Agent, AgentConfig, Running};
+use agent::{Agent, AgentConfig, ConfigSource, Running};
 use collector::rim::{Collector, stop_signal};
 use collector::settings::{LearnSettings, SamplingSettings};
 use config::HumanDuration;
@@ -49,6 +49,10 @@ pub(crate) struct Args {
 
 /// Runs until asked to stop.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let path = args.config.clone();
+    let file = ConfigSource::new(args.config.clone(), move || {
+        Settings::read(path.as_deref(), Uses::Everything).map(|settings| settings.agent)
+    });
     let mut settings = Settings::read(args.config.as_deref(), Uses::Everything)?;
     if let Some(dir) = &args.data_dir {
         settings.collector.data_dir = Some(dir.clone());
@@ -65,11 +69,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         // Whoever tries the demo wants to see a page within minutes.
         settings.collector.baseline.learn = DEMO_LEARN;
     }
-    super::on_runtime(up(args, settings))?;
+    super::on_runtime(up(args, settings, file))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn up(args: &Args, mut settings: Settings) -> Result<(), Failure> {
+async fn up(args: &Args, mut settings: Settings, file: ConfigSource) -> Result<(), Failure> {
     let collector = Collector::bind(&settings.collector, &settings.generate, settings.services).await?;
     let endpoint = format!("http://{}", collector.grpc_addr()?);
     let page = collector.web_addr()?;
@@ -84,7 +88,7 @@ async fn up(args: &Args, mut settings: Settings) -> Result<(), Failure> {
         None
     };
     let offered = shop.as_ref().map(Shop::workloads).unwrap_or_default();
-    let running = start_agent(settings.agent, &offered).await?;
+    let mut running = start_agent(settings.agent, &offered).await?;
 
     let (stop_shop, shop_stops) = oneshot::channel::<()>();
     let shop = shop.zip(running.as_ref()).map(|(shop, running)| {
@@ -96,7 +100,16 @@ async fn up(args: &Args, mut settings: Settings) -> Result<(), Failure> {
 
     let (stop_collector, collector_stops) = oneshot::channel::<()>();
     let collector = tokio::spawn(collector.run(async move { drop(collector_stops.await) }));
-    stop_signal().await;
+    match &mut running {
+        Some(running) => {
+            let source = file.adapted(move |mut config| {
+                config.export.endpoint.get_or_insert_with(|| endpoint.clone());
+                with_shop(config, &offered)
+            });
+            running.follow(Some(source), stop_signal()).await;
+        }
+        None => stop_signal().await,
+    }
     // In the direction of the spans, so that each part can still hand over to the next.
     drop(stop_shop);
     if let Some(shop) = shop {
@@ -119,21 +132,27 @@ fn shop_settings(args: &Args) -> ShopSettings {
 }
 
 /// The agent with the configured workloads and the shop's; none where there is nothing to stand before.
-async fn start_agent(mut config: AgentConfig, shop: &[ShopWorkload]) -> Result<Option<Running>, Failure> {
-    if !shop.is_empty() {
-        if config.flat_workload().is_some() {
-            return Err("the flat keys of `agent` describe one workload, and `--demo` adds more: list yours under `agent.workloads`".into());
-        }
-        // The shop's come first, so that their addresses are the first that the agent tells.
-        config.workloads = shop.iter().map(workload).chain(config.workloads).collect();
-        // Whoever looks at the demo should not wait for the picture.
-        config.edges.interval = config.edges.interval.min(DEMO_COUNTS);
+async fn start_agent(config: AgentConfig, shop: &[ShopWorkload]) -> Result<Option<Running>, Failure> {
+    if !shop.is_empty() && config.flat_workload().is_some() {
+        return Err("the flat keys of `agent` describe one workload, and `--demo` adds more: list yours under `agent.workloads`".into());
     }
+    let config = with_shop(config, shop);
     let has_relay = config.otlp.grpc.is_some() || config.otlp.http.is_some();
     if config.workloads.is_empty() && config.flat_workload().is_none() && !has_relay {
         return Ok(None);
     }
     Ok(Some(Agent::start(config).await?))
+}
+
+/// The agent's configuration with the shop's workloads, if there is one.
+fn with_shop(mut config: AgentConfig, shop: &[ShopWorkload]) -> AgentConfig {
+    if !shop.is_empty() {
+        // The shop's come first, so that their addresses are the first that the agent tells.
+        config.workloads = shop.iter().map(workload).chain(config.workloads).collect();
+        // Whoever looks at the demo should not wait for the picture.
+        config.edges.interval = config.edges.interval.min(DEMO_COUNTS);
+    }
+    config
 }
 
 fn workload(offered: &ShopWorkload) -> WorkloadConfig {
@@ -144,7 +163,7 @@ fn workload(offered: &ShopWorkload) -> WorkloadConfig {
         inbound: vec![InboundConfig {
             listen: any_port(),
             upstream: format!("http://{}", offered.upstream),
-            trust: Trust::default(),
+            ..InboundConfig::default()
         }],
         outbound: Some(OutboundConfig {
             listen: any_port(),

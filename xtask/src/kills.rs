@@ -5,7 +5,7 @@
 //! Left out on purpose: how it is done, which a system test shares (`harness`).
 
 #[path = "kills/harness.rs"]
-mod harness;
+pub(crate) mod harness;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -4,11 +4,17 @@
 //! Left out on purpose: building and testing, which are cargo's; and the JSON Schema and golden files, which their own
 //! tests rewrite with `UPDATE_EXPECT=1`.
 
+mod agent_buffer;
+mod agent_faults;
+mod agent_process;
+mod agent_soak;
 mod deny;
 mod edges;
 mod fuzz;
 mod kills;
 mod page;
+#[path = "../../agent/tests/wire/pairs.rs"]
+mod pairs;
 mod power_cuts;
 mod recorded_maps;
 mod report;
@@ -44,12 +50,18 @@ enum Proof {
     RecordedMaps(recorded_maps::Args),
     /// Kills a collector under load, again and again, and compares what it knows with what was sent
     Kills(kills::Args),
+    /// Kills an agent with a buffer on disk and its collector in turns, and compares what is known with what was sent
+    AgentBuffer(agent_buffer::Args),
     /// Cuts the power of a journal's simulated disk and verifies what is left
     PowerCuts(power_cuts::Args),
     /// Fills the trace store and asks it
     Store(store::Args),
     /// Runs every fuzz target for a while
     Fuzz(fuzz::Args),
+    /// Asks an agent whose collector, disk or service fails, and the service directly, and compares
+    AgentFaults(agent_faults::Args),
+    /// Loads an agent for long and looks at its memory and its counters
+    AgentSoak(agent_soak::Args),
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -58,9 +70,12 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Proof(Proof::RecordedMaps(args)) => recorded_maps::run(&args),
         Task::Proof(Proof::Kills(args)) => kills::run(&args),
+        Task::Proof(Proof::AgentBuffer(args)) => agent_buffer::run(&args),
         Task::Proof(Proof::PowerCuts(args)) => power_cuts::run(&args),
         Task::Proof(Proof::Store(args)) => store::run(&args),
         Task::Proof(Proof::Fuzz(args)) => fuzz::run(&args),
+        Task::Proof(Proof::AgentFaults(args)) => agent_faults::run(&args),
+        Task::Proof(Proof::AgentSoak(args)) => agent_soak::run(&args),
         Task::Deny(args) => deny::run(&args),
     };
     result.unwrap_or_else(|failure| {

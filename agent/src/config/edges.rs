@@ -82,8 +82,11 @@ pub struct SamplingConfig {
     /// Tells SDKs on this node the same share, as Jaeger's remote sampling: they ask `/sampling?service=NAME`. Default: off;
     /// usually `127.0.0.1:5778`.
     pub listen: Option<ListenAddr>,
-    /// Takes the share of each workload's `service` from a Jaeger collector, in place of `type` and `ratio`, which serve until
-    /// it has answered. Default: off.
+    /// The same over gRPC, as `jaeger.api_v2.SamplingManager`. Default: off; usually `127.0.0.1:5779`.
+    pub grpc: Option<ListenAddr>,
+    /// Takes the share of each workload's `service`, and those of its operations, from a Jaeger collector, in place of `type`
+    /// and `ratio`, which serve until it has answered. An operation is named as the first span of its trace, such as
+    /// `GET /orders/{id}`. Default: off.
     pub remote: Option<RemoteSamplingConfig>,
 }
 
@@ -154,6 +157,7 @@ impl Default for SamplingConfig {
             kind: SamplerKind::ParentBasedAlwaysOn,
             ratio: 1.0,
             listen: None,
+            grpc: None,
             remote: None,
         }
     }

@@ -4,16 +4,15 @@
 //! for it; what is counted meanwhile is the next one's. On disk, where counts outlive the agent, several may wait.
 //! Left out on purpose: a queue of reports in memory. Counts add up, so what waits takes no more room for waiting longer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use otlp::export::{DropReason, ExportStats, Exporter};
+use otlp::export::Exporter;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tracing::error;
 
 use super::{EdgeCounts, encode};
-use crate::telemetry::{Metrics, ReportOutcome};
 
 /// Bytes that reports may take on disk, beside the spans' budget.
 pub(crate) const DISK_BYTES: u64 = 8 << 20;
@@ -36,7 +35,6 @@ pub(crate) async fn report(
     mut served: watch::Receiver<bool>,
     drain: Duration,
 ) {
-    let room = if exporter.is_on_disk() { WAITING_ON_DISK } else { 0 };
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is at once.
@@ -46,6 +44,8 @@ pub(crate) async fn report(
             _ = served.wait_for(|served| *served) => break,
             _ = ticks.tick() => {}
         }
+        // A disk may be had later.
+        let room = if exporter.is_on_disk() { WAITING_ON_DISK } else { 0 };
         if exporter.stats().buffered_bytes <= room {
             hand_over(&counts, &exporter);
         }
@@ -61,38 +61,6 @@ fn hand_over(counts: &EdgeCounts, exporter: &Exporter) {
     let Some(window) = counts.take(unix_nano()) else {
         return;
     };
-    // What is refused the exporter counts, see `ReportStats`.
+    // What is refused the exporter counts, see `export_counts`.
     let _ = exporter.try_send(encode::request(&window), 1);
-}
-
-/// Carries the exporter's counts of reports over to the metrics.
-pub(crate) struct ReportStats {
-    exporter: Exporter,
-    last: Mutex<ExportStats>,
-}
-
-impl ReportStats {
-    pub(crate) fn new(exporter: Exporter) -> Self {
-        Self {
-            exporter,
-            last: Mutex::default(),
-        }
-    }
-
-    /// Adds to `metrics` what happened since the last call.
-    pub(crate) fn publish(&self, metrics: &Metrics) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.exporter.stats();
-        let dropped = |stats: &ExportStats| {
-            DropReason::ALL
-                .into_iter()
-                .map(|reason| stats.dropped(reason))
-                .sum::<u64>()
-        };
-        let sent = now.sent_spans.saturating_sub(last.sent_spans);
-        let lost = dropped(&now).saturating_sub(dropped(&last));
-        metrics.edge_reports(ReportOutcome::Sent, sent);
-        metrics.edge_reports(ReportOutcome::Dropped, lost);
-        *last = now;
-    }
 }

@@ -329,6 +329,9 @@ async fn a_full_disk_makes_sdks_wait_and_a_directory_that_cannot_be_had_breaks_n
     .await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     collector.span(|seen| seen.span.name == "in memory").await;
+    let on_disk = "tracemap_agent_buffer_on_disk";
+    assert!((metric(&agent, on_disk).await, metric(&other, on_disk).await) == (1.0, 0.0));
+    until_metric(&other, "tracemap_agent_buffer_fallback_spans_total", 1.0).await;
 }
 
 #[tokio::test]

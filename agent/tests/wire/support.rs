@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use otlp::intake::{Accepted, BatchMeta, Limits, Refusal, TraceSink};
+use otlp::tls::Listening;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -118,8 +119,11 @@ impl Collector {
     }
 
     pub(crate) async fn start_at(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).await.expect("a listener");
-        let address = listener.local_addr().expect("its address");
+        Self::start_on(TcpListener::bind(address).await.expect("a listener").into())
+    }
+
+    pub(crate) fn start_on(listener: Listening) -> Self {
+        let address = listener.tcp.local_addr().expect("its address");
         let collector = Self {
             address,
             seen: Arc::new(watch::channel(Vec::new()).0),

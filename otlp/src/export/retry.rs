@@ -1,18 +1,19 @@
 //! Whether a failed request may be sent again, and when.
 //!
-//! In: the status of a failed request, the number of tries, a random number. Out: a reason to drop, or a delay.
+//! In: the status of a failed request, the number of tries, a random number, the time. Out: a reason to drop, or a delay.
 //! Left out on purpose: the waiting itself, and the random source.
-//! Source: OTLP specification 1.x, "Failures" and "OTLP/gRPC Throttling".
+//! Source: OTLP specification 1.x, "Failures", "OTLP/gRPC Throttling" and "OTLP/HTTP Throttling"; RFC 9110, 10.2.3 (`Retry-After`).
 
 use super::DropReason;
+use http::StatusCode;
 use std::error::Error as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
-/// A longer `RetryInfo` is taken as this: a mistaken hour would fill the buffer.
+/// A longer `RetryInfo` or `Retry-After` is taken as this: a mistaken hour would fill the buffer.
 const LONGEST_HINT: Duration = Duration::from_mins(1);
 
 /// What a failure asks for.
@@ -45,6 +46,31 @@ pub(super) fn judge(status: &Status) -> Failure {
         Code::Unimplemented => Failure::Drop(DropReason::Unimplemented),
         _ => Failure::Drop(DropReason::Refused),
     }
+}
+
+/// What an answer of HTTP asks for. `after` is its `Retry-After`, in seconds or as a date.
+pub(super) fn judge_http(code: StatusCode, after: Option<&str>, now: SystemTime) -> Failure {
+    match code.as_u16() {
+        429 | 502 | 503 | 504 => {
+            let hint = after.and_then(|after| until(after.trim(), now));
+            Failure::Retry(hint.unwrap_or_default().min(LONGEST_HINT))
+        }
+        400 | 422 => Failure::Drop(DropReason::Invalid),
+        401 | 403 => Failure::Drop(DropReason::Unauthorized),
+        413 => Failure::Drop(DropReason::TooLarge),
+        // A path that is not there, another method, a compression that is not known: whoever listens does not take this.
+        404 | 405 | 415 | 501 => Failure::Drop(DropReason::Unimplemented),
+        _ => Failure::Drop(DropReason::Refused),
+    }
+}
+
+/// How long `Retry-After` asks to wait. A date that has passed is now.
+fn until(after: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = after.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(after).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
 }
 
 /// The delay before try number `tries` + 1: full jitter below 100 ms · 2^(tries - 1), at most 5 s, and never
@@ -98,6 +124,52 @@ mod tests {
         let details = ErrorDetails::with_retry_info(Some(Duration::from_hours(24)));
         let status = Status::with_error_details(Code::Unavailable, "tomorrow", details);
         assert_eq!(judge(&status), Failure::Retry(Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn the_answers_of_passing_conditions_are_retried_and_all_others_dropped() {
+        let judged = |code| {
+            judge_http(
+                StatusCode::from_u16(code).expect("a code"),
+                None,
+                SystemTime::now(),
+            )
+        };
+        for code in [429, 502, 503, 504] {
+            assert_eq!(judged(code), RETRY, "{code}");
+        }
+        let dropped = [
+            (400, DropReason::Invalid),
+            (401, DropReason::Unauthorized),
+            (404, DropReason::Unimplemented),
+            (413, DropReason::TooLarge),
+            (302, DropReason::Refused),
+            (408, DropReason::Refused),
+            (500, DropReason::Refused),
+        ];
+        for (code, reason) in dropped {
+            assert_eq!(judged(code), Failure::Drop(reason), "{code}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date_and_cut_where_it_is_absurd() {
+        // 1994-11-06 08:49:37 UTC
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let asked = |after| match judge_http(StatusCode::SERVICE_UNAVAILABLE, Some(after), now) {
+            Failure::Retry(hint) => hint.as_secs(),
+            Failure::Drop(reason) => panic!("dropped as {reason:?}"),
+        };
+        let hints = [
+            "7",
+            " 7 ",
+            "Sun, 06 Nov 1994 08:49:40 GMT",
+            "Sun, 06 Nov 1994 08:49:30 GMT",
+            "soon",
+            "-1",
+            "86400",
+        ];
+        assert_eq!(hints.map(asked), [7, 7, 3, 0, 0, 0, 60]);
     }
 
     #[test]

@@ -242,15 +242,15 @@ impl Message {
 }
 
 /// A field, with its bytes as they lie, and what comes after it.
-struct Field<'a> {
-    number: u32,
-    payload: Payload<'a>,
-    raw: &'a [u8],
+pub(super) struct Field<'a> {
+    pub(super) number: u32,
+    pub(super) payload: Payload<'a>,
+    pub(super) raw: &'a [u8],
     rest: Reader<'a>,
 }
 
 /// The fields of a message up to its end, or to a fault.
-fn fields(mut reader: Reader<'_>) -> impl Iterator<Item = Field<'_>> {
+pub(super) fn fields(mut reader: Reader<'_>) -> impl Iterator<Item = Field<'_>> {
     std::iter::from_fn(move || {
         let before = reader.bytes();
         let (number, payload) = reader.field().ok()??;
@@ -317,7 +317,7 @@ fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
 }
 
 /// The length is known only after the content, which then makes room for it.
-fn put_message(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn put_message(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
     put_varint(out, u64::from(field) << 3 | 2);
     let start = out.len();
     content(out);

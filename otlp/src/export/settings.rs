@@ -6,14 +6,28 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::Uri;
 use journal::{Durability, Overflow};
 use tonic::transport::Endpoint;
+
+use super::headers::{ExportHeaders, HeaderError};
+use crate::codec::{
+    EXPORT_PATH, LOGS_EXPORT_PATH, LOGS_PATH, METRICS_EXPORT_PATH, METRICS_PATH, TRACES_PATH,
+};
+use crate::tls::ClientTls;
 
 /// What the exporter needs to know.
 #[derive(Debug, Clone)]
 pub struct ExportSettings {
-    /// The collector: `http://host:port`.
+    /// The collector: `http://host:port`, or `https://host:port` with [`ExportSettings::tls`].
+    /// With [`ExportProtocol::Http`] a path may follow, below which the signal's own is added (`/v1/traces`) unless it ends so.
     pub endpoint: String,
+    /// How requests travel. Default gRPC.
+    pub protocol: ExportProtocol,
+    /// Sent with every request, beside the protocol's own. Default none.
+    pub headers: ExportHeaders,
+    /// How the collector is verified, and what it is shown. Default none: no TLS.
+    pub tls: Option<ClientTls>,
     /// Most bytes held in memory for the collector, in flight ones included; beyond it spans are refused. Default
     /// 64 MiB, which at 550 bytes a span is about two minutes of 1,000 spans a second. More than 4 GiB is 4 GiB.
     /// With [`ExportSettings::disk`] it bounds what waits to be written, and again what the disk did not take.
@@ -30,6 +44,8 @@ pub struct ExportSettings {
     pub compression: Compression,
     /// Keeps what is taken on disk until the collector has answered for it. Default none: in memory.
     pub disk: Option<DiskSettings>,
+    /// How long to wait before a disk that could not be opened is tried again. Default 10 s.
+    pub disk_retry: Duration,
     /// What the requests carry. Default traces.
     pub signal: ExportSignal,
     /// Names this exporter in batch ids, unique among all that send to the collector and new on every start, as
@@ -41,6 +57,9 @@ impl Default for ExportSettings {
     fn default() -> Self {
         Self {
             endpoint: "http://127.0.0.1:4317".to_owned(),
+            protocol: ExportProtocol::Grpc,
+            headers: ExportHeaders::default(),
+            tls: None,
             max_buffer_bytes: 64 << 20,
             max_batch_bytes: 512 << 10,
             max_delay: Duration::from_millis(500),
@@ -48,10 +67,21 @@ impl Default for ExportSettings {
             request_timeout: Duration::from_secs(10),
             compression: Compression::Zstd,
             disk: None,
+            disk_retry: Duration::from_secs(10),
             signal: ExportSignal::Traces,
             instance: String::new(),
         }
     }
+}
+
+/// How requests travel to the collector.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ExportProtocol {
+    /// OTLP/gRPC.
+    #[default]
+    Grpc,
+    /// OTLP/HTTP with protobuf.
+    Http,
 }
 
 /// How requests to the collector are compressed.
@@ -91,10 +121,28 @@ pub enum ExportSignal {
     /// `ExportTraceServiceRequest`.
     #[default]
     Traces,
-    /// `ExportMetricsServiceRequest`. What is counted in spans is then counted in requests.
+    /// `ExportMetricsServiceRequest`. What is counted in spans is then counted in whatever the caller counts.
     Metrics,
-    /// `ExportLogsServiceRequest`. What is counted in spans is then counted in requests.
+    /// `ExportLogsServiceRequest`. Likewise.
     Logs,
+}
+
+impl ExportSignal {
+    pub(super) fn grpc_path(self) -> &'static str {
+        match self {
+            Self::Traces => EXPORT_PATH,
+            Self::Metrics => METRICS_EXPORT_PATH,
+            Self::Logs => LOGS_EXPORT_PATH,
+        }
+    }
+
+    fn http_path(self) -> &'static str {
+        match self {
+            Self::Traces => TRACES_PATH,
+            Self::Metrics => METRICS_PATH,
+            Self::Logs => LOGS_PATH,
+        }
+    }
 }
 
 /// Settings that cannot work.
@@ -112,6 +160,9 @@ pub enum ExportSettingsError {
         /// The value as written.
         instance: String,
     },
+    /// A header that cannot be sent.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
     /// Too little for segments.
     #[error("`max_bytes` of the buffer on disk is {bytes}, but must be at least {least}", least = DiskSettings::LEAST_BYTES)]
     MaxBytes {
@@ -124,7 +175,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) fn endpoint(settings: &ExportSettings) -> Result<Endpoint, ExportSettingsError> {
+/// The collector's address, once all settings but the headers are known to work.
+pub(super) fn checked(settings: &ExportSettings) -> Result<Uri, ExportSettingsError> {
     let instance = &settings.instance;
     if instance.is_empty() || !instance.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(ExportSettingsError::Instance {
@@ -138,18 +190,48 @@ pub(super) fn endpoint(settings: &ExportSettings) -> Result<Endpoint, ExportSett
             bytes: disk.max_bytes,
         });
     }
-    let refused = || ExportSettingsError::Endpoint {
-        endpoint: settings.endpoint.clone(),
+    let uri: Uri = settings.endpoint.parse().map_err(|_| refused(settings))?;
+    let is_right = match uri.scheme_str() {
+        Some("http") => true,
+        Some("https") => settings.tls.is_some(),
+        _ => false,
     };
-    let uri: http::Uri = settings.endpoint.parse().map_err(|_| refused())?;
-    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
-        return Err(refused());
+    if !is_right || uri.host().is_none_or(str::is_empty) {
+        return Err(refused(settings));
     }
-    Ok(Endpoint::from(uri)
+    Ok(uri)
+}
+
+fn refused(settings: &ExportSettings) -> ExportSettingsError {
+    ExportSettingsError::Endpoint {
+        endpoint: settings.endpoint.clone(),
+    }
+}
+
+/// For gRPC.
+pub(super) fn endpoint(uri: Uri) -> Endpoint {
+    Endpoint::from(uri)
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_TIMEOUT))
+        .keep_alive_timeout(PING_TIMEOUT)
+}
+
+/// For HTTP: where requests of the signal go.
+pub(super) fn signal_uri(uri: &Uri, settings: &ExportSettings) -> Result<Uri, ExportSettingsError> {
+    let (path, suffix) = (uri.path().trim_end_matches('/'), settings.signal.http_path());
+    let path = if path.ends_with(suffix) {
+        path.to_owned()
+    } else {
+        format!("{path}{suffix}")
+    };
+    let path = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = path.parse().ok();
+    Uri::from_parts(parts).map_err(|_| refused(settings))
 }
 
 #[cfg(test)]
@@ -162,7 +244,7 @@ mod tests {
             instance: instance.to_owned(),
             ..ExportSettings::default()
         };
-        endpoint(&settings)
+        checked(&settings)
             .map(drop)
             .map_err(|error| error.to_string())
             .err()
@@ -188,5 +270,28 @@ mod tests {
                 "`{bad}` was taken"
             );
         }
+    }
+
+    #[test]
+    fn the_signals_path_follows_the_endpoints_unless_it_is_there_already() {
+        let uri = |endpoint: &str, signal| {
+            let settings = ExportSettings {
+                endpoint: endpoint.to_owned(),
+                instance: "a".to_owned(),
+                protocol: ExportProtocol::Http,
+                signal,
+                ..ExportSettings::default()
+            };
+            let uri = checked(&settings).and_then(|uri| signal_uri(&uri, &settings));
+            uri.map(|uri| uri.to_string()).unwrap_or_default()
+        };
+        let traces = |endpoint| uri(endpoint, ExportSignal::Traces);
+        assert_eq!(traces("http://c:4318"), "http://c:4318/v1/traces");
+        assert_eq!(traces("http://c/otlp/"), "http://c/otlp/v1/traces");
+        assert_eq!(
+            traces("http://c/otlp/v1/traces?key=1"),
+            "http://c/otlp/v1/traces?key=1"
+        );
+        assert_eq!(uri("http://c", ExportSignal::Logs), "http://c/v1/logs");
     }
 }

@@ -15,13 +15,15 @@ pub enum DropReason {
     Shutdown,
     /// The collector took the batch and rejected them (`partial_success`).
     PartialSuccess,
-    /// The collector could not read the batch: `INVALID_ARGUMENT`.
+    /// The collector could not read the batch: `INVALID_ARGUMENT`, or 400.
     Invalid,
     /// `RESOURCE_EXHAUSTED` without `RetryInfo`: too large, or a budget that a retry does not help.
     Exhausted,
-    /// `UNAUTHENTICATED` or `PERMISSION_DENIED`.
+    /// 413, for what cannot be parted further.
+    TooLarge,
+    /// `UNAUTHENTICATED` or `PERMISSION_DENIED`, 401 or 403.
     Unauthorized,
-    /// `UNIMPLEMENTED`: what listens there takes no OTLP traces.
+    /// `UNIMPLEMENTED`, or 404 and the like: what listens there does not take this signal.
     Unimplemented,
     /// Any other code that must not be retried.
     Refused,
@@ -33,12 +35,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of this list.
-    pub const ALL: [DropReason; 10] = [
+    pub const ALL: [DropReason; 11] = [
         DropReason::BufferFull,
         DropReason::Shutdown,
         DropReason::PartialSuccess,
         DropReason::Invalid,
         DropReason::Exhausted,
+        DropReason::TooLarge,
         DropReason::Unauthorized,
         DropReason::Unimplemented,
         DropReason::Refused,
@@ -54,6 +57,7 @@ impl DropReason {
             DropReason::PartialSuccess => "partial_success",
             DropReason::Invalid => "invalid",
             DropReason::Exhausted => "exhausted",
+            DropReason::TooLarge => "too_large",
             DropReason::Unauthorized => "unauthorized",
             DropReason::Unimplemented => "unimplemented",
             DropReason::Refused => "refused",
@@ -109,6 +113,35 @@ impl ExportStats {
     }
 }
 
+/// What became of a batch, in spans.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    taken: u64,
+    requests: u64,
+    dropped: Vec<(DropReason, u64)>,
+}
+
+impl Fate {
+    /// A request of `spans` was acknowledged, but for `rejected` of them.
+    pub(super) fn taken(&mut self, spans: u64, rejected: u64) {
+        let rejected = rejected.min(spans);
+        self.requests += 1;
+        self.taken += spans - rejected;
+        if rejected > 0 {
+            self.dropped.push((DropReason::PartialSuccess, rejected));
+        }
+    }
+
+    pub(super) fn dropped(&mut self, reason: DropReason, spans: u64) {
+        self.dropped.push((reason, spans));
+    }
+
+    /// How many have one.
+    pub(super) fn spans(&self) -> u64 {
+        self.taken + self.dropped.iter().map(|(_, spans)| spans).sum::<u64>()
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     sent_spans: AtomicU64,
@@ -137,13 +170,14 @@ impl Counters {
         self.unbuffered(bytes, spans);
     }
 
-    /// Spans that leave the buffer delivered, but for `rejected` of them.
-    pub(super) fn sent(&self, bytes: usize, spans: u64, rejected: u64) {
-        let rejected = rejected.min(spans);
-        self.sent_requests.fetch_add(1, Relaxed);
-        self.sent_spans.fetch_add(spans - rejected, Relaxed);
-        self.refused(DropReason::PartialSuccess, rejected);
-        self.unbuffered(bytes, spans);
+    /// Spans of a batch that leave the buffer, by what became of them.
+    pub(super) fn settled(&self, bytes: usize, fate: &Fate) {
+        self.sent_requests.fetch_add(fate.requests, Relaxed);
+        self.sent_spans.fetch_add(fate.taken, Relaxed);
+        for (reason, spans) in &fate.dropped {
+            self.refused(*reason, *spans);
+        }
+        self.unbuffered(bytes, fate.spans());
     }
 
     pub(super) fn retried(&self) {
@@ -199,7 +233,9 @@ mod tests {
     fn a_collector_that_rejects_more_than_it_got_rejects_all() {
         let counters = Counters::default();
         counters.buffered(10, 3);
-        counters.sent(10, 3, 99);
+        let mut fate = Fate::default();
+        fate.taken(3, 99);
+        counters.settled(10, &fate);
         let stats = counters.snapshot();
         assert_eq!(
             (

@@ -4,7 +4,7 @@
 //! Left out on purpose: sending it.
 //! Source: OTLP specification 1.x, "Failures" and "OTLP/HTTP Response"; google/rpc/status.proto.
 
-use super::{Accepted, AcceptedMetrics, Refusal, Signal};
+use super::{Accepted, AcceptedMetrics, Passed, Refusal, Signal};
 use crate::view::Malformed;
 use bytes::Bytes;
 use http::StatusCode;
@@ -27,16 +27,17 @@ pub(super) fn refusal(refusal: &Refusal) -> Status {
             *retry_after,
         ),
         Refusal::Invalid(reason) => Status::invalid_argument(reason.clone()),
-        Refusal::Malformed(malformed) => malformed_request(malformed),
+        Refusal::Malformed(malformed) => malformed_request(Signal::Traces, malformed),
     }
 }
 
-fn malformed_request(malformed: &Malformed) -> Status {
+/// For good: what came is no request of `signal`.
+pub(super) fn malformed_request(signal: Signal, malformed: &Malformed) -> Status {
     let field = match malformed.field {
         Some(field) => format!("{}.{field}", malformed.message),
         None => malformed.message.to_owned(),
     };
-    let text = format!("the body is not an `ExportTraceServiceRequest`: {malformed}");
+    let text = format!("the body is not an `{}`: {malformed}", signal.message());
     bad_request(&field, &malformed.fault.to_string(), &text)
 }
 
@@ -55,7 +56,7 @@ fn retry(code: Code, reason: &str, retry_after: Duration) -> Status {
 #[derive(Debug)]
 pub(super) struct Answered {
     signal: Signal,
-    /// Spans or data points that were not taken.
+    /// Spans, data points or log records that were not taken.
     pub(super) rejected: u64,
     message: String,
 }
@@ -67,6 +68,15 @@ impl Answered {
             signal,
             rejected: 0,
             message: String::new(),
+        }
+    }
+
+    /// What a sink says that passes requests of `signal` on.
+    pub(super) fn passed(signal: Signal, passed: Passed) -> Self {
+        Self {
+            signal,
+            rejected: passed.rejected,
+            message: passed.message,
         }
     }
 
@@ -95,7 +105,7 @@ impl From<AcceptedMetrics> for Answered {
     }
 }
 
-/// The bytes of the response message: empty where all is well. That for metrics has the same fields by number.
+/// The bytes of the response message: empty where all is well. Those for metrics and logs have the same fields by number.
 pub(super) fn response_protobuf(answered: &Answered) -> Bytes {
     let partial_success = (!answered.is_full()).then(|| ExportTracePartialSuccess {
         rejected_spans: i64::try_from(answered.rejected).unwrap_or(i64::MAX),
@@ -114,6 +124,7 @@ pub(super) fn response_json(answered: &Answered) -> Bytes {
     let rejected = match answered.signal {
         Signal::Traces => "rejectedSpans",
         Signal::Metrics => "rejectedDataPoints",
+        Signal::Logs => "rejectedLogRecords",
     };
     let partial_success = json!({
         rejected: answered.rejected.to_string(),

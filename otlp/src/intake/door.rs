@@ -4,10 +4,11 @@
 //! Left out on purpose: reading requests from the network and writing answers to it.
 
 use super::answer::{self, Answered};
-use super::sink::Sinks;
+use super::sink::{AnyMetricsSink, AnyPassSink, MetricsTaker, Sinks};
 use super::{
     BatchMeta, IntakeObserver, Limits, Observed, Outcome, Refusal, Signal, TraceSink, Transport, Verdict,
 };
+use crate::view;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message as _;
@@ -51,6 +52,7 @@ impl<S: TraceSink> Door<S> {
         match signal {
             Signal::Traces => true,
             Signal::Metrics => self.sinks.metrics.is_some(),
+            Signal::Logs => self.sinks.logs.is_some(),
         }
     }
 
@@ -87,7 +89,15 @@ impl<S: TraceSink> Door<S> {
                     .map(Answered::from)
                     .map_err(|refusal| Turned::refused(&refusal))
             }
-            Signal::Metrics => self.take_metrics(body, batch).await,
+            Signal::Metrics => match &self.sinks.metrics {
+                Some(MetricsTaker::Decoded(sink)) => take_metrics(&**sink, body, batch).await,
+                Some(MetricsTaker::AsTheyAre(sink)) => pass(signal, &**sink, body, batch).await,
+                None => Err(Turned::not_served(signal)),
+            },
+            Signal::Logs => match &self.sinks.logs {
+                Some(sink) => pass(signal, &**sink, body, batch).await,
+                None => Err(Turned::not_served(signal)),
+            },
         };
         match &answer {
             Ok(answered) => observed.rejected_spans = answered.rejected,
@@ -95,25 +105,6 @@ impl<S: TraceSink> Door<S> {
         }
         self.observer.request(&observed);
         answer.map_err(|turned| turned.status)
-    }
-
-    async fn take_metrics(&self, body: Bytes, batch: BatchMeta) -> Result<Answered, Turned> {
-        let sink = self.sinks.metrics.as_ref().ok_or_else(|| Turned {
-            outcome: Outcome::Unsupported,
-            status: Status::unimplemented("metrics are not served here, traces are"),
-        })?;
-        let request = ExportMetricsServiceRequest::decode(body).map_err(|error| {
-            Turned::malformed(&format!(
-                "the body is not an `ExportMetricsServiceRequest`: {error}"
-            ))
-        })?;
-        if request.resource_metrics.is_empty() {
-            return Ok(Answered::full(Signal::Metrics));
-        }
-        let answer = sink.take(request, batch).await;
-        answer
-            .map(Answered::from)
-            .map_err(|refusal| Turned::refused(&refusal))
     }
 
     /// Counts a request that never reached [`Door::take`].
@@ -129,7 +120,55 @@ impl<S: TraceSink> Door<S> {
     }
 }
 
+async fn take_metrics(sink: &dyn AnyMetricsSink, body: Bytes, batch: BatchMeta) -> Result<Answered, Turned> {
+    let request = ExportMetricsServiceRequest::decode(body).map_err(|error| {
+        Turned::malformed(&format!(
+            "the body is not an `ExportMetricsServiceRequest`: {error}"
+        ))
+    })?;
+    if request.resource_metrics.is_empty() {
+        return Ok(Answered::full(Signal::Metrics));
+    }
+    let answer = sink.take(request, batch).await;
+    answer
+        .map(Answered::from)
+        .map_err(|refusal| Turned::refused(&refusal))
+}
+
+/// Checks a request and hands it on as it is.
+async fn pass(
+    signal: Signal,
+    sink: &dyn AnyPassSink,
+    body: Bytes,
+    batch: BatchMeta,
+) -> Result<Answered, Turned> {
+    let checked = match signal {
+        Signal::Traces => view::validate(&body).map(|spans| spans.0),
+        Signal::Metrics => view::validate_metrics(&body),
+        Signal::Logs => view::validate_logs(&body),
+    };
+    let items = checked.map_err(|malformed| Turned {
+        outcome: Outcome::Malformed,
+        status: answer::malformed_request(signal, &malformed),
+    })?;
+    if body.is_empty() {
+        return Ok(Answered::full(signal));
+    }
+    let answer = sink.take(body, items, batch).await;
+    answer
+        .map(|passed| Answered::passed(signal, passed))
+        .map_err(|refusal| Turned::refused(&refusal))
+}
+
 impl Turned {
+    fn not_served(signal: Signal) -> Self {
+        let text = format!("{} are not served here, traces are", signal.as_str());
+        Self {
+            outcome: Outcome::Unsupported,
+            status: Status::unimplemented(text),
+        }
+    }
+
     fn refused(refusal: &Refusal) -> Self {
         Self {
             outcome: match refusal {

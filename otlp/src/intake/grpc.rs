@@ -1,13 +1,14 @@
-//! OTLP/gRPC: `Export` of `opentelemetry.proto.collector.trace.v1.TraceService` and, where somebody takes metrics, of
-//! `opentelemetry.proto.collector.metrics.v1.MetricsService`.
+//! OTLP/gRPC: `Export` of `opentelemetry.proto.collector.trace.v1.TraceService` and, where somebody takes metrics or logs, of
+//! `…metrics.v1.MetricsService` and `…logs.v1.LogsService`.
 //!
-//! In: HTTP/2 without TLS, messages plain, gzip or zstd. Out: bytes to the sink, gRPC answers.
+//! In: HTTP/2, with TLS or without, messages plain, gzip or zstd. Out: bytes to the sink, gRPC answers.
 //! Left out on purpose: protobuf decoding, reflection, health (the collector's web listener has it).
 
 use super::answer;
 use super::door::{Door, Turned};
 use super::{BATCH_ID, BatchMeta, IntakeObserver, Limits, Outcome, Signal, Sinks, TraceSink, Transport};
-use crate::codec::{EXPORT_PATH, RawCodec};
+use crate::codec::RawCodec;
+use crate::tls::Listening;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Collected, LengthLimitError, Limited};
 use std::convert::Infallible;
@@ -18,16 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::Service;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Request, Response, Status};
 
-const METRICS_EXPORT_PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 /// Windows: one sender may have this much on its way per connection, a quarter of it per request.
 const CONNECTION_WINDOW: u32 = 16 << 20;
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -36,15 +33,13 @@ const FRAME: u32 = 256 << 10;
 const MESSAGE_HEADER: usize = 5;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// Rest after a failed `accept`, for instance where file descriptors ran out.
-const ACCEPT_REST: Duration = Duration::from_secs(1);
 
 /// Serves OTLP/gRPC on `listener` until `shutdown` is ready; then answers what is in work and returns.
 ///
 /// # Errors
 /// Where the HTTP/2 server cannot go on. Failures of one connection are that connection's.
 pub async fn serve_grpc<S: TraceSink>(
-    listener: TcpListener,
+    listener: impl Into<Listening>,
     sinks: impl Into<Sinks<S>>,
     limits: Limits,
     observer: Arc<dyn IntakeObserver>,
@@ -53,65 +48,44 @@ pub async fn serve_grpc<S: TraceSink>(
     let door = Door::new(sinks.into(), limits, observer);
     let metrics = door
         .serves(Signal::Metrics)
-        .then(|| MetricsService { door: door.clone() });
-    let (accepted, incoming) = mpsc::channel(1);
-    let accepting = tokio::spawn(accept(listener, accepted));
-    let served = tonic::transport::Server::builder()
+        .then(|| OtlpService::<S, METRICS>(door.clone()));
+    let logs = door
+        .serves(Signal::Logs)
+        .then(|| OtlpService::<S, LOGS>(door.clone()));
+    tonic::transport::Server::builder()
         .initial_connection_window_size(CONNECTION_WINDOW)
         .initial_stream_window_size(STREAM_WINDOW)
         .max_frame_size(FRAME)
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
-        .add_service(TraceService { door })
+        .add_service(OtlpService::<S, TRACES>(door))
         .add_optional_service(metrics)
-        .serve_with_incoming_shutdown(ReceiverStream::new(incoming), shutdown)
-        .await;
-    accepting.abort();
-    served
+        .add_optional_service(logs)
+        .serve_with_incoming_shutdown(listener.into().incoming(), shutdown)
+        .await
 }
 
-/// Hands over connections until nobody wants them; a failed `accept` never ends the server.
-async fn accept(listener: TcpListener, connections: mpsc::Sender<std::io::Result<TcpStream>>) {
-    loop {
-        match listener.accept().await {
-            Ok((connection, _)) => {
-                // Without it small answers wait for the sender's delayed acknowledgement; failing is harmless.
-                let _ = connection.set_nodelay(true);
-                if connections.send(Ok(connection)).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept an OTLP connection");
-                tokio::time::sleep(ACCEPT_REST).await;
-            }
-        }
-    }
-}
+/// Indices in [`Signal::ALL`], by which the services are different types: tonic knows a service by its type's name.
+const TRACES: usize = 0;
+const METRICS: usize = 1;
+const LOGS: usize = 2;
 
 #[derive(Clone)]
-struct TraceService<S> {
-    door: Door<S>,
-}
+struct OtlpService<S, const SIGNAL: usize>(Door<S>);
 
-impl<S> NamedService for TraceService<S> {
-    const NAME: &'static str = "opentelemetry.proto.collector.trace.v1.TraceService";
-}
-
-#[derive(Clone)]
-struct MetricsService<S> {
-    door: Door<S>,
-}
-
-impl<S> NamedService for MetricsService<S> {
-    const NAME: &'static str = "opentelemetry.proto.collector.metrics.v1.MetricsService";
+impl<S, const SIGNAL: usize> NamedService for OtlpService<S, SIGNAL> {
+    const NAME: &'static str = match SIGNAL {
+        TRACES => "opentelemetry.proto.collector.trace.v1.TraceService",
+        METRICS => "opentelemetry.proto.collector.metrics.v1.MetricsService",
+        _ => "opentelemetry.proto.collector.logs.v1.LogsService",
+    };
 }
 
 type HttpRequest = http::Request<tonic::body::Body>;
 type HttpResponse = http::Response<tonic::body::Body>;
 type Answering = Pin<Box<dyn Future<Output = Result<HttpResponse, Infallible>> + Send>>;
 
-impl<S: TraceSink> Service<HttpRequest> for TraceService<S> {
+impl<S: TraceSink, const SIGNAL: usize> Service<HttpRequest> for OtlpService<S, SIGNAL> {
     type Response = HttpResponse;
     type Error = Infallible;
     type Future = Answering;
@@ -121,31 +95,13 @@ impl<S: TraceSink> Service<HttpRequest> for TraceService<S> {
     }
 
     fn call(&mut self, request: HttpRequest) -> Answering {
-        let door = self.door.clone();
-        Box::pin(async move { Ok(answer_call(door, Signal::Traces, request).await) })
-    }
-}
-
-impl<S: TraceSink> Service<HttpRequest> for MetricsService<S> {
-    type Response = HttpResponse;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: HttpRequest) -> Answering {
-        let door = self.door.clone();
-        Box::pin(async move { Ok(answer_call(door, Signal::Metrics, request).await) })
+        let (door, signal) = (self.0.clone(), Signal::ALL[SIGNAL]);
+        Box::pin(async move { Ok(answer_call(door, signal, request).await) })
     }
 }
 
 async fn answer_call<S: TraceSink>(door: Door<S>, signal: Signal, request: HttpRequest) -> HttpResponse {
-    let served = match signal {
-        Signal::Traces => EXPORT_PATH,
-        Signal::Metrics => METRICS_EXPORT_PATH,
-    };
+    let served = signal.grpc_path();
     let read = async {
         if request.uri().path() != served {
             let text = format!("`{}` is not served, `{served}` is", request.uri().path());

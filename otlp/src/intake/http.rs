@@ -1,6 +1,6 @@
-//! OTLP/HTTP: `POST /v1/traces` and, where somebody takes metrics, `POST /v1/metrics`.
+//! OTLP/HTTP: `POST /v1/traces` and, where somebody takes metrics or logs, `POST /v1/metrics` and `POST /v1/logs`.
 //!
-//! In: protobuf or, for traces, JSON, plain, gzip or zstd, over HTTP/1.1 or HTTP/2. Out: bytes to the sink; answers in the
+//! In: protobuf or JSON, plain, gzip or zstd, over HTTP/1.1 or HTTP/2. Out: bytes to the sink; answers in the
 //! content type of the request, errors as `google.rpc.Status`.
 //! Left out on purpose: cross-origin headers (browsers send through a proxy that adds them) and other signals.
 
@@ -8,12 +8,13 @@ use super::answer::{self, Answered};
 use super::door::{Door, Turned};
 use super::inflate::{Compression, InflateError, inflate};
 use super::{BATCH_ID, BatchMeta, IntakeObserver, Limits, Outcome, Signal, Sinks, TraceSink, Transport};
+use crate::json;
+use crate::tls::{Listening, Peer};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use axum::routing::post;
-use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -21,11 +22,8 @@ use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 use tonic::Status;
 
-const TRACES_PATH: &str = "/v1/traces";
-const METRICS_PATH: &str = "/v1/metrics";
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -34,32 +32,35 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// # Errors
 /// Where the listener cannot go on. Failures of one connection are that connection's.
 pub async fn serve_http<S: TraceSink>(
-    listener: TcpListener,
+    listener: impl Into<Listening>,
     sinks: impl Into<Sinks<S>>,
     limits: Limits,
     observer: Arc<dyn IntakeObserver>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let listener = listener.tap_io(|connection| {
-        // Without it small answers wait for the sender's delayed acknowledgement; failing is harmless.
-        let _ = connection.set_nodelay(true);
-    });
     let service =
-        router(Door::new(sinks.into(), limits, observer)).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
+        router(Door::new(sinks.into(), limits, observer)).into_make_service_with_connect_info::<Peer>();
+    axum::serve(listener.into().incoming(), service)
         .with_graceful_shutdown(shutdown)
         .await
 }
 
 fn router<S: TraceSink>(door: Door<S>) -> Router {
-    let mut router = Router::new().route(TRACES_PATH, post(export_traces::<S>));
-    if door.serves(Signal::Metrics) {
-        router = router.route(METRICS_PATH, post(export_metrics::<S>));
-    }
-    router
+    served(&door)
+        .into_iter()
+        .fold(Router::new(), |router, signal| {
+            let export = move |state, peer, request| export_signal::<S>(signal, state, peer, request);
+            router.route(signal.http_path(), post(export))
+        })
         .method_not_allowed_fallback(wrong_method::<S>)
         .fallback(wrong_path::<S>)
         .with_state(door)
+}
+
+/// What somebody takes.
+fn served<S: TraceSink>(door: &Door<S>) -> Vec<Signal> {
+    let served = Signal::ALL.into_iter();
+    served.filter(|signal| door.serves(*signal)).collect()
 }
 
 async fn wrong_method<S: TraceSink>(State(door): State<Door<S>>, request: Request) -> Response {
@@ -73,37 +74,30 @@ async fn wrong_method<S: TraceSink>(State(door): State<Door<S>>, request: Reques
 }
 
 async fn wrong_path<S: TraceSink>(State(door): State<Door<S>>, request: Request) -> Response {
-    let served = if door.serves(Signal::Metrics) {
-        "`/v1/traces` and `/v1/metrics` are"
-    } else {
-        "`/v1/traces` is"
+    let paths: Vec<_> = served(&door)
+        .into_iter()
+        .map(|signal| format!("`{}`", signal.http_path()))
+        .collect();
+    let served = match paths.split_last() {
+        Some((last, [])) => format!("{last} is"),
+        Some((last, others)) => format!("{} and {last} are", others.join(", ")),
+        None => "nothing is".to_owned(),
     };
     let text = format!("path `{}` is not served, {served}", request.uri().path());
     unsupported(&door, &request, StatusCode::NOT_FOUND, text)
 }
 
-async fn export_traces<S: TraceSink>(
+async fn export_signal<S: TraceSink>(
+    signal: Signal,
     State(door): State<Door<S>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     request: Request,
 ) -> Response {
     let Some(format) = Format::of(request.headers()) else {
         let text = "the content type must be `application/x-protobuf` or `application/json`".to_owned();
         return unsupported(&door, &request, StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     };
-    export(&door, Signal::Traces, format, peer, request).await
-}
-
-async fn export_metrics<S: TraceSink>(
-    State(door): State<Door<S>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-) -> Response {
-    let Some(format @ Format::Protobuf) = Format::of(request.headers()) else {
-        let text = "the content type of metrics must be `application/x-protobuf`".to_owned();
-        return unsupported(&door, &request, StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
-    };
-    export(&door, Signal::Metrics, format, peer, request).await
+    export(&door, signal, format, peer, request).await
 }
 
 async fn export<S: TraceSink>(
@@ -149,7 +143,7 @@ async fn answer_request<S: TraceSink>(
         let body = collect(body, &door.limits).await?;
         Ok((
             place,
-            protobuf(format, compression, body, door.limits.max_request_bytes).await?,
+            protobuf(signal, format, compression, body, door.limits.max_request_bytes).await?,
         ))
     };
     match read.await {
@@ -177,6 +171,7 @@ fn is_too_long(error: &(dyn Error + 'static)) -> bool {
 
 /// The request as protobuf. Work on megabytes leaves the runtime's threads to others.
 async fn protobuf(
+    signal: Signal,
     format: Format,
     compression: Compression,
     body: Bytes,
@@ -194,7 +189,7 @@ async fn protobuf(
         })?;
         match format {
             Format::Protobuf => Ok(plain),
-            Format::Json => crate::json::trace_request_to_protobuf(&plain).map_err(|error| {
+            Format::Json => from_json(signal, &plain).map_err(|error| {
                 let text = format!("the body is not OTLP/JSON: {error}");
                 Turned::malformed_at(error.path(), &error.to_string(), &text)
             }),
@@ -203,6 +198,14 @@ async fn protobuf(
     match tokio::task::spawn_blocking(convert).await {
         Ok(converted) => converted,
         Err(error) => Err(Turned::broken(&error)),
+    }
+}
+
+fn from_json(signal: Signal, text: &[u8]) -> Result<Bytes, json::JsonError> {
+    match signal {
+        Signal::Traces => json::trace_request_to_protobuf(text),
+        Signal::Metrics => json::metrics_request_to_protobuf(text),
+        Signal::Logs => json::logs_request_to_protobuf(text),
     }
 }
 
@@ -264,11 +267,9 @@ fn compression(headers: &HeaderMap) -> Option<Compression> {
 /// Counts and answers what is not served. A request in no content type of ours gets JSON, which people can read.
 fn unsupported<S: TraceSink>(door: &Door<S>, request: &Request, code: StatusCode, text: String) -> Response {
     let format = Format::of(request.headers()).unwrap_or(Format::Json);
-    let signal = if request.uri().path() == METRICS_PATH {
-        Signal::Metrics
-    } else {
-        Signal::Traces
-    };
+    let path = request.uri().path();
+    let known = Signal::ALL.into_iter().find(|signal| signal.http_path() == path);
+    let signal = known.unwrap_or(Signal::Traces);
     door.turned_away(signal, format.transport(), Outcome::Unsupported);
     refused(code, format, &Status::unimplemented(text))
 }

@@ -1,4 +1,4 @@
-//! What stands behind the receivers: who takes spans and metrics, and what they answer.
+//! What stands behind the receivers: who takes spans, metrics and logs, and what they answer.
 //!
 //! In: requests. Out: [`Accepted`] or a [`Refusal`], which the transports put into their words.
 //! Left out on purpose: transports.
@@ -97,6 +97,30 @@ pub struct AcceptedMetrics {
     pub message: String,
 }
 
+/// What takes the requests of one signal as they are, to pass them on.
+pub trait PassSink: Send + Sync + 'static {
+    /// Takes `body`, a well-formed request of its signal with `items` data points or log records. An `Ok` is the
+    /// acknowledgement.
+    ///
+    /// # Errors
+    /// A [`Refusal`], as for spans.
+    fn pass(
+        &self,
+        body: Bytes,
+        items: u64,
+        batch: BatchMeta,
+    ) -> impl Future<Output = Result<Passed, Refusal>> + Send;
+}
+
+/// A request of a [`PassSink`] that was taken, with what was wrong with parts of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Data points or log records that were not taken and must not be sent again.
+    pub rejected: u64,
+    /// Why, for the sender's log; alone it is a warning. Empty where all is well.
+    pub message: String,
+}
+
 /// A request that was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -119,7 +143,15 @@ pub enum Refusal {
 /// Who takes what; a signal that nobody takes is answered as not served. A [`TraceSink`] alone is one.
 pub struct Sinks<S> {
     pub(super) traces: S,
-    pub(super) metrics: Option<Arc<dyn AnyMetricsSink>>,
+    pub(super) metrics: Option<MetricsTaker>,
+    pub(super) logs: Option<Arc<dyn AnyPassSink>>,
+}
+
+/// Who takes metrics, and how.
+#[derive(Clone)]
+pub(super) enum MetricsTaker {
+    Decoded(Arc<dyn AnyMetricsSink>),
+    AsTheyAre(Arc<dyn AnyPassSink>),
 }
 
 impl<S: TraceSink> Sinks<S> {
@@ -128,6 +160,7 @@ impl<S: TraceSink> Sinks<S> {
         Self {
             traces,
             metrics: None,
+            logs: None,
         }
     }
 
@@ -135,7 +168,25 @@ impl<S: TraceSink> Sinks<S> {
     #[must_use]
     pub fn with_metrics(self, metrics: impl MetricsSink) -> Self {
         Self {
-            metrics: Some(Arc::new(metrics)),
+            metrics: Some(MetricsTaker::Decoded(Arc::new(metrics))),
+            ..self
+        }
+    }
+
+    /// Metrics to `metrics`, as they are.
+    #[must_use]
+    pub fn with_passed_metrics(self, metrics: impl PassSink) -> Self {
+        Self {
+            metrics: Some(MetricsTaker::AsTheyAre(Arc::new(metrics))),
+            ..self
+        }
+    }
+
+    /// Logs to `logs`, as they are.
+    #[must_use]
+    pub fn with_logs(self, logs: impl PassSink) -> Self {
+        Self {
+            logs: Some(Arc::new(logs)),
             ..self
         }
     }
@@ -152,6 +203,7 @@ impl<S: Clone> Clone for Sinks<S> {
         Self {
             traces: self.traces.clone(),
             metrics: self.metrics.clone(),
+            logs: self.logs.clone(),
         }
     }
 }
@@ -166,5 +218,18 @@ type MetricsAnswer<'a> = Pin<Box<dyn Future<Output = Result<AcceptedMetrics, Ref
 impl<M: MetricsSink> AnyMetricsSink for M {
     fn take(&self, request: ExportMetricsServiceRequest, batch: BatchMeta) -> MetricsAnswer<'_> {
         Box::pin(self.export_metrics(request, batch))
+    }
+}
+
+/// [`PassSink`] likewise.
+pub(super) trait AnyPassSink: Send + Sync {
+    fn take(&self, body: Bytes, items: u64, batch: BatchMeta) -> PassAnswer<'_>;
+}
+
+type PassAnswer<'a> = Pin<Box<dyn Future<Output = Result<Passed, Refusal>> + Send + 'a>>;
+
+impl<P: PassSink> AnyPassSink for P {
+    fn take(&self, body: Bytes, items: u64, batch: BatchMeta) -> PassAnswer<'_> {
+        Box::pin(self.pass(body, items, batch))
     }
 }

@@ -1,4 +1,5 @@
-//! The OTLP trace messages as their JSON mapping spells them, and their way into the protobuf messages.
+//! The OTLP trace messages, and what other signals have in common with them, as their JSON mapping spells them, and their way
+//! into the protobuf messages.
 //!
 //! In: JSON through serde. Out: owned protobuf messages. Every field may be absent or `null`, and then has
 //! protobuf's default.
@@ -20,9 +21,10 @@ macro_rules! message {
         #[allow(clippy::struct_field_names, reason = "the names are the format's")]
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase", expecting = "an object")]
-        pub(super) struct $name { $($(#[$meta])* $field: Option<$type>,)* }
+        pub(super) struct $name { $($(#[$meta])* pub(super) $field: Option<$type>,)* }
     };
 }
+pub(super) use message;
 
 message!(Root { trace: Request, resource_spans: Vec<ResourceSpans>, batches: Vec<ResourceSpans> });
 message!(Request { resource_spans: Vec<ResourceSpans>, batches: Vec<ResourceSpans> });
@@ -257,10 +259,10 @@ impl From<AnyValue> for common::AnyValue {
     }
 }
 
-fn all<J, P: From<J>>(list: Option<Vec<J>>) -> Vec<P> {
+pub(super) fn all<J, P: From<J>>(list: Option<Vec<J>>) -> Vec<P> {
     list.unwrap_or_default().into_iter().map(P::from).collect()
 }
 
-fn number<T: Default>(value: Option<Lenient<T>>) -> T {
+pub(super) fn number<T: Default>(value: Option<Lenient<T>>) -> T {
     value.map(|value| value.0).unwrap_or_default()
 }

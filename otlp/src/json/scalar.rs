@@ -9,6 +9,8 @@ use std::marker::PhantomData;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use opentelemetry_proto::tonic::logs::v1::SeverityNumber;
+use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
@@ -93,6 +95,7 @@ macro_rules! integers {
 integers! {
     u32: "an unsigned 32-bit integer",
     u64: "an unsigned 64-bit integer",
+    i32: "a signed 32-bit integer",
     i64: "a signed 64-bit integer",
 }
 
@@ -144,6 +147,45 @@ impl Scalar for Code {
         text.parse()
             .ok()
             .or_else(|| StatusCode::from_str_name(text).map(i32::from))
+            .map(Self)
+    }
+
+    fn from_integer(value: i128) -> Option<Self> {
+        i32::try_from(value).ok().map(Self)
+    }
+}
+
+/// A severity by number or by name.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Severity(pub(super) i32);
+
+impl Scalar for Severity {
+    const EXPECTED: &'static str = "a severity: write 1 to 24, or a name such as SEVERITY_NUMBER_INFO";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse()
+            .ok()
+            .or_else(|| SeverityNumber::from_str_name(text).map(i32::from))
+            .map(Self)
+    }
+
+    fn from_integer(value: i128) -> Option<Self> {
+        i32::try_from(value).ok().map(Self)
+    }
+}
+
+/// A temporality by number or by name.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Temporality(pub(super) i32);
+
+impl Scalar for Temporality {
+    const EXPECTED: &'static str =
+        "a temporality: write 1 or 2, or a name such as AGGREGATION_TEMPORALITY_DELTA";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse()
+            .ok()
+            .or_else(|| AggregationTemporality::from_str_name(text).map(i32::from))
             .map(Self)
     }
 

@@ -1,4 +1,4 @@
-//! The messages of an OTLP trace request, as tables, and the check of bytes against them.
+//! The messages of an OTLP trace request, as tables, and the check of bytes against such tables.
 //!
 //! In: bytes from anywhere. Out: how many spans they hold, or the first fault with the field's name.
 //! Left out on purpose: any reading of values ([`super`] does that on checked bytes).
@@ -6,7 +6,7 @@
 
 use super::Malformed;
 use crate::wire::{Fault, FaultAt, MAX_DEPTH, Payload, Reader};
-use Expect::{Bytes, Fixed32, Fixed64, Message, Text, Varint};
+use Expect::{Bytes, Fixed32, Fixed64, Message, PackedFixed64, PackedVarint, Text, Varint};
 
 /// What a field must hold.
 #[derive(Clone, Copy)]
@@ -18,17 +18,20 @@ pub(super) enum Expect {
     Fixed64,
     Text,
     Bytes,
+    /// A list of numbers, in one piece or singly.
+    PackedVarint,
+    PackedFixed64,
     Message(&'static Schema),
 }
 
 /// A message type: field `n` stands at index `n - 1`.
 pub(super) struct Schema {
     pub(super) name: &'static str,
-    counted: bool,
+    pub(super) counted: bool,
     pub(super) fields: &'static [(&'static str, Expect)],
 }
 
-const fn schema(name: &'static str, fields: &'static [(&'static str, Expect)]) -> Schema {
+pub(super) const fn schema(name: &'static str, fields: &'static [(&'static str, Expect)]) -> Schema {
     Schema {
         name,
         counted: false,
@@ -48,7 +51,7 @@ pub(super) static RESOURCE_SPANS: Schema = schema(
         ("schema_url", Text),
     ],
 );
-static RESOURCE: Schema = schema(
+pub(super) static RESOURCE: Schema = schema(
     "Resource",
     &[
         ("attributes", Message(&KEY_VALUE)),
@@ -73,7 +76,7 @@ pub(super) static SCOPE_SPANS: Schema = schema(
         ("schema_url", Text),
     ],
 );
-static SCOPE: Schema = schema(
+pub(super) static SCOPE: Schema = schema(
     "InstrumentationScope",
     &[
         ("name", Text),
@@ -211,9 +214,11 @@ pub(super) fn check_field<'a>(
             Ok(())
         }
         (Text, Payload::Bytes(bytes)) => check_text(bytes),
-        (Varint, Payload::Varint(_))
+        (PackedVarint, Payload::Bytes(bytes)) => check_varints(bytes),
+        (PackedFixed64, Payload::Bytes(bytes)) => check_fixed64s(bytes),
+        (Varint | PackedVarint, Payload::Varint(_))
         | (Fixed32, Payload::Fixed32(_))
-        | (Fixed64, Payload::Fixed64(_))
+        | (Fixed64 | PackedFixed64, Payload::Fixed64(_))
         | (Bytes, Payload::Bytes(_)) => Ok(()),
         (Expect::Unknown, Payload::Group) => message.skip_group(number, depth),
         (Expect::Unknown, _) => message.enter(depth),
@@ -237,6 +242,24 @@ fn check_text(text: Reader<'_>) -> Result<(), FaultAt> {
             at: text.at() + error.valid_up_to(),
         }),
     }
+}
+
+fn check_varints(mut packed: Reader<'_>) -> Result<(), FaultAt> {
+    while !packed.bytes().is_empty() {
+        packed.varint()?;
+    }
+    Ok(())
+}
+
+fn check_fixed64s(packed: Reader<'_>) -> Result<(), FaultAt> {
+    let left = packed.bytes().len() % 8;
+    if left == 0 {
+        return Ok(());
+    }
+    Err(FaultAt {
+        fault: Fault::Truncated { wanted: 8, left },
+        at: packed.at() + packed.bytes().len() - left,
+    })
 }
 
 fn in_message(schema: &Schema, FaultAt { fault, at }: FaultAt) -> Malformed {
@@ -263,7 +286,7 @@ impl Expect {
         match self {
             Varint | Expect::Unknown => 0,
             Fixed64 => 1,
-            Text | Bytes | Message(_) => 2,
+            Text | Bytes | PackedVarint | PackedFixed64 | Message(_) => 2,
             Fixed32 => 5,
         }
     }

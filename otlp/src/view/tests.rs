@@ -83,6 +83,17 @@ fn field(number: u32, expected: Expect, dice: &mut Dice<'_>, level: u32, out: &m
             let bytes: Vec<u8> = (0..dice.throw(17)).map(|_| dice.throw(255)).collect();
             delimited(number, &bytes, dice, out);
         }
+        Expect::PackedVarint => {
+            let mut packed = Vec::new();
+            for _ in 0..dice.throw(3) {
+                varint(u64::from(dice.throw(255)) << dice.throw(57), dice, &mut packed);
+            }
+            delimited(number, &packed, dice, out);
+        }
+        Expect::PackedFixed64 => {
+            let bytes: Vec<u8> = (0..8 * dice.throw(3)).map(|_| dice.throw(255)).collect();
+            delimited(number, &bytes, dice, out);
+        }
         Expect::Message(schema) => {
             let inner = if level < 12 {
                 message(schema, dice, level + 1)

@@ -112,6 +112,11 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// Of bytes that the crate wrote itself.
+    pub(crate) fn of_fields(bytes: &'a [u8], field: u32) -> Self {
+        Self::of(Reader::new(bytes), field)
+    }
+
     /// Of a message in several parts.
     pub(super) fn of_parts(messages: Messages<'a>, field: u32) -> Self {
         Self {

@@ -43,6 +43,17 @@ fn exporter(settings: ExportSettings) -> Exporter {
     exporter
 }
 
+/// One whose disk cannot be had, and is asked for again soon.
+fn waiting(settings: ExportSettings) -> Exporter {
+    let settings = ExportSettings {
+        disk_retry: Duration::from_millis(2),
+        ..settings
+    };
+    let exporter = Exporter::spawn(settings).expect("settings that work").0;
+    assert!(exporter.waits_for_disk() && !exporter.is_on_disk());
+    exporter
+}
+
 async fn free_address() -> SocketAddr {
     listen("127.0.0.1:0")
         .await
@@ -367,4 +378,61 @@ async fn a_budget_below_four_segments_is_refused_as_it_was_written() {
         error.to_string(),
         "`max_bytes` of the buffer on disk is 1000, but must be at least 16384"
     );
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_be_had_is_tried_again_and_used_once_it_can() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("buffer");
+    // A file stands where the directory should be.
+    std::fs::write(&path, "in the way").expect("written");
+    let address = free_address().await;
+    let exporter = waiting(on_disk(&path, address, "first"));
+    exporter
+        .accept(request_of(&["in memory"]), 1)
+        .await
+        .expect("memory serves");
+    assert_eq!(exporter.stats().fallback_spans, 1);
+
+    std::fs::remove_file(&path).expect("out of the way");
+    until("the disk is open", || exporter.is_on_disk()).await;
+    exporter.accept(request_of(&["on disk"]), 1).await.expect("room");
+    let stats = exporter.stats();
+    assert_eq!(
+        (stats.buffered_spans, stats.fallback_spans, stats.disk_bytes > 0),
+        (2, 1, true)
+    );
+
+    let sink = Recorder::default();
+    let _intake = intake_at(address, &sink).await;
+    exporter.flush(PATIENCE).await.expect("the collector is back");
+    assert_eq!(sink.names(), ["in memory", "on disk"]);
+    exporter.shutdown(PATIENCE).await.expect("nothing is left");
+}
+
+#[tokio::test]
+async fn a_disk_that_another_exporter_leaves_is_taken_over_with_what_lies_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let address = free_address().await;
+    let first = exporter(on_disk(directory.path(), address, "first"));
+    first.accept(request_of(&["left behind"]), 1).await.expect("room");
+    let second = waiting(on_disk(directory.path(), address, "second"));
+    // Nothing is lost: it stays on disk.
+    first.shutdown(Duration::ZERO).await.expect("it stays on disk");
+    until("the disk is free", || second.is_on_disk()).await;
+    let sink = Recorder::default();
+    let _intake = intake_at(address, &sink).await;
+    second.flush(PATIENCE).await.expect("the collector is back");
+    assert_eq!(sink.names(), ["left behind"]);
+}
+
+#[tokio::test]
+async fn an_exporter_that_waits_for_a_disk_can_be_shut_down() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("buffer");
+    std::fs::write(&path, "in the way").expect("written");
+    let (exporter, task) =
+        Exporter::spawn(on_disk(&path, free_address().await, "first")).expect("settings that work");
+    exporter.shutdown(PATIENCE).await.expect("nothing is left");
+    task.await.expect("the task ends");
 }

@@ -3,7 +3,9 @@
 
 mod buffer;
 mod export;
+mod export_http;
 mod grpc;
 mod http;
 mod metrics;
+mod pass;
 mod support;

@@ -1,7 +1,7 @@
 //! A sink that keeps what it is given and answers by script, and requests to give it.
 
 use bytes::Bytes;
-use otlp::encode::{self, SpanRecord};
+use otlp::encode::{self, Attributes, SpanRecord};
 use otlp::intake::{
     Accepted, BatchMeta, IntakeObserver, Limits, Observed, Refusal, Sinks, TraceSink, serve_grpc, serve_http,
 };
@@ -162,6 +162,8 @@ pub(crate) async fn listen(address: &str) -> TcpListener {
 
 /// A request with a span for each name.
 pub(crate) fn request_of(names: &[&str]) -> Bytes {
+    let mut attributes = Attributes::default();
+    attributes.push("http.route", "/cart");
     let span = |name: &&str| SpanRecord {
         trace_id: [1; 16],
         span_id: [2; 8],
@@ -174,11 +176,15 @@ pub(crate) fn request_of(names: &[&str]) -> Bytes {
         flags: 1,
         status: StatusCode::Unset,
         status_message: String::new(),
-        attributes: vec![("http.route".into(), "/cart".into())],
+        attributes: attributes.clone(),
         links: Vec::new(),
     };
     let resource = [("service.name".to_owned(), "cart".to_owned().into())];
-    encode::request(&resource, ("test", "1"), names.iter().map(span).collect())
+    encode::request(
+        &resource,
+        ("test", "1"),
+        &names.iter().map(span).collect::<Vec<_>>(),
+    )
 }
 
 pub(crate) fn span_names(body: &[u8]) -> Vec<String> {

@@ -8,18 +8,18 @@
 //! exporter with a retry does. Some that were acknowledged are sent again too. So every trace is there in the end, and
 //! exactly once, or the collector is wrong.
 
-mod load;
-mod random;
-mod senders;
-mod verdict;
-mod victim;
+pub(crate) mod load;
+pub(crate) mod random;
+pub(crate) mod senders;
+pub(crate) mod verdict;
+pub(crate) mod victim;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use random::Random;
-use senders::Senders;
+use senders::{Door, Senders};
 use victim::{Addresses, Victim};
 
 pub(crate) use load::Load;
@@ -81,10 +81,11 @@ async fn kill_and_compare(plan: &Plan) -> Result<Outcome, Failure> {
     let config = addresses.write_config(scratch.path(), plan.wait)?;
     let mut random = Random::new(plan.seed);
     let load = Load::new(plan.seed, plan.traces_per_second);
-    let senders = Senders::start(&load, addresses.grpc, plan.seed)?;
+    let senders = Senders::start(&load, &[Door::Grpc(addresses.grpc)], plan.seed)?;
+    let collector = || Victim::start(&plan.tracemap, "collector", &config, addresses.web);
     let (mut restarts, mut kills_while_starting, mut kills_while_stopping) = (Vec::new(), 0, 0);
     for round in 0..plan.rounds {
-        let mut victim = Victim::start(&plan.tracemap, &config, scratch.path(), &addresses)?;
+        let mut victim = collector()?;
         let moment = Moment::of(round, plan.snapshot_every, &mut random);
         match moment {
             Moment::AfterStart(delay) => {
@@ -108,7 +109,7 @@ async fn kill_and_compare(plan: &Plan) -> Result<Outcome, Failure> {
         }
         victim.kill()?;
     }
-    let mut victim = Victim::start(&plan.tracemap, &config, scratch.path(), &addresses)?;
+    let mut victim = collector()?;
     restarts.push(victim.ready().await?);
     let (traces, sent) = senders.finish().await?;
     restarts.sort_unstable();

@@ -9,8 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::Uri;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use prost::Message as _;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
@@ -46,6 +55,17 @@ pub(crate) struct SendCounts {
     pub(crate) repeated: u64,
 }
 
+/// Where a sender sends to, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Door {
+    Grpc(SocketAddr),
+    #[allow(
+        dead_code,
+        reason = "a collector's HTTP door is the same as its other behind the first step"
+    )]
+    Http(SocketAddr),
+}
+
 /// Running senders.
 pub(crate) struct Senders {
     shared: Arc<Shared>,
@@ -60,8 +80,8 @@ struct Shared {
 }
 
 impl Senders {
-    /// Starts them; nobody needs to listen yet.
-    pub(crate) fn start(load: &Load, to: SocketAddr, seed: u64) -> Result<Self, Failure> {
+    /// Starts them, at the doors in turn; nobody needs to listen yet.
+    pub(crate) fn start(load: &Load, doors: &[Door], seed: u64) -> Result<Self, Failure> {
         let shared = Arc::new(Shared {
             load: *load,
             next: AtomicU64::new(0),
@@ -69,13 +89,10 @@ impl Senders {
             began: Instant::now(),
         });
         let mut tasks = JoinSet::new();
-        for number in 0..SENDERS {
-            let channel = Endpoint::from_shared(format!("http://{to}"))?
-                .timeout(PATIENCE)
-                .connect_lazy();
+        for (number, door) in doors.iter().cycle().take(SENDERS).enumerate() {
             let sender = Sender {
                 shared: Arc::clone(&shared),
-                client: TraceServiceClient::new(channel),
+                way: Way::to(*door)?,
                 random: Random::new(seed ^ (number as u64 + 1)),
                 acknowledged: VecDeque::new(),
                 counts: SendCounts::default(),
@@ -102,7 +119,7 @@ impl Senders {
 
 struct Sender {
     shared: Arc<Shared>,
-    client: TraceServiceClient<Channel>,
+    way: Way,
     random: Random,
     acknowledged: VecDeque<(u64, Half)>,
     counts: SendCounts,
@@ -164,28 +181,95 @@ impl Sender {
         half: Half,
         body: ExportTraceServiceRequest,
     ) -> Result<bool, Failure> {
-        let mut request = Request::new(body);
-        if pair.is_multiple_of(WITH_ID) {
-            let id = format!("kills-{pair}-{half:?}");
-            request.metadata_mut().insert(BATCH_ID, id.parse()?);
+        let id = pair
+            .is_multiple_of(WITH_ID)
+            .then(|| format!("kills-{pair}-{half:?}"));
+        match &mut self.way {
+            Way::Grpc(client) => by_grpc(client, body, id).await,
+            Way::Http(client, uri) => by_http(client, uri.clone(), &body, id).await,
         }
-        match self.client.export(request).await {
-            Ok(answer) => match answer.into_inner().partial_success {
-                Some(partial) if partial.rejected_spans > 0 => {
-                    Err(format!("good spans were rejected: {}", partial.error_message).into())
-                }
-                _ => Ok(true),
-            },
-            // A connection that breaks is told as one of these.
-            Err(status) => match status.code() {
-                Code::Unavailable
-                | Code::Cancelled
-                | Code::DeadlineExceeded
-                | Code::ResourceExhausted
-                | Code::Unknown
-                | Code::Internal => Ok(false),
-                _ => Err(format!("a good request was refused for good: {status}").into()),
-            },
+    }
+}
+
+enum Way {
+    Grpc(TraceServiceClient<Channel>),
+    Http(Box<HttpClient>, Uri),
+}
+
+type HttpClient = Client<HttpConnector, Full<Bytes>>;
+
+impl Way {
+    fn to(door: Door) -> Result<Self, Failure> {
+        Ok(match door {
+            Door::Grpc(to) => {
+                let endpoint = Endpoint::from_shared(format!("http://{to}"))?.timeout(PATIENCE);
+                Self::Grpc(TraceServiceClient::new(endpoint.connect_lazy()))
+            }
+            Door::Http(to) => {
+                let client = Client::builder(TokioExecutor::new()).build_http();
+                Self::Http(Box::new(client), format!("http://{to}/v1/traces").parse()?)
+            }
+        })
+    }
+}
+
+async fn by_grpc(
+    client: &mut TraceServiceClient<Channel>,
+    body: ExportTraceServiceRequest,
+    id: Option<String>,
+) -> Result<bool, Failure> {
+    let mut request = Request::new(body);
+    if let Some(id) = id {
+        request.metadata_mut().insert(BATCH_ID, id.parse()?);
+    }
+    match client.export(request).await {
+        Ok(answer) => all_taken(&answer.into_inner()),
+        // A connection that breaks is told as one of these.
+        Err(status) => match status.code() {
+            Code::Unavailable
+            | Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::ResourceExhausted
+            | Code::Unknown
+            | Code::Internal => Ok(false),
+            _ => Err(format!("a good request was refused for good: {status}").into()),
+        },
+    }
+}
+
+async fn by_http(
+    client: &HttpClient,
+    uri: Uri,
+    body: &ExportTraceServiceRequest,
+    id: Option<String>,
+) -> Result<bool, Failure> {
+    let mut request = hyper::Request::post(uri).header("content-type", "application/x-protobuf");
+    if let Some(id) = id {
+        request = request.header(BATCH_ID, id);
+    }
+    let request = request.body(Full::from(body.encode_to_vec()))?;
+    let answered = async {
+        let answer = client.request(request).await?;
+        let code = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        Ok::<_, Failure>((code, body))
+    };
+    // A connection that breaks is no answer.
+    let Ok(Ok((code, body))) = tokio::time::timeout(PATIENCE, answered).await else {
+        return Ok(false);
+    };
+    match code.as_u16() {
+        200 => all_taken(&ExportTraceServiceResponse::decode(body)?),
+        429 | 502..=504 => Ok(false),
+        _ => Err(format!("a good request was refused for good: {code}").into()),
+    }
+}
+
+fn all_taken(answer: &ExportTraceServiceResponse) -> Result<bool, Failure> {
+    match &answer.partial_success {
+        Some(partial) if partial.rejected_spans > 0 => {
+            Err(format!("good spans were rejected: {}", partial.error_message).into())
         }
+        _ => Ok(true),
     }
 }

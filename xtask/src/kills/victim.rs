@@ -1,4 +1,4 @@
-//! The collector that is killed.
+//! The collector, or agent, that is killed.
 //!
 //! In: the command `tracemap` and a directory. Out: a process that begins where the one before it ended.
 //! Left out on purpose: waiting until it has ended gracefully. That is what the other tests do.
@@ -19,7 +19,7 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Addresses {
     pub(crate) grpc: SocketAddr,
-    http: SocketAddr,
+    pub(crate) http: SocketAddr,
     pub(crate) web: SocketAddr,
 }
 
@@ -58,27 +58,28 @@ impl Addresses {
     }
 }
 
-/// A running collector; dropped, it is killed.
+/// A running collector or agent; dropped, it is killed.
 pub(crate) struct Victim {
     child: Child,
+    what: &'static str,
     log: PathBuf,
     web: SocketAddr,
     started: Instant,
 }
 
 impl Victim {
-    /// Starts it; it may take a while until it is ready.
+    /// Starts `what`, a command of `tracemap`; it may take a while until it is ready, which `web` says.
     pub(crate) fn start(
         tracemap: &Path,
+        what: &'static str,
         config: &Path,
-        dir: &Path,
-        addresses: &Addresses,
+        web: SocketAddr,
     ) -> Result<Self, Failure> {
-        let log = dir.join("collector.log");
+        let log = config.with_file_name(format!("{what}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
         let started = Instant::now();
         let child = Command::new(tracemap)
-            .arg("collector")
+            .arg(what)
             .arg("--config")
             .arg(config)
             .stdin(Stdio::null())
@@ -88,8 +89,9 @@ impl Victim {
             .map_err(|error| format!("cannot start `{}`: {error}", tracemap.display()))?;
         Ok(Self {
             child,
+            what,
             log,
-            web: addresses.web,
+            web,
             started,
         })
     }
@@ -115,7 +117,7 @@ impl Victim {
     pub(crate) fn assert_running(&mut self) -> Result<(), Failure> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => Err(format!("the collector ended with {status}:\n{}", self.output()).into()),
+            Some(status) => Err(format!("the {} ended with {status}:\n{}", self.what, self.output()).into()),
         }
     }
 

@@ -1,0 +1,173 @@
+//! One agent on a node with several pods, told apart by their addresses.
+
+use std::collections::BTreeMap;
+
+use crate::rig::{FAR, FAR6, Host, Pair, at, cable, redirected, until};
+use crate::sidecar::{mirror, serve};
+use crate::support::Seen;
+
+const PODS: &str = "10.88.1.0/24,fd88:1::/64";
+
+/// A node between its pods and everybody else; the node is the host that a [`Pair`] calls `app`.
+struct Node {
+    pods: Vec<Host>,
+    pair: Pair,
+}
+
+impl Node {
+    /// With `count` pods: `10.88.1.7`, `10.88.1.8` and so on, and `fd88:1::7`, `fd88:1::8`.
+    fn new(count: usize, rules: &str, config: &str) -> Self {
+        let pair = Pair::without_agent();
+        let node = &pair.app;
+        node.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+        let pods = (0..count).map(|number| pod(node, number)).collect();
+        pair.far
+            .sh("ip route add 10.88.1.0/24 via 10.99.0.1; ip -6 route add fd88:1::/64 via fd99::1");
+        let (made, said) = node.redirect(rules);
+        assert!(made, "{said}");
+        Self {
+            pods,
+            pair: pair.with_agent(config),
+        }
+    }
+
+    /// How often each service made a call to `far`, by the spans.
+    fn calls(&self) -> BTreeMap<String, usize> {
+        let spans = self.pair.collector.all();
+        let services = spans.iter().filter(|seen| seen.span.kind == 3);
+        services.fold(BTreeMap::new(), |mut out, seen| {
+            *out.entry(service(seen)).or_default() += 1;
+            out
+        })
+    }
+}
+
+fn service(seen: &Seen) -> String {
+    seen.resource.get("service.name").cloned().unwrap_or_default()
+}
+
+fn pod(node: &Host, number: usize) -> Host {
+    let pod = Host::new(&format!("pod{number}"));
+    let last = number + 7;
+    let (own, own6) = (format!("10.88.1.{last}/32"), format!("fd88:1::{last}/128"));
+    cable(node, &["169.254.1.1/32", "fe80::1:1/64"], &pod, &[&own, &own6]);
+    let to_pod = node.sh("ip -o link | grep -o 'to[0-9]*a' | tail -n 1");
+    let to_node = to_pod.trim().replace('a', "b");
+    node.sh(&format!(
+        "ip route add 10.88.1.{last}/32 dev {dev}; ip -6 route add fd88:1::{last}/128 dev {dev}",
+        dev = to_pod.trim()
+    ));
+    pod.sh(&format!(
+        "ip route add 169.254.1.1 dev {to_node}; ip route add default via 169.254.1.1 dev {to_node}; \
+         ip -6 route add default via fe80::1:1 dev {to_node}"
+    ));
+    pod
+}
+
+const WORKLOADS: &str = "workloads:
+- { service: cart, addresses: [10.88.1.7, 'fd88:1::7'] }
+- { service: web, addresses: [10.88.1.8/31] }
+";
+
+#[test]
+fn calls_of_two_workloads_on_one_listener_are_each_ones_own() {
+    for mode in ["redirect", "tproxy"] {
+        let rules = format!("node --pods {PODS} --outbound {mode}");
+        let config = format!("{WORKLOADS}node: {{ outbound: {{ listen: '[::]:15001', mode: {mode} }} }}");
+        let node = Node::new(2, &rules, &config);
+        serve(&node.pair.far, at("::", 9090), mirror());
+        for (pod, address, times) in [(0, FAR, 1), (1, FAR, 2), (0, FAR6, 3)] {
+            let url = format!("http://{}/", at(address, 9090));
+            for _ in 0..times {
+                assert!(node.pods[pod].curl(&[&url]).starts_with("GET /"), "{mode}");
+            }
+        }
+        let expected = BTreeMap::from([("cart".to_owned(), 4), ("web".to_owned(), 2)]);
+        until(&format!("{mode}: {expected:?}"), || node.calls() == expected);
+    }
+}
+
+#[test]
+fn unknown_callers_are_refused_unless_they_are_allowed_and_then_leave_no_span() {
+    for (allow, outcome) in [("[]", "not_allowed"), ("[10.88.1.0/24]", "unknown_workload")] {
+        let rules = format!("node --pods {PODS}");
+        let config = format!("{WORKLOADS}node: {{ outbound: {{ listen: '[::]:15001', allow: {allow} }} }}");
+        let node = Node::new(4, &rules, &config);
+        serve(&node.pair.far, at(FAR, 9090), mirror());
+        let stranger = &node.pods[3];
+        let output = stranger.command(
+            "curl",
+            &["-s", "--max-time", "15", &format!("http://{FAR}:9090/")],
+        );
+        assert_eq!(output.status.success(), outcome == "unknown_workload");
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("traceparent"));
+        until(outcome, || redirected(&node.pair.app, "outbound", outcome) >= 1.0);
+        // A known one's call comes after, so the stranger's span would have been there.
+        node.pods[0].curl(&[&format!("http://{FAR}:9090/")]);
+        until("one call", || !node.calls().is_empty());
+        assert_eq!(node.calls(), BTreeMap::from([("cart".to_owned(), 1)]));
+    }
+}
+
+#[test]
+fn requests_to_two_workloads_through_one_listener_are_each_ones_own() {
+    for mode in ["redirect", "tproxy"] {
+        let rules = format!("node --pods {PODS} --outbound off --inbound {mode}");
+        let config = format!("{WORKLOADS}node: {{ inbound: {{ listen: '[::]:15006', mode: {mode} }} }}");
+        let node = Node::new(4, &rules, &config);
+        for pod in &node.pods {
+            serve(pod, at("::", 8080), mirror());
+        }
+        for address in ["10.88.1.7", "10.88.1.8", "fd88:1::7"] {
+            let answer = node.pair.far.curl(&[&format!("http://{}/", at(address, 8080))]);
+            assert!(answer.contains("traceparent: "), "{mode} {address}: {answer}");
+        }
+        let stranger = format!("http://{}/", at("10.88.1.10", 8080));
+        assert!(
+            !node
+                .pair
+                .far
+                .command("curl", &["-s", "--max-time", "15", &stranger])
+                .status
+                .success()
+        );
+        until(&format!("{mode}: three requests"), || {
+            node.pair.collector.all().len() == 3
+        });
+        let mut services: Vec<_> = node.pair.collector.all().iter().map(service).collect();
+        services.sort();
+        assert_eq!(services, ["cart", "cart", "web"], "{mode}");
+        assert!(redirected(&node.pair.app, "inbound", "not_allowed") >= 1.0);
+    }
+}
+
+#[test]
+fn a_proxy_of_the_node_knows_its_callers_and_nobody_else() {
+    let config = format!(
+        "{WORKLOADS}node: {{ outbound: {{ listen: '0.0.0.0:15001', mode: proxy, untrusted: [{FAR}] }} }}"
+    );
+    let node = Node::new(4, "down", &config);
+    serve(&node.pair.far, at(FAR, 9090), mirror());
+    let call = [
+        "-s",
+        "--max-time",
+        "15",
+        "-x",
+        "http://169.254.1.1:15001",
+        &format!("http://{FAR}:9090/"),
+    ];
+    let answer = node.pods[1].curl(&call);
+    assert!(
+        answer.starts_with("GET /") && answer.contains("traceparent: "),
+        "{answer}"
+    );
+    assert!(
+        !answer.contains("tm="),
+        "our names are not for hosts outside: {answer}"
+    );
+    assert!(!node.pods[3].command("curl", &call).status.success());
+    until("one call", || {
+        node.calls() == BTreeMap::from([("web".to_owned(), 1)])
+    });
+    assert!(redirected(&node.pair.app, "outbound", "not_allowed") >= 1.0);
+}

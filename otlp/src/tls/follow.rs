@@ -1,0 +1,222 @@
+//! A TLS configuration that follows its files.
+//!
+//! In: files, looked at every two seconds. Out: what was last made of them without error.
+//! Left out on purpose: watches of the file system. Where secrets are mounted the files are links to links that are swapped;
+//! what they lead to is read and compared, a few kilobytes each time. The host's own authorities are read once.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use tracing::{error, info};
+
+use super::pem::Text;
+use super::{Reload, TlsError, TlsObserver};
+
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A fault is believed when it is seen so often in a row: a certificate and its key are seldom replaced in one moment.
+const SURE: u32 = 2;
+
+/// What something is made of.
+pub(super) trait Files: Send + Sync + 'static {
+    type Made: Clone + Send + Sync;
+
+    fn read(&self) -> Result<Vec<Text>, TlsError>;
+    fn make(&self, texts: &[Text]) -> Result<Self::Made, TlsError>;
+}
+
+/// What was made, as of now.
+pub(super) struct Followed<M>(Arc<RwLock<M>>);
+
+impl<M> Clone for Followed<M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<M: Clone + Send + Sync + 'static> Followed<M> {
+    /// Makes it now, and anew whenever its files change, on the current tokio runtime, until the last clone is gone.
+    pub(super) fn new(files: impl Files<Made = M>, observer: Arc<dyn TlsObserver>) -> Result<Self, TlsError> {
+        let texts = files.read()?;
+        let made = Self(Arc::new(RwLock::new(files.make(&texts)?)));
+        if !texts.is_empty() {
+            let follower = Follower::new(files, &texts, Arc::downgrade(&made.0), observer);
+            tokio::spawn(follower.run());
+        }
+        Ok(made)
+    }
+
+    pub(super) fn now(&self) -> M {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+struct Follower<F: Files> {
+    files: F,
+    current: Weak<RwLock<F::Made>>,
+    observer: Arc<dyn TlsObserver>,
+    hasher: RandomState,
+    /// Of the texts that are in use; texts themselves are not kept, for one is a key.
+    known: u64,
+    fault: Option<Fault>,
+}
+
+struct Fault {
+    text: String,
+    seen: u32,
+}
+
+impl<F: Files> Follower<F> {
+    fn new(files: F, texts: &[Text], current: Weak<RwLock<F::Made>>, observer: Arc<dyn TlsObserver>) -> Self {
+        let hasher = RandomState::new();
+        Self {
+            known: hasher.hash_one(texts),
+            hasher,
+            files,
+            current,
+            observer,
+            fault: None,
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let looked = tokio::task::spawn_blocking(move || {
+                let goes_on = self.look();
+                (self, goes_on)
+            });
+            match looked.await {
+                Ok((follower, true)) => self = follower,
+                _ => return,
+            }
+        }
+    }
+
+    /// Whether anybody still uses what is made.
+    fn look(&mut self) -> bool {
+        let Some(current) = self.current.upgrade() else {
+            return false;
+        };
+        match self.changed() {
+            Ok(None) => self.fault = None,
+            Ok(Some((hash, made))) => {
+                *current.write().unwrap_or_else(PoisonError::into_inner) = made;
+                (self.known, self.fault) = (hash, None);
+                self.observer.reload(Reload::Reloaded);
+                info!("changed TLS files are in use");
+            }
+            Err(fault) => self.failed(fault.chain()),
+        }
+        true
+    }
+
+    fn changed(&self) -> Result<Option<(u64, F::Made)>, TlsError> {
+        let texts = self.files.read()?;
+        let hash = self.hasher.hash_one(&texts);
+        if hash == self.known {
+            return Ok(None);
+        }
+        Ok(Some((hash, self.files.make(&texts)?)))
+    }
+
+    fn failed(&mut self, text: String) {
+        let seen = match &self.fault {
+            Some(fault) if fault.text == text => fault.seen.saturating_add(1),
+            _ => 1,
+        };
+        if seen == SURE {
+            self.observer.reload(Reload::Failed);
+            error!(
+                error = text,
+                "changed TLS files cannot be used: those before them stay in use"
+            );
+        }
+        self.fault = Some(Fault { text, seen });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+
+    use super::super::{Identity, Part, ServerFiles};
+    use super::*;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<Reload>>);
+
+    impl TlsObserver for Told {
+        fn handshake(&self, _: super::super::Handshake) {}
+        fn reload(&self, outcome: Reload) {
+            self.0.lock().expect("no panic before").push(outcome);
+        }
+    }
+
+    /// The text of a file as its own product; `bad` cannot be used.
+    struct Plain(PathBuf);
+
+    impl Files for Plain {
+        type Made = u64;
+
+        fn read(&self) -> Result<Vec<Text>, TlsError> {
+            Ok(vec![Text::read(Part::Cert, &self.0)?])
+        }
+
+        fn make(&self, _: &[Text]) -> Result<u64, TlsError> {
+            let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+            text.parse().map_err(|_| TlsError::NoRoots)
+        }
+    }
+
+    #[test]
+    fn a_change_is_taken_and_a_fault_that_lasts_is_told_once_while_the_old_stays() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("file");
+        let write = |text: &str| std::fs::write(&path, text).expect("a file");
+        write("1");
+        let files = Plain(path.clone());
+        let texts = files.read().expect("texts");
+        let current = Arc::new(RwLock::new(1));
+        let told = Arc::new(Told::default());
+        let mut follower = Follower::new(files, &texts, Arc::downgrade(&current), told.clone());
+        let mut step = |text: &str| {
+            write(text);
+            assert!(follower.look());
+            (
+                *current.read().expect("no panic"),
+                told.0.lock().expect("no panic").clone(),
+            )
+        };
+        assert_eq!(step("1"), (1, vec![]));
+        assert_eq!(step("2"), (2, vec![Reload::Reloaded]));
+        assert_eq!(step("bad"), (2, vec![Reload::Reloaded]), "perhaps half written");
+        let failed = vec![Reload::Reloaded, Reload::Failed];
+        assert_eq!(step("bad"), (2, failed.clone()));
+        assert_eq!(step("bad"), (2, failed.clone()), "told once");
+        assert_eq!(step("2"), (2, failed.clone()));
+        assert_eq!(step("3"), (3, [failed, vec![Reload::Reloaded]].concat()));
+        drop(current);
+        assert!(!follower.look(), "nobody is left to follow for");
+    }
+
+    #[test]
+    fn a_missing_file_is_named_with_what_it_is_for() {
+        let identity = Identity {
+            cert: "/nowhere/tls.crt".into(),
+            key: "/nowhere/tls.key".into(),
+        };
+        let files = ServerFiles {
+            identity,
+            client_auth: super::super::ClientAuth::None,
+        };
+        let error = files.check().expect_err("no such file");
+        assert_eq!(error.part(), Part::Cert);
+        let text = error.chain();
+        assert!(
+            text.starts_with("cannot read the certificate from `/nowhere/tls.crt`: "),
+            "{text}"
+        );
+    }
+}
