@@ -101,6 +101,7 @@ mod tests {
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/examples");
         for (name, uses) in [
             ("agent-sidecar.yaml", Uses::Agent),
+            ("agent-node.yaml", Uses::Agent),
             ("collector.yaml", Uses::Collector),
         ] {
             let text = config::read_text(&examples.join(name)).unwrap();

@@ -47,6 +47,7 @@ impl AgentConfig {
         self.check_listeners(&mut findings);
         findings.extend(crate::edge_rules::problems(self));
         findings.extend(crate::plan::problems(self));
+        findings.extend(crate::pods::problems(self, |name| std::env::var(name).ok()));
         findings.extend(crate::tls::problems(self));
         findings.extend(crate::transparent::problems(self));
         let remote = self

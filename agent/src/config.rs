@@ -27,6 +27,7 @@ pub use edges::{
 
 mod limits;
 mod plan;
+mod pods;
 mod propagation;
 mod tls;
 mod transparent;
@@ -34,6 +35,7 @@ mod transparent;
 pub use self::export::{ExportProtocol, Secret};
 pub use self::limits::LimitsConfig;
 pub use self::plan::PlanConfig;
+pub use self::pods::{KubernetesConfig, PodsConfig};
 pub use self::propagation::{ContextFormat, PropagationConfig, SignedRequests, Trust};
 pub use self::tls::{ClientAuthConfig, ClientTlsConfig, ServerTlsConfig};
 pub use self::transparent::{
@@ -95,6 +97,8 @@ pub struct AgentConfig {
     pub limits: LimitsConfig,
     /// A plan of modes and shares that is kept elsewhere. Default: none.
     pub plan: Option<PlanConfig>,
+    /// What the API server of Kubernetes says of the pods beside the agent. Default: it is not asked.
+    pub kubernetes: KubernetesConfig,
     /// How long the agent serves on as before once it was asked to stop and `/readyz` says so. Default `0s`. Kubernetes
     /// takes an address out of its services a moment after it asks a pod to end: `5s` outlasts that.
     pub drain_delay: HumanDuration,

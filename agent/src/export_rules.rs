@@ -50,6 +50,7 @@ pub(crate) fn rules(
         max_value_bytes: export.max_attribute_length.map(as_usize),
         max_attributes: export.max_attributes.map(as_usize),
         resource,
+        sender: None,
     }
 }
 

@@ -41,6 +41,7 @@ mod peer;
 mod pipeline;
 mod place;
 mod plan;
+mod pods;
 mod relay;
 mod remote_sampling;
 mod routes;

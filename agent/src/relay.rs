@@ -4,6 +4,7 @@
 //! that makes the SDK try again. Metrics and logs go on as they are, each to an address of its own, where there is one.
 //! Left out on purpose: any other look at the spans, and any at metrics and logs but whether they are well-formed.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,10 @@ use otlp::intake::{
 };
 use otlp::view::{self, SpanCount};
 
+use tokio::sync::watch;
+
 use crate::pipeline::SpanQueue;
+use crate::pods::Known;
 use crate::telemetry::Metrics;
 
 /// When an SDK should try again after a full buffer.
@@ -28,6 +32,8 @@ pub(crate) struct Relay {
     /// What may leave, and what is added.
     pub(crate) rules: Arc<Rules>,
     pub(crate) spans: SpanQueue,
+    /// Whose pod an address is, where that may be said.
+    pub(crate) pods: Option<watch::Receiver<Arc<Known>>>,
 }
 
 /// Spans to `relay`, metrics and logs to whom they go to.
@@ -44,14 +50,24 @@ pub(crate) fn sinks(relay: Relay, metrics: Option<&Exporter>, logs: Option<&Expo
 
 impl Relay {
     /// Takes a request of `spans` spans that is well-formed. `Ok` once it is in the buffer, on disk where that has one.
-    async fn take(&self, body: Bytes, spans: u64) -> Result<Accepted, Refusal> {
+    async fn take(&self, body: Bytes, spans: u64, peer: Option<SocketAddr>) -> Result<Accepted, Refusal> {
         let Some(exporter) = &self.exporter else {
             // A refusal would make every SDK keep and repeat what nobody will ever take.
             self.spans.drop_without_endpoint(spans);
             return Ok(Accepted::default());
         };
-        accept(exporter, self.rules.apply(body), spans).await?;
+        accept(exporter, self.as_sent_by(peer, body), spans).await?;
         Ok(Accepted::default())
+    }
+
+    /// What of a request may leave, with what is known of whoever sent it.
+    fn as_sent_by(&self, peer: Option<SocketAddr>, body: Bytes) -> Bytes {
+        let known = self.pods.as_ref().map(|pods| pods.borrow().clone());
+        let sender = known.and_then(|known| Some(known.at(peer?.ip())?.sender().clone()));
+        match sender {
+            Some(sender) => self.rules.for_sender(sender).apply(body),
+            None => self.rules.apply(body),
+        }
     }
 }
 
@@ -63,13 +79,13 @@ async fn accept(exporter: &Exporter, body: Bytes, count: u64) -> Result<(), Refu
 }
 
 impl TraceSink for Relay {
-    async fn export(&self, body: Bytes, _: BatchMeta) -> Result<Accepted, Refusal> {
+    async fn export(&self, body: Bytes, batch: BatchMeta) -> Result<Accepted, Refusal> {
         // The intake has checked the bytes before.
         let spans = view::validate(&body).map_or(0, |count| count.0);
-        self.take(body, spans).await
+        self.take(body, spans, batch.peer).await
     }
 
-    async fn export_unchecked(&self, body: Bytes, _: BatchMeta) -> Verdict {
+    async fn export_unchecked(&self, body: Bytes, batch: BatchMeta) -> Verdict {
         match view::validate(&body) {
             Err(malformed) => Verdict {
                 spans: SpanCount(0),
@@ -78,7 +94,7 @@ impl TraceSink for Relay {
             Ok(SpanCount(0)) => Verdict::default(),
             Ok(spans) => Verdict {
                 spans,
-                answer: self.take(body, spans.0).await,
+                answer: self.take(body, spans.0, batch.peer).await,
             },
         }
     }

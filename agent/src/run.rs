@@ -17,6 +17,7 @@ use tracing::info;
 use crate::bound::Sockets;
 use crate::config::AgentConfig;
 use crate::detect::Detected;
+use crate::pods::Watching;
 use crate::reload::{AllDoors, ConfigSource, Export, Generation, Kept, Planned};
 use crate::start::start;
 
@@ -103,6 +104,7 @@ pub struct Running {
     pub(crate) config: Box<AgentConfig>,
     pub(crate) detected: Detected,
     pub(crate) planned: Planned,
+    pub(crate) pods: Watching,
     pub(crate) kept: Kept,
     pub(crate) signals: Signals,
     pub(crate) ending: Ending,
@@ -246,6 +248,7 @@ impl Running {
             config: Box::new(config),
             detected,
             planned: Planned::default(),
+            pods: Watching::default(),
             kept,
             signals,
             ending,

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,30 @@ pub(crate) trait Handler: Send + Sync + 'static {
         None
     }
 }
+
+/// A [`Handler`] of any kind. The machinery of a connection is large, and would otherwise be there once for each kind.
+trait Answer: Send + Sync {
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = Response<ProxyBody>> + Send>>;
+}
+
+impl<H: Handler> Answer for H {
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = Response<ProxyBody>> + Send>> {
+        Box::pin(self.handle(request, peer))
+    }
+}
+
+/// A connection of any kind.
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 /// Where connections run.
 #[derive(Debug, Clone)]
@@ -199,12 +224,23 @@ pub(crate) async fn connection<H: Handler>(
     handler: Arc<H>,
 ) {
     let guest = Guest::of(handler.admission().as_ref());
+    speak(builder, watcher, Box::new(io), peer, guest, handler).await;
+}
+
+async fn speak(
+    builder: Arc<Builder<TokioExecutor>>,
+    watcher: Watcher,
+    io: Box<dyn Io>,
+    peer: SocketAddr,
+    guest: Guest,
+    handler: Arc<dyn Answer>,
+) {
     let io = TokioIo::new(Watched::new(io, guest.clone()));
     let seat = guest.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (handler, busy) = (handler.clone(), seat.begin(request.version()));
         let asked = request.method().clone();
-        async move { Ok::<_, Infallible>(busy.until(&asked, handler.handle(request, peer).await)) }
+        async move { Ok::<_, Infallible>(busy.until(&asked, handler.answer(request, peer).await)) }
     });
     let connection = watcher.watch(builder.serve_connection_with_upgrades(io, service));
     tokio::select! {

@@ -187,6 +187,8 @@ pub enum TlsSide {
     Outbound,
     /// The collector.
     Export,
+    /// The API server of Kubernetes.
+    Kubernetes,
 }
 
 /// What became of a connection that was redirected to the agent.
@@ -253,7 +255,10 @@ labels! {
     }
     SpanOutcome { Sent => "sent", Dropped => "dropped", Unsampled => "unsampled", Quiet => "quiet" }
     DropReason { NoEndpoint => "no_endpoint", QueueFull => "queue_full", Shutdown => "shutdown" }
-    TlsSide { Inbound => "inbound", Upstream => "upstream", Outbound => "outbound", Export => "export" }
+    TlsSide {
+        Inbound => "inbound", Upstream => "upstream", Outbound => "outbound", Export => "export",
+        Kubernetes => "kubernetes",
+    }
     Method { Context => "context", Id => "id", Exclusive => "exclusive", None => "none" }
     ContextResult {
         Carried => "carried", Restored => "restored", Lost => "lost", Absent => "absent",

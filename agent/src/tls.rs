@@ -19,7 +19,7 @@ use crate::config::{
 use crate::telemetry::{Metrics, TlsSide};
 
 /// Counts one side's handshakes and reloads.
-struct Counts {
+pub(crate) struct Counts {
     metrics: Arc<Metrics>,
     side: TlsSide,
 }
@@ -34,7 +34,7 @@ impl TlsObserver for Counts {
     }
 }
 
-fn counts(metrics: &Arc<Metrics>, side: TlsSide) -> Arc<Counts> {
+pub(crate) fn counts(metrics: &Arc<Metrics>, side: TlsSide) -> Arc<Counts> {
     Arc::new(Counts {
         metrics: metrics.clone(),
         side,

@@ -9,6 +9,7 @@ mod dial;
 mod meeting;
 mod node;
 mod own_calls;
+mod pods;
 mod protocol;
 mod replay;
 mod sockets;
@@ -39,6 +40,7 @@ use crate::tunnel;
 pub(crate) use check::problems;
 pub(crate) use dial::{CameBack, Dial};
 pub(crate) use node::{Redirecting, TransparentWanted};
+pub(crate) use pods::{NodeTable, follow as follow_pods};
 pub(crate) use sockets::accept_any_address;
 pub(crate) use steered::Onward;
 
@@ -74,7 +76,7 @@ pub(crate) enum Whose {
     One(Way),
     /// Those of a node: of the callers when they call, of the callees when they are called.
     Node {
-        table: WorkloadTable<Way>,
+        table: Arc<WorkloadTable<Way>>,
         /// Whose else may pass.
         allow: Vec<Network>,
     },

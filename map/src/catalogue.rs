@@ -229,6 +229,14 @@ catalogue! {
     AGENT_CONFIG_LAST_RELOAD_SUCCESSFUL = "tracemap_agent_config_last_reload_successful", Gauge, [];
     /// When the configuration in force was read, in seconds since 1970.
     AGENT_CONFIG_LAST_RELOAD_SUCCESS_SECONDS = "tracemap_agent_config_last_reload_success_timestamp_seconds", Gauge, [];
+    /// Pods that an agent knows by their addresses, where it watches those of its node.
+    AGENT_PODS = "tracemap_agent_pods", Gauge, [];
+    /// When an agent last heard of its node's pods, in seconds since 1970; 0 where it has not yet.
+    AGENT_PODS_LAST_SYNC_SECONDS = "tracemap_agent_pods_last_sync_timestamp_seconds", Gauge, [];
+    /// Times that an agent had to begin its watch of pods again, by reason: `ended` is in good order.
+    AGENT_POD_WATCH_RESTARTS = "tracemap_agent_pod_watch_restarts_total", Counter, ["reason"];
+    /// Times that an agent heard of a pod and left it out, since it already knew `agent.kubernetes.pods.max`.
+    AGENT_PODS_LEFT_OUT = "tracemap_agent_pods_left_out_total", Counter, [];
     /// OTLP requests of SDKs that an agent relayed, by what they carry, transport and outcome.
     AGENT_RELAY = "tracemap_agent_relay_requests_total", Counter, ["signal", "transport", "outcome"];
     /// Data points (signal `metrics`) and log records (`logs`) of SDKs that an agent passed on, by what became of them: `sent` or

@@ -64,7 +64,7 @@ fn example(name: &str) -> PathBuf {
 
 #[test]
 fn the_configurations_in_deploy_are_read() {
-    for name in ["collector.yaml", "agent-sidecar.yaml"] {
+    for name in ["collector.yaml", "agent-sidecar.yaml", "agent-node.yaml"] {
         let output = read_by_tracemap(&example(name), &readme_map());
         assert!(
             output.status.success(),

@@ -154,6 +154,17 @@ fn bits(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
+impl From<IpAddr> for Network {
+    /// The one address.
+    fn from(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Self {
+            address,
+            prefix: bits(address),
+        }
+    }
+}
+
 impl FromStr for Network {
     type Err = NetworkError;
 

@@ -8,10 +8,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use otlp::export::rewrite::Rules;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::doors::{Doors, Wanted};
 use super::export::{Ledger, Outlet, Surroundings};
@@ -19,7 +20,7 @@ use super::metrics::ReloadMetrics;
 use super::planned::Planned;
 use crate::admin::Admin;
 use crate::bound::{Bound, Listeners};
-use crate::config::{AgentConfig, InboundConfig, OtlpConfig, OutboundConfig, WorkloadConfig};
+use crate::config::{AgentConfig, InboundConfig, Kubernetes, OtlpConfig, OutboundConfig, WorkloadConfig};
 use crate::detect::{Detected, Host};
 use crate::edges::EdgeCounts;
 use crate::edges::report::unix_nano;
@@ -31,13 +32,14 @@ use crate::outbound::Outbound;
 use crate::peer::PeerNames;
 use crate::pipeline::{Finished, SpanQueue};
 use crate::plan::Plan;
+use crate::pods::{Known, PodMetrics, PodWorkloads};
 use crate::relay::{self, Relay};
 use crate::run::{AgentError, Running};
 use crate::sampling_server::SamplingServer;
 use crate::serve::{Place, serve};
 use crate::start::{self, Ways};
 use crate::telemetry::Metrics;
-use crate::transparent::{Transparent, TransparentWanted, serve_transparent};
+use crate::transparent::{NodeTable, Transparent, TransparentWanted, follow_pods, serve_transparent};
 use crate::workers::Workers;
 use crate::workload::{Before, Shared, Workload};
 
@@ -45,6 +47,7 @@ use crate::workload::{Before, Shared, Workload};
 pub(crate) struct Kept {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reloads: ReloadMetrics,
+    pub(crate) pods: PodMetrics,
     pub(crate) spans: SpanQueue,
     pub(crate) outlet: Outlet,
     pub(crate) counts: Arc<EdgeCounts>,
@@ -69,6 +72,7 @@ impl Kept {
         let most = config.edges.max_peers;
         let kept = Self {
             reloads: ReloadMetrics::new(metrics.registry())?,
+            pods: PodMetrics::new(metrics.registry())?,
             workers: Arc::new(workers),
             admission: Admission::open(&config.limits, metrics.clone()),
             metrics,
@@ -88,6 +92,10 @@ impl Kept {
 pub(crate) struct Generation {
     shared: Option<Arc<Shared>>,
     workloads: Vec<Arc<Workload>>,
+    /// Those of pods, where these are watched.
+    pods: Option<Arc<Mutex<PodWorkloads>>>,
+    /// Keeps them as the pods are.
+    following: JoinSet<()>,
     /// Those before, as long as requests of theirs are in flight.
     earlier: Vec<Weak<Shared>>,
     /// How often what the relays hold has changed.
@@ -161,6 +169,20 @@ impl Generation {
         let before = self.shared.replace(shared);
         self.earlier.extend(before.as_ref().map(Arc::downgrade));
     }
+
+    /// Keeps `tables` as the pods are from now on.
+    fn follow(
+        &mut self,
+        pods: Option<PodWorkloads>,
+        tables: Vec<NodeTable>,
+        known: watch::Receiver<Arc<Known>>,
+    ) {
+        self.following = JoinSet::new();
+        self.pods = pods.map(|pods| Arc::new(Mutex::new(pods)));
+        if let Some(pods) = &self.pods {
+            self.following.spawn(follow_pods(pods.clone(), tables, known));
+        }
+    }
 }
 
 impl Running {
@@ -194,7 +216,10 @@ impl Running {
         };
         let inbound = ways.inbound(listeners.inbound)?;
         let outbound = ways.outbound(listeners.outbound)?;
-        let redirected = ways.redirected(&config, &given, &next.0, listeners.redirecting)?;
+        let mut known = self.pods.known();
+        let pods = self.pod_workloads(&config, &next.0, &known.borrow_and_update());
+        let (redirected, tables) =
+            ways.redirected(&config, &given, &next.0, listeners.redirecting, pods.as_ref())?;
         let (inbound_addrs, outbound_addrs) = ways.own;
         let rules = Arc::new(export_rules::rules(
             &config,
@@ -218,6 +243,7 @@ impl Running {
         self.generation.relays += u64::from(relays_differ);
         (self.generation.rules, self.generation.otlp) = (rules, config.otlp.clone());
         self.generation.replace(next.0, next.1);
+        self.generation.follow(pods, tables, known);
         self.planned.in_force.clone_from(&self.planned.plan);
         *self.config = config;
         self.sockets = sockets;
@@ -228,8 +254,31 @@ impl Running {
         (self.inbound_addrs, self.outbound_addrs) = (inbound_addrs, outbound_addrs);
         let (config, workloads) = (&self.config, &self.generation.workloads);
         self.followers = start::follow_shares(config, workloads, &self.ending);
+        let metrics = (&self.kept.pods, &self.kept.metrics);
+        let variable = |name: &str| std::env::var(name).ok();
+        let pods = &self.config.kubernetes.pods;
+        self.pods.follow(pods, metrics, variable, &self.ending.stopping);
         self.retire_ended();
         Ok(())
+    }
+
+    /// The workloads of pods under `config`, with the state of those before.
+    fn pod_workloads(
+        &self,
+        config: &AgentConfig,
+        shared: &Arc<Shared>,
+        known: &Known,
+    ) -> Option<PodWorkloads> {
+        let shared_by_pods = config.node.inbound.is_some() || config.node.outbound.is_some();
+        if !(config.kubernetes.pods.watch && shared_by_pods) {
+            return None;
+        }
+        let plan = self.planned.plan.clone();
+        let mut pods = PodWorkloads::new(config, shared.clone(), plan, self.ending.clone());
+        let earlier = self.generation.pods.as_ref();
+        let earlier = earlier.map(|pods| pods.lock().unwrap_or_else(PoisonError::into_inner));
+        pods.renew(known, earlier.as_deref());
+        Some(pods)
     }
 
     fn open_ways(
@@ -268,6 +317,7 @@ impl Running {
             exporter: self.export.exporter().cloned(),
             rules: self.generation.rules.clone(),
             spans: self.kept.spans.clone(),
+            pods: (self.config.otlp.kubernetes != Kubernetes::Off).then(|| self.pods.known()),
         };
         let (passed_metrics, passed_logs) = (
             self.export.passed(Cargo::Metrics),

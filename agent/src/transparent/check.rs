@@ -88,7 +88,8 @@ fn node_problems(config: &AgentConfig, findings: &mut Vec<Finding>) {
     let known = config
         .workloads
         .iter()
-        .any(|workload: &WorkloadConfig| !workload.addresses.is_empty());
+        .any(|workload: &WorkloadConfig| !workload.addresses.is_empty())
+        || config.kubernetes.pods.watch;
     let ways = [
         ("inbound", &config.node.inbound),
         ("outbound", &config.node.outbound),
@@ -102,7 +103,7 @@ fn node_problems(config: &AgentConfig, findings: &mut Vec<Finding>) {
             findings.push(finding(
                 &key,
                 format!("`{key}` is shared by workloads, but none has `addresses`"),
-                "write whose an address is: `workloads: [{ service: cart, addresses: [10.244.1.7] }]`",
+                "write whose an address is, `workloads: [{ service: cart, addresses: [10.244.1.7] }]`, or on Kubernetes `kubernetes: { pods: { watch: true } }`",
             ));
         }
         node_way(&key, direction, way, findings);

@@ -125,7 +125,7 @@ mod tests {
         let (mut caller, mut ours) = caller().await;
         caller.write_all(b"GET / HTTP/1.1\r\n").await.expect("written");
         let nowhere = ([127, 0, 0, 1], 1).into();
-        let met = meet(&mut ours, nowhere, &dial(), Duration::from_secs(60))
+        let met = meet(&mut ours, nowhere, &dial(), Duration::from_mins(1))
             .await
             .expect("met");
         assert_eq!(
@@ -181,7 +181,7 @@ mod tests {
         let (caller, mut ours) = caller().await;
         drop(caller);
         let nowhere = ([127, 0, 0, 1], 1).into();
-        let met = meet(&mut ours, nowhere, &dial(), Duration::from_secs(60))
+        let met = meet(&mut ours, nowhere, &dial(), Duration::from_mins(1))
             .await
             .expect("met");
         assert_eq!(met.speaks, Speaks::Nobody);

@@ -3,6 +3,7 @@
 //! In: bound listeners with their keys, and the workloads. Out: a [`Transparent`] for each.
 //! Left out on purpose: binding and accepting.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 
 use super::own_calls::OwnCalls;
 use super::steered::Way;
-use super::{Dial, Transparent, Whose, WorkloadTable};
+use super::{Dial, NodeTable, Transparent, Whose, WorkloadTable};
 use crate::bound::Bound;
 use crate::config::{
     AgentConfig, Deliver, InboundConfig, ListenMode, NodeListenConfig, OutboundConfig, WorkloadConfig,
@@ -20,6 +21,7 @@ use crate::connect::Connector;
 use crate::detect::Detected;
 use crate::inbound::{Inbound, Upstream};
 use crate::outbound::Outbound;
+use crate::pods::PodWorkloads;
 use crate::reload::Wanted;
 use crate::run::AgentError;
 use crate::start::Ways;
@@ -41,6 +43,8 @@ struct Parts<'a> {
     own: &'a (Vec<SocketAddr>, Vec<SocketAddr>),
     tls: Arc<Origin>,
     over: watch::Receiver<bool>,
+    /// The workloads of pods, where these are watched.
+    pods: Option<&'a PodWorkloads>,
 }
 
 /// The listeners of single workloads, and those of the node.
@@ -77,7 +81,8 @@ impl Redirecting {
 }
 
 impl Ways<'_> {
-    /// What stands behind the listeners for redirected connections.
+    /// What stands behind the listeners for redirected connections; and the tables of those of the node, which go on with
+    /// `pods`, where these are watched.
     ///
     /// # Errors
     /// Those of TLS, which they do not use.
@@ -87,7 +92,8 @@ impl Ways<'_> {
         given: &[(WorkloadConfig, Detected)],
         shared: &Arc<Shared>,
         redirecting: Redirecting,
-    ) -> Result<Vec<TransparentWanted>, AgentError> {
+        pods: Option<&PodWorkloads>,
+    ) -> Result<(Vec<TransparentWanted>, Vec<NodeTable>), AgentError> {
         let parts = Parts {
             config,
             shared,
@@ -96,14 +102,15 @@ impl Ways<'_> {
             own: &self.own,
             tls: self.origin(None, TlsSide::Outbound, "agent.outbound")?,
             over: self.over.clone(),
+            pods,
         };
         Ok(wanted(redirecting, &parts))
     }
 }
 
-fn wanted(redirecting: Redirecting, parts: &Parts<'_>) -> Vec<TransparentWanted> {
+fn wanted(redirecting: Redirecting, parts: &Parts<'_>) -> (Vec<TransparentWanted>, Vec<NodeTable>) {
     let dials = Dials::new(parts);
-    let mut out = Vec::new();
+    let (mut out, mut tables) = (Vec::new(), Vec::new());
     for bound in redirecting.inbound {
         let Some(workload) = parts.workloads.get(bound.what.0) else {
             continue;
@@ -122,7 +129,7 @@ fn wanted(redirecting: Redirecting, parts: &Parts<'_>) -> Vec<TransparentWanted>
         let Some(workload) = parts.workloads.get(bound.what.0) else {
             continue;
         };
-        let whose = Whose::One(dials.outbound(workload, bound.what.1.mode));
+        let whose = Whose::One(dials.outbound(workload, bound.what.1.mode, bound.address));
         let kind = Kind::of(Direction::Outbound, bound.what.1.mode);
         out.push(dials.wanted(bound, &kind, whose));
     }
@@ -131,14 +138,15 @@ fn wanted(redirecting: Redirecting, parts: &Parts<'_>) -> Vec<TransparentWanted>
         .node_outbound
         .map(|bound| (Direction::Outbound, bound));
     for (direction, bound) in node_inbound.into_iter().chain(node_outbound) {
-        let whose = dials.node(direction, &bound);
+        let (whose, table) = dials.node(direction, &bound);
+        tables.push(table);
         let kind = Kind {
             preserve_source: bound.what.preserve_source,
             ..Kind::of(direction, bound.what.mode)
         };
         out.push(dials.wanted(bound, &kind, whose));
     }
-    out
+    (out, tables)
 }
 
 /// What a listener is told of its connections.
@@ -181,17 +189,8 @@ impl<'a> Dials<'a> {
     }
 
     fn inbound(&self, workload: &Arc<Workload>, way: &InboundConfig, listener: SocketAddr) -> Way {
-        let connector = self.connector(Direction::Inbound);
-        // Redirected connections say where they go; nothing is ever sent to the listener itself.
-        let upstream = Upstream {
-            scheme: Scheme::HTTP,
-            authority: super::Onward::new(listener, connector.clone(), false)
-                .authority()
-                .clone(),
-            connector,
-        };
-        let over = self.parts.over.clone();
-        Way::In(Arc::new(Inbound::new(workload.clone(), upstream, way, over)))
+        let making = self.making(Direction::Inbound, way.mode, listener);
+        making.inbound(workload, way)
     }
 
     fn connector(&self, direction: Direction) -> Connector {
@@ -206,39 +205,49 @@ impl<'a> Dials<'a> {
         }
     }
 
-    fn outbound(&self, workload: &Arc<Workload>, mode: ListenMode) -> Way {
-        let connector = if mode.is_transparent() {
-            self.connector(Direction::Outbound)
+    fn outbound(&self, workload: &Arc<Workload>, mode: ListenMode, listener: SocketAddr) -> Way {
+        self.making(Direction::Outbound, mode, listener).way(workload)
+    }
+
+    fn making(&self, direction: Direction, mode: ListenMode, listener: SocketAddr) -> Making {
+        let connector = if direction == Direction::Inbound || mode.is_transparent() {
+            self.connector(direction)
         } else {
             Connector::new(self.parts.own.1.as_slice().into(), self.parts.tls.clone())
         };
-        Way::Out(Arc::new(Outbound::new(
-            workload.clone(),
+        Making {
+            direction,
+            mode,
+            listener,
             connector,
-            self.parts.over.clone(),
-        )))
+            over: self.parts.over.clone(),
+        }
     }
 
-    fn node(&self, direction: Direction, bound: &Bound<NodeListenConfig>) -> Whose {
-        let mut entries = Vec::new();
-        let plain = InboundConfig {
-            mode: bound.what.mode,
-            ..InboundConfig::default()
-        };
+    fn node(&self, direction: Direction, bound: &Bound<NodeListenConfig>) -> (Whose, NodeTable) {
+        let making = self.making(direction, bound.what.mode, bound.address);
+        let mut fixed = Vec::new();
         for (workload, (given, _)) in self.parts.workloads.iter().zip(self.parts.given) {
             if given.addresses.is_empty() {
                 continue;
             }
-            let way = match direction {
-                Direction::Inbound => self.inbound(workload, &plain, bound.address),
-                Direction::Outbound => self.outbound(workload, bound.what.mode),
-            };
-            entries.extend(given.addresses.iter().map(|network| (*network, way.clone())));
+            let way = making.way(workload);
+            fixed.extend(given.addresses.iter().map(|network| (*network, way.clone())));
         }
-        Whose::Node {
-            table: WorkloadTable::new(entries),
+        let mut table = NodeTable {
+            table: Arc::new(WorkloadTable::new(fixed.iter().cloned())),
+            fixed,
+            making,
+            ways: HashMap::new(),
+        };
+        if let Some(pods) = self.parts.pods {
+            table.replace(pods);
+        }
+        let whose = Whose::Node {
+            table: table.table.clone(),
             allow: bound.what.allow.clone(),
-        }
+        };
+        (whose, table)
     }
 
     fn wanted<T>(&self, bound: Bound<T>, kind: &Kind, whose: Whose) -> TransparentWanted {
@@ -264,5 +273,43 @@ impl<'a> Dials<'a> {
             handler: Arc::new(transparent),
             fixed: kind.direction.as_str(),
         }
+    }
+}
+
+/// What makes the way of a workload through one listener.
+pub(super) struct Making {
+    direction: Direction,
+    mode: ListenMode,
+    listener: SocketAddr,
+    connector: Connector,
+    over: watch::Receiver<bool>,
+}
+
+impl Making {
+    /// Of a workload whose way has no configuration of its own.
+    pub(super) fn way(&self, workload: &Arc<Workload>) -> Way {
+        if self.direction == Direction::Inbound {
+            let plain = InboundConfig {
+                mode: self.mode,
+                ..InboundConfig::default()
+            };
+            return self.inbound(workload, &plain);
+        }
+        let (connector, over) = (self.connector.clone(), self.over.clone());
+        Way::Out(Arc::new(Outbound::new(workload.clone(), connector, over)))
+    }
+
+    fn inbound(&self, workload: &Arc<Workload>, way: &InboundConfig) -> Way {
+        let connector = self.connector.clone();
+        // Redirected connections say where they go; nothing is ever sent to the listener itself.
+        let upstream = Upstream {
+            scheme: Scheme::HTTP,
+            authority: super::Onward::new(self.listener, connector.clone(), false)
+                .authority()
+                .clone(),
+            connector,
+        };
+        let over = self.over.clone();
+        Way::In(Arc::new(Inbound::new(workload.clone(), upstream, way, over)))
     }
 }

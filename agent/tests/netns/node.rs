@@ -141,6 +141,56 @@ fn requests_to_two_workloads_through_one_listener_are_each_ones_own() {
     }
 }
 
+/// An API server that knows the pods `10.88.1.7` and `10.88.1.8`, of which nothing more will ever happen.
+fn api_server() -> axum::Router {
+    let pod = |name: &str, address: &str| {
+        serde_json::json!({
+            "metadata": { "name": format!("{name}-0"), "uid": name, "resourceVersion": "1",
+                "ownerReferences": [{ "kind": "StatefulSet", "name": name, "controller": true }] },
+            "spec": {},
+            "status": { "phase": "Running", "podIP": address },
+        })
+    };
+    let list = serde_json::json!({
+        "metadata": { "resourceVersion": "1" },
+        "items": [pod("cart", "10.88.1.7"), pod("web", "10.88.1.8")],
+    });
+    axum::Router::new().fallback(move |uri: axum::http::Uri| async move {
+        if uri.query().is_some_and(|query| query.contains("watch=1")) {
+            return std::future::pending().await;
+        }
+        list.to_string()
+    })
+}
+
+#[test]
+fn pods_that_the_api_server_tells_of_are_workloads_in_both_directions() {
+    let rules = format!("node --pods {PODS} --inbound redirect");
+    let config = "kubernetes: { pods: { watch: true, node: n7, api: 'http://127.0.0.1:6443' } }
+node: { outbound: { listen: '[::]:15001', allow: [10.88.1.0/24] }, inbound: { listen: '[::]:15006' } }";
+    let node = Node::new(2, &rules, config);
+    serve(&node.pair.far, at(FAR, 9090), mirror());
+    serve(&node.pods[0], at("10.88.1.7", 8080), mirror());
+    let url = format!("http://{FAR}:9090/");
+    let answer = node.pods[0].curl(&[&url]);
+    assert!(
+        !answer.contains("traceparent"),
+        "not known, and passes as it is: {answer}"
+    );
+    serve(&node.pair.app, at("127.0.0.1", 6443), api_server());
+    until("pods are known", || {
+        node.pods[1].curl(&[&url]).contains("traceparent")
+    });
+    let answer = node.pair.far.curl(&["http://10.88.1.7:8080/"]);
+    assert!(answer.contains("traceparent"), "{answer}");
+    until("both spans", || {
+        let spans = node.pair.collector.all();
+        let mut services: Vec<_> = spans.iter().map(|seen| (service(seen), seen.span.kind)).collect();
+        services.sort();
+        services == [("cart".to_owned(), 2), ("web".to_owned(), 3)]
+    });
+}
+
 #[test]
 fn a_proxy_of_the_node_knows_its_callers_and_nobody_else() {
     let config = format!(

@@ -13,6 +13,7 @@ mod limits;
 mod modes;
 mod outbound;
 mod pairs;
+mod pods;
 mod relay;
 mod reload;
 mod sampling;

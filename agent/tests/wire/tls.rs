@@ -3,7 +3,7 @@
 
 mod callers;
 mod collector;
-mod pki;
+pub(crate) mod pki;
 mod problems;
 mod servers;
 

@@ -8,7 +8,8 @@
 
 use bytes::Bytes;
 
-use super::rewrite::{fields, put_message};
+use super::rewrite::fields;
+use crate::put;
 use crate::wire::{MAX_DEPTH, Payload, Reader};
 
 /// `resource_spans`, `scope_spans` and `spans`, each in the one before; likewise in metrics and logs.
@@ -60,7 +61,7 @@ fn parted(message: Reader<'_>, way: &[u32]) -> Option<[Vec<u8>; 2]> {
     let parts = parted(inner, deeper)?;
     Some(parts.map(|part| {
         let mut out = common.clone();
-        put_message(&mut out, number, |out| out.extend_from_slice(&part));
+        put::message(&mut out, number, |out| out.extend_from_slice(&part));
         out
     }))
 }

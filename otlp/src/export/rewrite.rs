@@ -6,8 +6,15 @@
 //! changed is handed on without a copy.
 //! Source: opentelemetry-proto 1.x; OpenTelemetry specification, "Attribute Limits".
 
+mod sender;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+pub use sender::Sender;
+
+use crate::put;
 use crate::wire::{MAX_DEPTH, Payload, Reader};
 
 /// What stands in place of a redacted value.
@@ -26,6 +33,8 @@ pub struct Rules {
     pub max_attributes: Option<usize>,
     /// Added to every resource that has no such key.
     pub resource: Vec<(String, String)>,
+    /// Who sent the request, where that is known. Default: not known.
+    pub sender: Option<Arc<Sender>>,
 }
 
 impl Rules {
@@ -42,6 +51,15 @@ impl Rules {
         let mut out = Vec::with_capacity(body.len() + body.len() / 8);
         self.write(Message::Request, Reader::new(&body), &[], MAX_DEPTH, &mut out);
         out.into()
+    }
+
+    /// The same for what `sender` sent.
+    #[must_use]
+    pub fn for_sender(&self, sender: Arc<Sender>) -> Self {
+        Self {
+            sender: Some(sender),
+            ..self.clone()
+        }
     }
 
     fn redacts(&self, key: &[u8]) -> bool {
@@ -70,14 +88,21 @@ impl Rules {
         })
     }
 
-    /// What the resource of a `ResourceSpans` lacks.
+    /// What the resource of a `ResourceSpans` lacks. What the sender is known by goes before what is known of all.
     fn missing(&self, resource_spans: Reader<'_>) -> Vec<&(String, String)> {
-        let mut missing: Vec<_> = self.resource.iter().collect();
+        let sender = self.sender.as_deref();
+        let sender = sender.filter(|sender| !sender.is_denied_by(resource_spans));
+        let mut missing: Vec<_> = sender.map_or_else(Vec::new, |sender| sender.resource.iter().collect());
+        for added in &self.resource {
+            if !missing.iter().any(|(key, _)| *key == added.0) {
+                missing.push(added);
+            }
+        }
         if missing.is_empty() {
             return missing;
         }
-        for resource in messages(resource_spans, 1) {
-            for pair in messages(resource, 1) {
+        for pair in resource_attributes(resource_spans) {
+            if !sender::names_nothing(pair) {
                 missing.retain(|(key, _)| key.as_bytes() != key_of(pair));
             }
         }
@@ -106,13 +131,15 @@ impl Rules {
         let mut end = reader;
         for field in fields(reader) {
             end = field.rest;
-            if cutting.as_mut().is_some_and(|cutting| cutting.takes_out(&field)) {
+            if cutting.as_mut().is_some_and(|cutting| cutting.takes_out(&field))
+                || message == Message::Resource && is_replaced(&field, add)
+            {
                 continue;
             }
             match field.payload {
                 Payload::Bytes(inner) if message.is_text(field.number) && self.is_too_long(inner.bytes()) => {
                     let max = self.max_value_bytes.unwrap_or(usize::MAX);
-                    put_bytes(
+                    put::bytes(
                         out,
                         field.number,
                         shortened(inner.bytes(), max, field.number == STRING),
@@ -125,7 +152,7 @@ impl Rules {
                         } else {
                             &[]
                         };
-                        put_message(out, field.number, |out| {
+                        put::message(out, field.number, |out| {
                             self.write(child, inner, add, depth - 1, out);
                         });
                     }
@@ -137,11 +164,11 @@ impl Rules {
         // Nothing, or what could not be read.
         out.extend_from_slice(end.bytes());
         if let Some(cutting) = cutting {
-            put_varint(out, u64::from(cutting.dropped_field) << 3);
-            put_varint(out, cutting.dropped);
+            put::varint(out, u64::from(cutting.dropped_field) << 3);
+            put::varint(out, cutting.dropped);
         }
         if !missing.is_empty() {
-            put_message(out, 1, |out| put_attributes(out, missing));
+            put::message(out, 1, |out| put_attributes(out, missing));
         }
         put_attributes(out, add);
     }
@@ -274,6 +301,21 @@ fn messages(reader: Reader<'_>, number: u32) -> impl Iterator<Item = Reader<'_>>
     })
 }
 
+/// The attributes of the resource of a `ResourceSpans`.
+fn resource_attributes(resource_spans: Reader<'_>) -> impl Iterator<Item = Reader<'_>> {
+    messages(resource_spans, 1).flat_map(|resource| messages(resource, 1))
+}
+
+/// Whether a field of a resource is an attribute in whose place one of `add` comes.
+fn is_replaced(field: &Field<'_>, add: &[&(String, String)]) -> bool {
+    match field.payload {
+        Payload::Bytes(pair) if field.number == 1 => {
+            add.iter().any(|(key, _)| key.as_bytes() == key_of(pair))
+        }
+        _ => false,
+    }
+}
+
 fn count(reader: Reader<'_>, number: u32) -> usize {
     messages(reader, number).count()
 }
@@ -288,7 +330,7 @@ fn redacted(reader: Reader<'_>, out: &mut Vec<u8>) {
     for field in fields(reader).filter(|field| field.number != 2) {
         out.extend_from_slice(field.raw);
     }
-    put_message(out, 2, |out| put_bytes(out, STRING, REDACTED.as_bytes()));
+    put::message(out, 2, |out| put::bytes(out, STRING, REDACTED.as_bytes()));
 }
 
 /// At most `max` bytes; text ends between characters.
@@ -303,35 +345,11 @@ fn shortened(value: &[u8], max: usize, text: bool) -> &[u8] {
 
 fn put_attributes(out: &mut Vec<u8>, attributes: &[&(String, String)]) {
     for (key, value) in attributes {
-        put_message(out, 1, |out| {
-            put_bytes(out, 1, key.as_bytes());
-            put_message(out, 2, |out| put_bytes(out, STRING, value.as_bytes()));
+        put::message(out, 1, |out| {
+            put::bytes(out, 1, key.as_bytes());
+            put::message(out, 2, |out| put::bytes(out, STRING, value.as_bytes()));
         });
     }
-}
-
-fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
-    put_varint(out, u64::from(field) << 3 | 2);
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-/// The length is known only after the content, which then makes room for it.
-pub(super) fn put_message(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
-    put_varint(out, u64::from(field) << 3 | 2);
-    let start = out.len();
-    content(out);
-    let mut length = Vec::with_capacity(5);
-    put_varint(&mut length, (out.len() - start) as u64);
-    out.splice(start..start, length);
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 /// Whether `glob` stands for all of `text`. Linear in each for every star.

@@ -7,14 +7,14 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use tempfile::TempDir;
 
 /// An authority, and where its certificates lie.
-pub(super) struct Pki {
+pub(crate) struct Pki {
     dir: TempDir,
     issuer: Issuer<'static, KeyPair>,
-    pub(super) ca: PathBuf,
+    pub(crate) ca: PathBuf,
 }
 
 impl Pki {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut params = CertificateParams::new(Vec::new()).expect("names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -27,17 +27,17 @@ impl Pki {
         Self { dir, issuer, ca }
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// A certificate of `host` that is valid.
-    pub(super) fn identity(&self, host: &str) -> Identity {
+    pub(crate) fn identity(&self, host: &str) -> Identity {
         self.identity_until(host, 2999)
     }
 
     /// A certificate of `host` that is valid until the first day of `year`.
-    pub(super) fn identity_until(&self, host: &str, year: i32) -> Identity {
+    pub(crate) fn identity_until(&self, host: &str, year: i32) -> Identity {
         let identity = Identity {
             cert: self.path(&format!("{host}-{year}.crt")),
             key: self.path(&format!("{host}-{year}.key")),
@@ -47,7 +47,7 @@ impl Pki {
     }
 
     /// Writes a new certificate to where one lies.
-    pub(super) fn write(&self, to: &Identity, host: &str, year: i32) {
+    pub(crate) fn write(&self, to: &Identity, host: &str, year: i32) {
         let mut params = CertificateParams::new(vec![host.to_owned()]).expect("names");
         (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(year, 1, 1));
         let key = KeyPair::generate().expect("a key");
@@ -57,7 +57,7 @@ impl Pki {
     }
 
     /// A server with a certificate of `host`.
-    pub(super) fn server(&self, host: &str) -> ServerFiles {
+    pub(crate) fn server(&self, host: &str) -> ServerFiles {
         ServerFiles {
             identity: self.identity(host),
             client_auth: ClientAuth::None,
@@ -65,7 +65,7 @@ impl Pki {
     }
 
     /// A client that trusts this authority.
-    pub(super) fn client(&self) -> ClientFiles {
+    pub(crate) fn client(&self) -> ClientFiles {
         ClientFiles {
             ca: Some(self.ca.clone()),
             ..ClientFiles::default()
@@ -73,7 +73,7 @@ impl Pki {
     }
 
     /// A client that trusts this authority and has a certificate of it.
-    pub(super) fn client_with_certificate(&self) -> ClientFiles {
+    pub(crate) fn client_with_certificate(&self) -> ClientFiles {
         ClientFiles {
             identity: Some(self.identity("a-client")),
             ..self.client()
@@ -82,7 +82,7 @@ impl Pki {
 }
 
 /// `cert: …, key: …` of a configuration.
-pub(super) fn keys(identity: &Identity) -> String {
+pub(crate) fn keys(identity: &Identity) -> String {
     format!(
         "cert: '{}', key: '{}'",
         identity.cert.display(),

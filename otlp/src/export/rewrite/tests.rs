@@ -202,6 +202,7 @@ fn a_request_that_no_rule_concerns_is_handed_on_as_it_lies() {
         max_value_bytes: Some(1_000),
         max_attributes: Some(100),
         resource: vec![("a".to_owned(), "b".to_owned())],
+        sender: None,
     };
     let body: Bytes = request(vec![text("a", "own")], span(vec![text("k", "v")]))
         .encode_to_vec()
@@ -249,6 +250,7 @@ fn rules() -> impl Strategy<Value = Rules> {
             max_value_bytes,
             max_attributes,
             resource,
+            sender: None,
         })
 }
 
@@ -279,4 +281,80 @@ proptest! {
         }
         prop_assert!(first_span(&decoded).attributes.len() <= rules.max_attributes.unwrap_or(usize::MAX));
     }
+}
+
+fn from_pod(resource: Vec<KeyValue>) -> Vec<String> {
+    let known = [
+        "k8s.pod.uid=u1",
+        "k8s.pod.name=cart-1",
+        "k8s.node.name=of the pod",
+    ];
+    let known = known.map(|pair| pair.split_once('=').expect("a pair"));
+    let known = known.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let sender = Sender::new(
+        known.to_vec(),
+        Some("cart".to_owned()),
+        &["k8s.pod.uid", "k8s.pod.name"],
+    );
+    let rules = Rules {
+        resource: vec![("k8s.node.name".to_owned(), "of all".to_owned())],
+        ..Rules::default()
+    };
+    let out = applied(
+        &rules.for_sender(Arc::new(sender)),
+        &request(resource, span(Vec::new())),
+    );
+    assert_eq!(out.resource_spans[0].schema_url, "");
+    let resource = out.resource_spans[0].resource.clone().expect("one");
+    let said = resource.attributes.into_iter().map(|pair| {
+        let value = pair.value.and_then(|value| value.value);
+        match value {
+            Some(Value::StringValue(value)) => format!("{}={value}", pair.key),
+            other => format!("{}={other:?}", pair.key),
+        }
+    });
+    said.collect()
+}
+
+#[test]
+fn a_sender_says_what_its_resource_does_not_say_itself() {
+    let of_pod = [
+        "k8s.pod.uid=u1",
+        "k8s.pod.name=cart-1",
+        "k8s.node.name=of the pod",
+    ];
+    let with = |first: &[&str], last: &[&str]| {
+        let all = first.iter().chain(&of_pod).chain(last);
+        all.map(|&pair| pair.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(from_pod(Vec::new()), with(&[], &["service.name=cart"]));
+    assert_eq!(
+        from_pod(vec![text("a", "1"), text("service.name", "unknown_service:java")]),
+        with(&["a=1"], &["service.name=cart"])
+    );
+    assert_eq!(
+        from_pod(vec![text("service.name", "")]),
+        with(&[], &["service.name=cart"])
+    );
+    assert_eq!(
+        from_pod(vec![text("service.name", "basket")]),
+        with(&["service.name=basket"], &[])
+    );
+    assert_eq!(
+        from_pod(vec![text("k8s.pod.uid", "u1"), text("service.name", "basket")]),
+        [
+            "k8s.pod.uid=u1",
+            "service.name=basket",
+            "k8s.pod.name=cart-1",
+            "k8s.node.name=of the pod"
+        ]
+    );
+}
+
+#[test]
+fn what_a_sender_passes_on_of_another_is_not_called_its_own() {
+    assert_eq!(
+        from_pod(vec![text("k8s.pod.name", "web-7")]),
+        ["k8s.pod.name=web-7", "k8s.node.name=of all"]
+    );
 }
