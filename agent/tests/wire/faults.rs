@@ -74,7 +74,7 @@ async fn nothing_that_succeeds_directly_fails_where_the_collector_takes_and_neve
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_that_succeeds_directly_fails_while_the_collector_is_killed() {
+async fn nothing_that_succeeds_directly_fails_and_every_span_arrives_where_the_collector_is_well() {
     let collector = Collector::start().await;
     let service = raw_service(speak).await;
     let agent = sidecar(service, Some(collector.endpoint())).await;
