@@ -10,9 +10,10 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::Failure;
 
@@ -24,24 +25,31 @@ pub(crate) struct Telemetry(Option<SdkTracerProvider>);
 
 /// Starts logging, and tracing of ourselves where it is asked for. Needs a tokio runtime.
 pub(crate) fn start() -> Result<Telemetry, Failure> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        .with_filter(filter);
+        .with_filter(wanted_logs());
     let provider = match std::env::var(ENDPOINT) {
         Ok(endpoint) if !endpoint.is_empty() => Some(provider(&endpoint)?),
         _ => None,
     };
     let spans = provider.as_ref().map(|provider| {
         // Our own crates only: the transport's spans would describe the export of the spans.
-        let ours = EnvFilter::new("off,tracemap=info,collector=info,agent=info");
+        let ours = ["tracemap", "collector", "agent"].map(|ours| (ours, LevelFilter::INFO));
+        let ours = Targets::new().with_targets(ours);
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("tracemap"))
             .with_filter(ours)
     });
     tracing_subscriber::registry().with(logs).with(spans).try_init()?;
     Ok(Telemetry(provider))
+}
+
+/// What is logged: by `RUST_LOG`, as levels for all or by target, else what is of interest to whoever runs it.
+fn wanted_logs() -> Targets {
+    let wanted = std::env::var("RUST_LOG").ok();
+    let wanted = wanted.and_then(|wanted| wanted.parse().ok());
+    wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
 }
 
 fn provider(endpoint: &str) -> Result<SdkTracerProvider, Failure> {

@@ -17,7 +17,6 @@ use http_body::{Body, Frame, SizeHint};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Notify;
 
-use crate::BoxError;
 use crate::config::LimitsConfig;
 use crate::telemetry::{Cut, Metrics};
 
@@ -70,6 +69,12 @@ struct Seat {
     since: AtomicU64,
     phase: AtomicU8,
     http2: AtomicBool,
+    /// Something came or went since the last look.
+    stirred: AtomicBool,
+    /// Something was written that may not be on its way yet.
+    unflushed: AtomicBool,
+    /// Whoever speaks on it ends, and it does not.
+    stays_open: AtomicBool,
     /// Its connection has ended, or was told to.
     over: AtomicBool,
     told: Notify,
@@ -140,6 +145,9 @@ impl Admission {
             since: AtomicU64::new(self.clock.now()),
             phase: AtomicU8::new(FRESH),
             http2: AtomicBool::new(false),
+            stirred: AtomicBool::new(false),
+            unflushed: AtomicBool::new(false),
+            stays_open: AtomicBool::new(false),
             over: AtomicBool::new(false),
             told: Notify::new(),
         });
@@ -227,6 +235,7 @@ impl Clock {
 impl Seat {
     /// Bytes came. Between requests they begin the next one's head.
     fn came(&self, bytes: &[u8]) {
+        self.stirred.store(true, Relaxed);
         if self.busy.load(Relaxed) > 0 || self.http2.load(Relaxed) {
             return;
         }
@@ -287,15 +296,49 @@ impl Guest {
     }
 
     /// The connection ended with an error; counted where the caller is to blame.
-    pub(crate) fn broke_off(&self, error: &BoxError) {
-        if let (Some(guest), Some(why)) = (&self.0, blame(error.as_ref())) {
+    pub(crate) fn broke_off(&self, error: &hyper::Error) {
+        if let (Some(guest), Some(why)) = (&self.0, blame(error)) {
             guest.admission.metrics.connection_cut(why);
         }
+    }
+
+    /// Whether nothing came or went since this was asked last, between requests and with every answer on its way.
+    pub(crate) fn seems_to_rest(&self) -> bool {
+        self.0.as_ref().is_some_and(|guest| {
+            let seat = &guest.seat;
+            let stirred = seat.stirred.swap(false, Relaxed) || seat.unflushed.load(Relaxed);
+            !stirred && seat.busy.load(Relaxed) == 0 && seat.phase.load(Relaxed) == IDLE
+        })
+    }
+
+    /// While `stays` holds, an end of what is spoken on the connection is not its end.
+    pub(crate) fn stays_open(&self, stays: bool) {
+        if let Some(guest) = &self.0 {
+            guest.seat.stays_open.store(stays, Relaxed);
+        }
+    }
+
+    fn is_to_stay_open(&self) -> bool {
+        let stays = |guest: &Arc<Counted>| guest.seat.stays_open.load(Relaxed);
+        self.0.as_ref().is_some_and(stays)
     }
 
     fn came(&self, bytes: &[u8]) {
         if let Some(guest) = &self.0 {
             guest.seat.came(bytes);
+        }
+    }
+
+    fn writes(&self) {
+        if let Some(guest) = &self.0 {
+            guest.seat.stirred.store(true, Relaxed);
+            guest.seat.unflushed.store(true, Relaxed);
+        }
+    }
+
+    fn flushed(&self) {
+        if let Some(guest) = &self.0 {
+            guest.seat.unflushed.store(false, Relaxed);
         }
     }
 }

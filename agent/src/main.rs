@@ -14,7 +14,10 @@ use clap::{Parser, Subcommand};
 use config::{ConfigErrors, Foreign, Loader};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Keeps trace context alive across a service's calls and ships spans to the collector.
 #[derive(Debug, Parser)]
@@ -55,11 +58,11 @@ const FOREIGN: [&str; 3] = ["TRACEMAP_COLLECTOR_", "TRACEMAP_GENERATE_", "TRACEM
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(lines.with_filter(wanted_logs()))
         .init();
     if let Some(Command::Conform(asked)) = &arguments.command {
         return ask(asked);
@@ -70,6 +73,13 @@ fn main() -> ExitCode {
         Ok(config) => start(config, source),
         Err(errors) => failed(&errors.to_string()),
     }
+}
+
+/// What is logged: by `RUST_LOG`, as levels for all or by target, else what is of interest to whoever runs it.
+fn wanted_logs() -> Targets {
+    let wanted = std::env::var("RUST_LOG").ok();
+    let wanted = wanted.and_then(|wanted| wanted.parse().ok());
+    wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
 }
 
 fn load(path: Option<&std::path::Path>) -> Result<AgentConfig, ConfigErrors> {

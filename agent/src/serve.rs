@@ -3,19 +3,15 @@
 //! In: a bound listener, with TLS or without. Out: each request on it to the handler, HTTP/1.1 and HTTP/2 alike.
 //! Left out on purpose: time limits on requests. The service behind has its own, and they reach through.
 
-use std::convert::Infallible;
+mod speak;
+
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use otlp::tls::{Listening, ServerStream, ServerTls};
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,17 +20,16 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::body::ProxyBody;
-use crate::connect::{KEEP_ALIVE, MAX_HEADER_LIST, MAX_HEADERS, STREAM_WINDOW};
+use crate::connect::KEEP_ALIVE;
 use crate::forward::chain;
-use crate::limits::{Admission, Guest, Watched};
+use crate::limits::{Admission, Guest};
 use crate::workers::Workers;
+
+use speak::Seated;
+pub(crate) use speak::{Builders, Closing, Told};
 
 /// How long to wait for file descriptors to come free.
 pub(crate) const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);
-/// Streams of one connection at once; the libraries' 200 are less than gRPC servers take.
-const MAX_STREAMS: u32 = 1000;
-/// Bytes that may wait on all streams of a connection: one body that the service is slow to read must not hold up the others.
-const CONNECTION_WINDOW: u32 = 16 << 20;
 
 /// What answers requests.
 pub(crate) trait Handler: Send + Sync + 'static {
@@ -48,25 +43,6 @@ pub(crate) trait Handler: Send + Sync + 'static {
     /// Who bounds its connections; `None` where nobody does.
     fn admission(&self) -> Option<Arc<Admission>> {
         None
-    }
-}
-
-/// A [`Handler`] of any kind. The machinery of a connection is large, and would otherwise be there once for each kind.
-trait Answer: Send + Sync {
-    fn answer(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-    ) -> Pin<Box<dyn Future<Output = Response<ProxyBody>> + Send>>;
-}
-
-impl<H: Handler> Answer for H {
-    fn answer(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-    ) -> Pin<Box<dyn Future<Output = Response<ProxyBody>> + Send>> {
-        Box::pin(self.handle(request, peer))
     }
 }
 
@@ -106,8 +82,8 @@ pub(crate) async fn serve<H: Handler>(
     drain: Duration,
 ) {
     let Listening { tcp: listener, tls } = listener.into();
-    let builder = Arc::new(builder());
-    let graceful = GracefulShutdown::new();
+    let builders = Arc::new(Builders::new());
+    let closing = Closing::default();
     let mut failing = false;
     loop {
         let accepted = tokio::select! {
@@ -120,18 +96,18 @@ pub(crate) async fn serve<H: Handler>(
                 keep_alive(&stream);
                 // Without it small answers wait for the peer's delayed acknowledgement; failing is harmless.
                 let _ = stream.set_nodelay(true);
-                let (builder, watcher) = (builder.clone(), graceful.watcher());
+                let (builders, told) = (builders.clone(), closing.tell());
                 let handler = handler.clone();
                 match tls.clone() {
                     None => place.spawn(stream, move |stream| {
-                        connection(builder, watcher, stream, peer, handler)
+                        connection(builders, told, stream, peer, handler)
                     }),
                     Some(tls) => {
                         let stop = stop.clone();
                         place.spawn(stream, move |stream| async move {
                             let accepted = handshake(tls, stream, peer, stop, handler.admission());
                             if let Some(stream) = accepted.await {
-                                connection(builder, watcher, stream, peer, handler).await;
+                                connection(builders, told, stream, peer, handler).await;
                             }
                         });
                     }
@@ -150,27 +126,9 @@ pub(crate) async fn serve<H: Handler>(
         }
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(drain, closing.shutdown()).await.is_err() {
         debug!("connections were still open when the agent stopped");
     }
-}
-
-/// How connections are spoken on.
-pub(crate) fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .auto_date_header(false)
-        .preserve_header_case(true)
-        .max_headers(MAX_HEADERS);
-    builder
-        .http2()
-        .auto_date_header(false)
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MAX_HEADER_LIST);
-    builder
 }
 
 /// The next caller, once there is room for one.
@@ -215,39 +173,15 @@ pub(crate) fn keep_alive(stream: &TcpStream) {
     let _ = sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE / 4);
 }
 
-/// Serves one connection to its end, which `watcher`'s owner can ask for; `peer` is whom its requests came from.
+/// Serves one connection to its end, which `told`'s owner can ask for; `peer` is whom its requests came from.
 pub(crate) async fn connection<H: Handler>(
-    builder: Arc<Builder<TokioExecutor>>,
-    watcher: Watcher,
+    builders: Arc<Builders>,
+    told: Told,
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     handler: Arc<H>,
 ) {
     let guest = Guest::of(handler.admission().as_ref());
-    speak(builder, watcher, Box::new(io), peer, guest, handler).await;
-}
-
-async fn speak(
-    builder: Arc<Builder<TokioExecutor>>,
-    watcher: Watcher,
-    io: Box<dyn Io>,
-    peer: SocketAddr,
-    guest: Guest,
-    handler: Arc<dyn Answer>,
-) {
-    let io = TokioIo::new(Watched::new(io, guest.clone()));
-    let seat = guest.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (handler, busy) = (handler.clone(), seat.begin(request.version()));
-        let asked = request.method().clone();
-        async move { Ok::<_, Infallible>(busy.until(&asked, handler.answer(request, peer).await)) }
-    });
-    let connection = watcher.watch(builder.serve_connection_with_upgrades(io, service));
-    tokio::select! {
-        ended = connection => if let Err(error) = ended {
-            guest.broke_off(&error);
-            debug!(%error, "connection broke off");
-        },
-        () = guest.told_to_go() => {}
-    }
+    let seated = Seated { handler, peer, guest };
+    speak::speak(&builders, told, Box::new(io), seated).await;
 }

@@ -21,9 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tracing::{debug, warn};
@@ -33,7 +30,7 @@ use crate::connect::Connector;
 use crate::limits::{Admission, Guest};
 use crate::reload::Current;
 use crate::serve;
-use crate::serve::Place;
+use crate::serve::{Builders, Closing, Place, Told};
 use crate::telemetry::{Direction, Metrics, Redirected};
 use crate::tunnel;
 
@@ -100,8 +97,8 @@ pub(crate) async fn serve_transparent(
     mut stop: watch::Receiver<bool>,
     drain: Duration,
 ) {
-    let builder = Arc::new(serve::builder());
-    let graceful = GracefulShutdown::new();
+    let builders = Arc::new(Builders::new());
+    let closing = Closing::default();
     loop {
         let admission = current.get().admission.clone();
         let accepted = tokio::select! {
@@ -113,8 +110,8 @@ pub(crate) async fn serve_transparent(
                 let connection = Connection {
                     current: current.clone(),
                     now: current.get(),
-                    builder: builder.clone(),
-                    watcher: graceful.watcher(),
+                    builders: builders.clone(),
+                    told: closing.tell(),
                     stop: stop.clone(),
                 };
                 place.spawn(stream, move |stream| {
@@ -129,7 +126,7 @@ pub(crate) async fn serve_transparent(
         }
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(drain, closing.shutdown()).await.is_err() {
         debug!("redirected connections were still open when the agent stopped");
     }
 }
@@ -138,8 +135,8 @@ pub(crate) async fn serve_transparent(
 struct Connection {
     current: Arc<Current<Transparent>>,
     now: Arc<Transparent>,
-    builder: Arc<Builder<TokioExecutor>>,
-    watcher: Watcher,
+    builders: Arc<Builders>,
+    told: Told,
     stop: watch::Receiver<bool>,
 }
 
@@ -233,8 +230,8 @@ impl Connection {
         // It counts itself from here on.
         drop(guest);
         serve::connection(
-            self.builder.clone(),
-            self.watcher,
+            self.builders.clone(),
+            self.told,
             io,
             ends.caller,
             Arc::new(steered),
@@ -250,7 +247,7 @@ impl Connection {
 
     async fn pass(self, stream: TcpStream, ahead: Bytes, far: Option<TcpStream>, ends: Ends, guest: &Guest) {
         // It must not hold up the end of those that can be asked to end.
-        drop(self.watcher);
+        drop(self.told);
         let over = self.now.over.clone();
         self.now.pass(stream, ahead, far, ends, over, guest).await;
     }

@@ -9,11 +9,13 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
-use agent::{Agent, Detected};
+use agent::{Agent, Detected, Running};
 use bytes::Bytes;
 use otlp::intake::{Accepted, BatchMeta, Limits, Refusal, TraceSink};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tokio::runtime::Runtime;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -23,22 +25,63 @@ const BODY: usize = 1024;
 const WARM_UP: u64 = 1_000;
 const MEASURED: u64 = 5_000;
 
+/// Connections that are kept open, and bytes that the agent may hold for each between requests.
+const RESTING: usize = 200;
+const BYTES_AT_REST: f64 = 10_240.0;
+
 // One test, for everything in the process is counted.
 #[test]
-fn a_request_allocates_no_more_than_it_does_today() {
-    check("without a span", None, 38.0);
-    check("with a span", Some(collector()), 46.0);
+fn a_request_allocates_no_more_than_it_does_today_and_a_resting_connection_holds_little() {
+    check("without a span", None, 35.0);
+    check("with a span", Some(collector()), 43.0);
+    rest();
 }
 
-/// Fewer is progress: then the bound comes down.
-fn check(what: &str, collector: Option<SocketAddr>, at_most: f64) {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+/// What is held for connections that had a request each, once nothing has passed on them for a moment.
+fn rest() {
+    let (runtime, agent) = agent(None);
+    let to = *agent.inbound_addrs.first().expect("a listener");
+    let mut first = TcpStream::connect(to).expect("a connection");
+    (0..WARM_UP).for_each(|number| request(&mut first, number));
+    let region = Region::new(ALLOCATOR);
+    let mut connections = Vec::with_capacity(RESTING);
+    for number in 0..RESTING as u64 {
+        connections.push(TcpStream::connect(to).expect("a connection"));
+        let last = connections.last_mut().expect("just made");
+        request(last, number);
+    }
+    let until = Instant::now() + Duration::from_secs(20);
+    let held = || {
+        let change = region.change();
+        (change.bytes_allocated as f64 - change.bytes_deallocated as f64) / RESTING as f64
+    };
+    while held() > BYTES_AT_REST && Instant::now() < until {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let each = held();
+    println!("at rest: {each:.0} bytes a connection");
+    assert!(
+        each <= BYTES_AT_REST,
+        "{each:.0} bytes a connection, at most {BYTES_AT_REST}"
+    );
+    drop(connections);
+    runtime.block_on(agent.stop());
+}
+
+fn agent(collector: Option<SocketAddr>) -> (Runtime, Running) {
+    let runtime = Runtime::new().expect("a runtime");
     let agent = runtime.block_on(async {
         let config = ::config::load("test.yaml", &config(service(), collector), []).expect("a configuration");
         Agent::start_in(config, Detected::default())
             .await
             .expect("an agent")
     });
+    (runtime, agent)
+}
+
+/// Fewer is progress: then the bound comes down.
+fn check(what: &str, collector: Option<SocketAddr>, at_most: f64) {
+    let (runtime, agent) = agent(collector);
     let mut client =
         TcpStream::connect(agent.inbound_addrs.first().expect("a listener")).expect("a connection");
     client.set_nodelay(true).expect("a socket");
@@ -100,7 +143,7 @@ fn collector() -> SocketAddr {
     listener.set_nonblocking(true).expect("a socket");
     let address = listener.local_addr().expect("its address");
     thread::spawn(move || {
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let runtime = Runtime::new().expect("a runtime");
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
             let never = std::future::pending();

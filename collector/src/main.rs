@@ -16,7 +16,10 @@ use config::{ConfigErrors, Foreign, Loader};
 use map::Services;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Turns spans into a dependency map, metrics, dashboards and alert rules.
 #[derive(Debug, Parser)]
@@ -51,16 +54,23 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(lines.with_filter(wanted_logs()))
         .init();
     let outcome = load(arguments.config.as_deref())
         .map_err(Into::into)
         .and_then(start);
     outcome.map_or_else(|error| failed(&*error), |()| ExitCode::SUCCESS)
+}
+
+/// What is logged: by `RUST_LOG`, as levels for all or by target, else what is of interest to whoever runs it.
+fn wanted_logs() -> Targets {
+    let wanted = std::env::var("RUST_LOG").ok();
+    let wanted = wanted.and_then(|wanted| wanted.parse().ok());
+    wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
 }
 
 fn load(path: Option<&Path>) -> Result<File, ConfigErrors> {

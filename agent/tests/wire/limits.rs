@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use agent::Running;
 use bytes::Bytes;
@@ -137,6 +138,44 @@ async fn more_headers_than_servers_take_are_refused_and_counted_and_as_many_as_t
     );
 }
 
+/// Reads the head of a request and answers it, for as long as there are any.
+async fn answers_each(mut stream: TcpStream) {
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nserved";
+    while read_until(&mut stream, "\r\n\r\n").await.contains("\r\n\r\n") {
+        stream.write_all(answer).await.expect("written");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_after_a_rest_wherever_its_next_request_was_cut_in_two() {
+    let agent = limited(raw_service(answers_each).await, "").await;
+    let head = "GET /next HTTP/1.1\r\nhost: cart\r\n\r\n";
+    let mut stream = open(agent.inbound_addrs[0], WHOLE).await;
+    read_until(&mut stream, "served").await;
+    for cut in [1, 3, 20, head.len() - 1] {
+        let (first, rest) = head.split_at(cut);
+        for part in [first, rest] {
+            // Longer than it takes to be at rest.
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            stream.write_all(part.as_bytes()).await.expect("still open");
+        }
+        read_until(&mut stream, "served").await;
+    }
+    until_metric(&agent, &cut("malformed"), 0.0).await;
+}
+
+#[tokio::test]
+async fn a_caller_that_talks_on_hears_why_its_connection_is_ended() {
+    let agent = limited(mirror().await, "").await;
+    let mut stream = open(agent.inbound_addrs[0], "GET / HTTP/1.1\r\nnot a header\r\n\r\n").await;
+    for _ in 0..64 {
+        // Refused before all of it is read.
+        let _ = stream.write_all(&[b'y'; 64 << 10]).await;
+    }
+    let answer = ended(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
 #[tokio::test]
 async fn streams_that_are_opened_and_reset_end_the_connection_and_nobody_elses() {
     let agent = sidecar(mirror().await, None).await;
@@ -175,12 +214,13 @@ async fn streams_that_are_opened_and_reset_end_the_connection_and_nobody_elses()
 
 #[tokio::test]
 async fn at_the_bound_of_connections_the_idle_make_room_and_the_busy_are_waited_for() {
-    let may_end = Arc::new(Semaphore::new(0));
-    let gate = may_end.clone();
+    let (may_end, busy_ones) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (gate, begun) = (may_end.clone(), busy_ones.clone());
     let answer = move |request: axum::extract::Request| {
-        let gate = gate.clone();
+        let (gate, begun) = (gate.clone(), begun.clone());
         async move {
             if request.uri().path() == "/busy" {
+                begun.add_permits(1);
                 gate.acquire().await.expect("open").forget();
             }
             "served"
@@ -195,7 +235,8 @@ async fn at_the_bound_of_connections_the_idle_make_room_and_the_busy_are_waited_
     let mut second = open(agent.inbound_addrs[0], busy).await;
     ended(&mut idle).await;
     until_metric(&agent, &cut("too_many_connections"), 1.0).await;
-    until_metric(&agent, "tracemap_agent_connections", 2.0).await;
+    let both = soon("both requests at the service", busy_ones.acquire_many(2)).await;
+    drop(both.expect("open"));
     let mut waiting = open(agent.inbound_addrs[0], WHOLE).await;
     may_end.add_permits(1);
     read_until(&mut waiting, "served").await;
