@@ -102,6 +102,7 @@ mod tests {
         for (name, uses) in [
             ("agent-sidecar.yaml", Uses::Agent),
             ("agent-node.yaml", Uses::Agent),
+            ("agent-queues.yaml", Uses::Agent),
             ("collector.yaml", Uses::Collector),
         ] {
             let text = config::read_text(&examples.join(name)).unwrap();

@@ -48,6 +48,10 @@ command -v ip >/dev/null && command -v ss >/dev/null || missing+=(iproute2)
 command -v curl >/dev/null || missing+=(curl)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v sysctl >/dev/null || missing+=(procps)
+# The brokers that the agent stands before; Debian has some of them where only root looks. Kafka comes from Maven Central.
+for broker in mosquitto nats-server rabbitmq-server redis-server; do
+  command -v "$broker" >/dev/null || [ -x "/usr/sbin/$broker" ] || missing+=("$broker")
+done
 if [ "${#missing[@]}" -gt 0 ]; then
   step "installing ${missing[*]}"
   # In a shell of its own, so that the policy is gone whether this succeeds or not.
@@ -61,6 +65,10 @@ cargo fmt --all --check
 # One profile, that of `cargo run --release`, so that the tree is built once and clippy finds its build scripts done.
 step "cargo test"
 cargo test --release --workspace --locked
+
+# Carriers for clients of brokers, which nothing else is built with.
+step "cargo test, all carriers"
+cargo test --release --package tracemap-propagation --all-features --locked
 
 step "cargo clippy"
 cargo clippy --release --workspace --all-targets --locked -- -D warnings

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-use crate::config::{AgentConfig, InboundConfig, ListenMode, OutboundConfig, WorkloadConfig};
+use crate::config::{AgentConfig, InboundConfig, ListenMode, OutboundConfig, QueueConfig, WorkloadConfig};
 use crate::detect::Detected;
 use crate::listen::ListenAddr;
 use crate::run::AgentError;
@@ -28,6 +28,8 @@ pub(crate) struct Listeners {
     pub(crate) inbound: Vec<Bound<(usize, InboundConfig)>>,
     /// With the number of the workload.
     pub(crate) outbound: Vec<Bound<(usize, OutboundConfig)>>,
+    /// With the number of the workload.
+    pub(crate) queues: Vec<Bound<(usize, QueueConfig)>>,
     pub(crate) redirecting: Redirecting,
     pub(crate) grpc: Option<Bound<()>>,
     pub(crate) http: Option<Bound<()>>,
@@ -60,7 +62,7 @@ impl Listeners {
         before: &Sockets,
     ) -> Result<(Self, Sockets), AgentError> {
         let mut binder = Binder::new(before);
-        let (mut inbound, mut outbound) = (Vec::new(), Vec::new());
+        let (mut inbound, mut outbound, mut queues) = (Vec::new(), Vec::new(), Vec::new());
         let mut redirecting = Redirecting::default();
         for (index, (workload, _)) in workloads.iter().enumerate() {
             for way in &workload.inbound {
@@ -72,6 +74,13 @@ impl Listeners {
                     &mut redirecting.inbound
                 };
                 into.push(receptive(way.mode, "inbound", bound)?);
+            }
+            for queue in &workload.queues {
+                queues.push(
+                    binder
+                        .bind("queues", queue.listen, (index, queue.clone()))
+                        .await?,
+                );
             }
             if let Some(way) = &workload.outbound {
                 let bound = binder.bind("outbound", way.listen, (index, way.clone())).await?;
@@ -96,6 +105,7 @@ impl Listeners {
         let listeners = Self {
             inbound,
             outbound,
+            queues,
             redirecting,
             grpc: binder.bind_if("otlp.grpc", grpc).await?,
             http: binder.bind_if("otlp.http", http).await?,

@@ -89,8 +89,10 @@ impl AgentConfig {
         named: bool,
         findings: &mut Vec<Finding>,
     ) {
-        let serves =
-            !workload.inbound.is_empty() || workload.outbound.is_some() || !workload.addresses.is_empty();
+        let serves = !workload.inbound.is_empty()
+            || workload.outbound.is_some()
+            || !workload.queues.is_empty()
+            || !workload.addresses.is_empty();
         if serves && !named && workload.service.as_deref().is_none_or(str::is_empty) {
             findings.push(finding(
                 &format!("{path}.service"),
@@ -104,6 +106,18 @@ impl AgentConfig {
                 message,
                 hint: None,
             });
+        }
+        findings.extend(crate::queues::problems(path, &workload.queues));
+        for (index, queue) in workload.queues.iter().enumerate() {
+            let key = format!("{path}.queues[{index}].upstream");
+            if let Some(authority) = queue
+                .upstream
+                .parse()
+                .ok()
+                .filter(|_| crate::queues::is_broker(&queue.upstream))
+            {
+                self.check_own(&key, &queue.upstream, &authority, findings);
+            }
         }
         if let Some(outbound) = &workload.outbound {
             Untrusted::new(&outbound.untrusted, |place| {
@@ -183,6 +197,9 @@ impl AgentConfig {
         for (path, workload) in flat.into_iter().chain(listed) {
             for (index, inbound) in workload.inbound.iter().enumerate() {
                 out.push((format!("{path}.inbound[{index}].listen"), inbound.listen.0));
+            }
+            for (index, queue) in workload.queues.iter().enumerate() {
+                out.push((format!("{path}.queues[{index}].listen"), queue.listen.0));
             }
             let outbound = workload.outbound.map(|outbound| outbound.listen.0);
             out.extend(outbound.map(|listen| (format!("{path}.outbound.listen"), listen)));

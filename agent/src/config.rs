@@ -29,6 +29,7 @@ mod limits;
 mod plan;
 mod pods;
 mod propagation;
+mod queues;
 mod tls;
 mod transparent;
 
@@ -37,6 +38,7 @@ pub use self::limits::LimitsConfig;
 pub use self::plan::PlanConfig;
 pub use self::pods::{KubernetesConfig, PodsConfig};
 pub use self::propagation::{ContextFormat, PropagationConfig, SignedRequests, Trust};
+pub use self::queues::{QueueConfig, QueueContext, QueueProtocol};
 pub use self::tls::{ClientAuthConfig, ClientTlsConfig, ServerTlsConfig};
 pub use self::transparent::{
     Deliver, ListenMode, Network, NetworkError, NodeConfig, NodeListenConfig, TransparentConfig,
@@ -66,6 +68,8 @@ pub struct AgentConfig {
     pub inbound: Vec<InboundConfig>,
     /// The proxy that the service's own calls go through (`HTTP_PROXY`). Default: off.
     pub outbound: Option<OutboundConfig>,
+    /// Brokers of message queues that the service's clients reach through the agent. Default: none.
+    pub queues: Vec<QueueConfig>,
     /// Several workloads with one agent; then none of the keys above. Each needs its `service`: the agent's own
     /// environment says nothing about them.
     pub workloads: Vec<WorkloadConfig>,
@@ -122,6 +126,8 @@ pub struct WorkloadConfig {
     pub inbound: Vec<InboundConfig>,
     /// The proxy that the service's own calls go through. Default: off.
     pub outbound: Option<OutboundConfig>,
+    /// Brokers of message queues that the service's clients reach through the agent. Default: none.
+    pub queues: Vec<QueueConfig>,
     /// Addresses or networks of its pods, by which `agent.node` knows its connections: `[10.244.1.7, "fd00:1::7"]`. Of
     /// several that contain an address the narrowest counts. Default: none.
     pub addresses: Vec<Network>,
@@ -405,6 +411,7 @@ impl AgentConfig {
             routes: self.routes.clone(),
             inbound: self.inbound.clone(),
             outbound: self.outbound.clone(),
+            queues: self.queues.clone(),
             addresses: Vec::new(),
         };
         (flat != WorkloadConfig::default()).then_some(flat)

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode};
 use otlp::encode::{Attributes, LinkRecord, SpanRecord};
@@ -92,7 +92,8 @@ pub(crate) struct Exchange {
     ended: bool,
 }
 
-struct OpenSpan {
+/// A span that has begun.
+pub(crate) struct OpenSpan {
     record: SpanRecord,
     resource: Arc<Resource>,
 }
@@ -165,7 +166,7 @@ impl Exchange {
     /// Adds attributes that are known only now.
     pub(crate) fn add(&mut self, add: impl FnOnce(&mut Attributes)) {
         if let Some(span) = &mut self.span {
-            add(&mut span.record.attributes);
+            add(span.attributes());
         }
     }
 
@@ -220,20 +221,14 @@ impl Exchange {
             let status = self.status.or(self.answered).map(|status| status.as_u16());
             log.ended(&line, status, elapsed.as_secs_f64(), error.as_deref());
         }
-        let Some(OpenSpan { mut record, resource }) = self.span.take() else {
+        let Some(mut span) = self.span.take() else {
             self.shared.metrics.spans(self.no_span, 1);
             return;
         };
-        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        record.end_unix_nano = record.start_unix_nano.saturating_add(nanos);
         if let Some((_, name)) = self.grpc_status() {
-            record.attributes.push("rpc.response.status_code", name);
+            span.attributes().push("rpc.response.status_code", name);
         }
-        if let Some(error) = error {
-            record.status = SpanStatus::Error;
-            record.attributes.push(semconv::ERROR_TYPE, &*error);
-        }
-        self.shared.spans.push(resource, record);
+        span.end(elapsed, error.as_deref(), &self.shared);
     }
 
     /// `error.type`, where the request failed as its direction sees it.
@@ -268,7 +263,13 @@ impl Drop for Exchange {
 }
 
 impl OpenSpan {
-    fn new(resource: Arc<Resource>, joined: &Joined, links: Vec<LinkRecord>, opening: Opening) -> Self {
+    /// Begins now.
+    pub(crate) fn new(
+        resource: Arc<Resource>,
+        joined: &Joined,
+        links: Vec<LinkRecord>,
+        opening: Opening,
+    ) -> Self {
         let record = SpanRecord {
             trace_id: *joined.context.trace_id.as_bytes(),
             span_id: *joined.context.span_id.as_bytes(),
@@ -285,5 +286,26 @@ impl OpenSpan {
             links: joined.links().into_iter().chain(links).collect(),
         };
         Self { record, resource }
+    }
+
+    /// What it says so far.
+    pub(crate) fn attributes(&mut self) -> &mut Attributes {
+        &mut self.record.attributes
+    }
+
+    /// It turned out to be of another kind.
+    pub(crate) fn is_of_kind(&mut self, kind: Kind) {
+        self.record.kind = kind;
+    }
+
+    /// Ends it, `elapsed` after its beginning; it failed where there is an error.
+    pub(crate) fn end(mut self, elapsed: Duration, error: Option<&str>, shared: &Shared) {
+        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        self.record.end_unix_nano = self.record.start_unix_nano.saturating_add(nanos);
+        if let Some(error) = error {
+            self.record.status = SpanStatus::Error;
+            self.record.attributes.push(semconv::ERROR_TYPE, error);
+        }
+        shared.spans.push(self.resource, self.record);
     }
 }

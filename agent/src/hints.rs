@@ -8,6 +8,8 @@ use propagation::{EDGE_HINT_KEY, EdgeClass, EdgeHint, SpanContext};
 /// What an outbound call says of its own edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Telling {
+    /// Over what.
+    pub(crate) class: EdgeClass,
     /// The agent counts the edge.
     pub(crate) counted: bool,
     /// A CLIENT span will come.
@@ -27,7 +29,7 @@ pub(crate) fn received(context: Option<&SpanContext>, own: &str) -> Option<EdgeH
 pub(crate) fn tell(context: &mut SpanContext, caller: &str, telling: Telling, now_unix_nano: u64) {
     let hint = EdgeHint {
         caller: caller.to_owned(),
-        class: EdgeClass::Http,
+        class: telling.class,
         sent_unix_nano: now_unix_nano,
         counted: telling.counted,
         quiet: telling.counted && !telling.span,
@@ -70,6 +72,7 @@ mod tests {
     fn a_call_names_its_caller_and_no_longer_the_callers_caller() {
         let mut context = context("vendor=1,tm=c:web;k:h;t:1;n:1;d:cart");
         let telling = Telling {
+            class: EdgeClass::Http,
             counted: true,
             span: true,
         };

@@ -9,6 +9,8 @@
 pub mod config;
 pub mod conform;
 pub mod detect;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod listen;
 pub mod reload;
 pub mod run;
@@ -42,6 +44,7 @@ mod pipeline;
 mod place;
 mod plan;
 mod pods;
+mod queues;
 mod relay;
 mod remote_sampling;
 mod routes;

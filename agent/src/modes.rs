@@ -61,7 +61,7 @@ fn has_port(peer: &str) -> bool {
 
 /// Whether `pattern` is `text`, with `*` for any characters and `?` for one. Letters of either case are the same, as in
 /// host names. Takes at most the product of both lengths.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

@@ -14,6 +14,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpInfo;
 use otlp::Kind;
+use propagation::EdgeClass;
 use tokio::sync::watch;
 
 use crate::BoxError;
@@ -73,7 +74,13 @@ impl Outbound {
         let extracted = shared.extract(Direction::Outbound, Trust::Continue, &head);
         let peer = Peer::of_target(&head.uri).unwrap_or_default();
         let now = (Instant::now(), || semconv::name(&head, None));
-        let mut found = place::outbound(&self.workload, &extracted, &peer, now, &mut RandomIds);
+        let mut found = place::outbound(
+            &self.workload,
+            &extracted,
+            (&peer, EdgeClass::Http),
+            now,
+            &mut RandomIds,
+        );
         let correlation = shared.correlation_attribute(&found.correlation);
         let beginning = Beginning {
             direction: Direction::Outbound,

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use otlp::encode::{Attributes, LinkRecord};
-use propagation::{CorrelationId, EdgeHint, Extracted, IdSource, Skipped, SpanContext, SpanId};
+use propagation::{CorrelationId, EdgeClass, EdgeHint, Extracted, IdSource, Skipped, SpanContext, SpanId};
 
 use crate::config::EdgeMode;
 use crate::edges::report::unix_nano;
@@ -57,11 +57,11 @@ pub(crate) struct Told {
     pub(crate) parent: Option<SpanId>,
 }
 
-/// The place of a call to `peer`; `operation` is the name that its span would have.
+/// The place of a call to `peer`, or of a message for it; `operation` is the name that its span would have.
 pub(crate) fn outbound(
     workload: &Workload,
     extracted: &Extracted,
-    peer: &Peer,
+    (peer, class): (&Peer, EdgeClass),
     (now, operation): (Instant, impl FnOnce() -> String),
     ids: &mut impl IdSource,
 ) -> Leaving {
@@ -75,7 +75,7 @@ pub(crate) fn outbound(
     }
     let mode = workload.modes.of(Direction::Outbound, &peer.authority);
     let parent = parent(&found);
-    let span = tell(workload, &mut found.joined, mode, ids);
+    let span = tell(workload, &mut found.joined, (mode, class), ids);
     Leaving {
         joined: found.joined,
         method: found.method,
@@ -102,9 +102,15 @@ fn parent(found: &Found) -> Option<SpanId> {
 }
 
 /// Says in what goes on who calls, and whether a span of it comes; whether one does.
-fn tell(workload: &Workload, joined: &mut Joined, mode: EdgeMode, ids: &mut impl IdSource) -> bool {
+fn tell(
+    workload: &Workload,
+    joined: &mut Joined,
+    (mode, class): (EdgeMode, EdgeClass),
+    ids: &mut impl IdSource,
+) -> bool {
     let span = joined.recorded && mode == EdgeMode::Span;
-    let counted = workload.shared.edges.is_some();
+    // Messages are counted by their spans and by who receives them.
+    let counted = class == EdgeClass::Http && workload.shared.edges.is_some();
     if !joined.recorded && (counted || mode != EdgeMode::Span) {
         // What follows in `tracestate` is new, so the parent must be too (W3C Trace Context, "Mutating the traceparent
         // Field"); the hint says that no span of it will come.
@@ -112,7 +118,7 @@ fn tell(workload: &Workload, joined: &mut Joined, mode: EdgeMode, ids: &mut impl
         joined.inject = true;
     }
     if joined.inject {
-        let telling = Telling { counted, span };
+        let telling = Telling { class, counted, span };
         hints::tell(&mut joined.context, &workload.node, telling, unix_nano());
     }
     span

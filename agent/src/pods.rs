@@ -127,3 +127,10 @@ mod tests {
         assert_eq!(at([old(true), new(true)]).as_deref(), Some("new"));
     }
 }
+
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_line(bytes: &[u8]) {
+    // Both are errors where they are not what they should be.
+    let _ = objects::Event::read(bytes);
+    let _ = serde_json::from_slice::<objects::Page>(bytes);
+}

@@ -90,6 +90,8 @@ pub struct Running {
     /// Addresses of the outbound proxies, in the order of the workloads that have one; after them those of redirected
     /// connections, the node's last.
     pub outbound_addrs: Vec<SocketAddr>,
+    /// Addresses of the listeners of `queues`, in the order of the configuration, those of all workloads in theirs.
+    pub queue_addrs: Vec<SocketAddr>,
     /// Address of OTLP/gRPC, where it is on.
     pub otlp_grpc_addr: Option<SocketAddr>,
     /// Address of OTLP/HTTP, where it is on.
@@ -240,6 +242,7 @@ impl Running {
         Self {
             inbound_addrs: Vec::new(),
             outbound_addrs: Vec::new(),
+            queue_addrs: Vec::new(),
             otlp_grpc_addr: None,
             otlp_http_addr: None,
             sampling_addr: None,

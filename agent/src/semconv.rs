@@ -23,6 +23,9 @@ const MAX_VALUE: usize = 1024;
 pub(crate) const AGENT_MARK: &str = "tracemap.agent";
 /// Name of the correlation id, on spans and in logs.
 pub(crate) const CORRELATION_ID: &str = "correlation.id";
+/// The names that a broker gave to the messages of a span, by which the collector joins both sides: one or more of
+/// `kafka:TOPIC/PARTITION@OFFSET`, `redis:STREAM@ENTRY-ID` and `nats:STREAM@SEQUENCE`, with a space between.
+pub(crate) const MESSAGE_PLACES: &str = "tracemap.message.places";
 /// The evidence that a span's parent rests on: `context`, `id`, `exclusive` or `none`.
 pub(crate) const CORRELATION_METHOD: &str = "correlation.method";
 /// How sure that evidence is, 0 to 1; absent where there is none.

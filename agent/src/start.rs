@@ -17,11 +17,11 @@ use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use crate::access_log::AccessLog;
-use crate::bound::Bound;
+use crate::bound::{Bound, Listeners};
 use crate::check::parse_target;
 use crate::config::{
     AgentConfig, BufferConfig, ClientTlsConfig, Compression, Durability, EdgeMode, EdgesConfig, ExportConfig,
-    ExportProtocol, InboundConfig, OutboundConfig, Overflow, ServerTlsConfig, WorkloadConfig,
+    ExportProtocol, InboundConfig, OutboundConfig, Overflow, QueueConfig, ServerTlsConfig, WorkloadConfig,
 };
 use crate::connect::Connector;
 use crate::detect::Detected;
@@ -32,6 +32,7 @@ use crate::limits;
 use crate::outbound::Outbound;
 use crate::pipeline;
 use crate::plan::Plan;
+use crate::queues::{Queue, QueueMetrics};
 use crate::relay::{Relay, RelayObserver};
 use crate::reload::{Kept, Wanted};
 use crate::remote_sampling::{Followed, follow};
@@ -233,6 +234,38 @@ impl Ways<'_> {
                 address,
                 handler: Arc::new(outbound),
                 fixed,
+            });
+        }
+        Ok(wanted)
+    }
+
+    /// What stands behind the listeners of brokers.
+    pub(crate) fn queues(
+        &self,
+        bound: Vec<Bound<(usize, QueueConfig)>>,
+        metrics: &QueueMetrics,
+    ) -> Result<Vec<Wanted<Queue, ()>>, AgentError> {
+        let own: Arc<[SocketAddr]> = Listeners::addresses(&bound).into();
+        let mut wanted = Vec::new();
+        for Bound {
+            listener,
+            address,
+            what: (index, config),
+        } in bound
+        {
+            let Some(workload) = self.workloads.get(index).cloned() else {
+                continue;
+            };
+            let tls = self.origin(config.upstream_tls.as_ref(), TlsSide::Upstream, "agent.queues")?;
+            let connector = Connector::new(own.clone(), tls);
+            let upstream = config.upstream.clone();
+            let queue = Queue::new(config, workload, connector, metrics.clone());
+            let queue = queue.ok_or_else(|| AgentError::config("agent.queues", upstream))?;
+            wanted.push(Wanted {
+                listener: listener.into(),
+                address,
+                handler: Arc::new(queue),
+                fixed: (),
             });
         }
         Ok(wanted)

@@ -371,3 +371,17 @@ impl Transparent {
 fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
+
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_first_bytes(bytes: &[u8]) {
+    for end in 0..bytes.len() {
+        if let Some(early) = protocol::recognise(&bytes[..end]) {
+            assert!(
+                protocol::recognise(bytes) == Some(early),
+                "a verdict was taken back"
+            );
+            return;
+        }
+    }
+    let _ = protocol::settle(bytes);
+}

@@ -3,6 +3,7 @@
 //! In: `/proc` and git. Out: [`Machine`].
 //! Left out on purpose: names of hosts, users and paths.
 
+use std::fmt;
 use std::fs::read_to_string;
 use std::process::Command;
 
@@ -41,6 +42,24 @@ impl Machine {
             kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
             load_before: first(&text("/proc/loadavg")).parse().unwrap_or_default(),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            commit,
+            cores,
+            cpu,
+            memory_mib,
+            kernel,
+            load_before,
+        } = self;
+        let commit = commit.as_deref().unwrap_or("no git");
+        write!(
+            f,
+            "commit {commit}; {cores} cores, {cpu}, {memory_mib} MiB, Linux {kernel}; load before {load_before}"
+        )
     }
 }
 

@@ -43,6 +43,8 @@ mod process;
 mod proxies;
 mod report;
 mod servers;
+#[path = "../common/sink.rs"]
+mod sink;
 #[path = "../common/stat.rs"]
 mod stat;
 mod throughput;

@@ -4,11 +4,7 @@
 //! Left out on purpose: anything that a contestant would have to wait for.
 
 use std::io::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use axum::Router;
-use axum::routing::get;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -16,13 +12,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use otlp::intake::{
-    Accepted, BatchMeta, IntakeObserver, Limits, Observed, Outcome, Refusal, Signal, TraceSink,
-};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::Failure;
 use crate::client::BODY;
+use crate::{Failure, sink};
 
 /// What a child process of the benchmark is.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -59,7 +52,7 @@ pub(crate) fn serve(role: Role) -> Result<(), Failure> {
             Role::Sink => {
                 let page = TcpListener::bind("127.0.0.1:0").await?;
                 say(&format!("{} {}", listener.local_addr()?, page.local_addr()?))?;
-                serve_sink(listener, page).await
+                sink::serve(listener, page).await
             }
         }
     })
@@ -95,38 +88,4 @@ async fn answer(request: Request<Incoming>, body: Bytes) -> Result<Response<Full
         *response.status_mut() = StatusCode::BAD_REQUEST;
     }
     Ok(response)
-}
-
-async fn serve_sink(listener: TcpListener, page: TcpListener) -> Result<(), Failure> {
-    let spans = Arc::new(Spans::default());
-    let shown = spans.clone();
-    let router = Router::new().route(
-        "/",
-        get(move || async move { format!("spans {}\n", shown.0.load(Relaxed)) }),
-    );
-    tokio::spawn(async move { axum::serve(page, router).await });
-    let forever = std::future::pending();
-    otlp::intake::serve_grpc(listener, Dropped, Limits::default(), spans, forever).await?;
-    Ok(())
-}
-
-#[derive(Clone)]
-struct Dropped;
-
-impl TraceSink for Dropped {
-    async fn export(&self, _: Bytes, _: BatchMeta) -> Result<Accepted, Refusal> {
-        Ok(Accepted::default())
-    }
-}
-
-/// Spans of requests that were taken.
-#[derive(Default)]
-struct Spans(AtomicU64);
-
-impl IntakeObserver for Spans {
-    fn request(&self, observed: &Observed) {
-        if observed.signal == Signal::Traces && observed.outcome == Outcome::Accepted {
-            self.0.fetch_add(observed.spans, Relaxed);
-        }
-    }
 }

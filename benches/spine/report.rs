@@ -24,19 +24,7 @@ pub(crate) struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Machine {
-            commit,
-            cores,
-            cpu,
-            memory_mib,
-            kernel,
-            load_before,
-        } = &self.machine;
-        let commit = commit.as_deref().unwrap_or("no git");
-        writeln!(
-            f,
-            "commit {commit}; {cores} cores, {cpu}, {memory_mib} MiB, Linux {kernel}; load before {load_before}"
-        )?;
+        writeln!(f, "{}", self.machine)?;
         writeln!(f, "medians of {} rounds (least..greatest)", self.rounds)?;
         if let Some(figures) = &self.collector {
             collector(figures, f)?;

@@ -37,6 +37,8 @@ pub enum Attribute {
     RpcService,
     /// `url.full`, before it `http.url`. Only its host is read.
     Url,
+    /// `tracemap.message.places`: the names that a broker gave to the messages, as agents report them.
+    MessagePlaces,
     /// `server.port`, before it `net.peer.port`: a number, or one as text.
     ServerPort,
     /// `http.request.resend_count`: a number.
@@ -44,7 +46,7 @@ pub enum Attribute {
 }
 
 /// How many of them are text.
-const TEXTS: usize = 12;
+const TEXTS: usize = 13;
 
 /// Names of caches among the values of `db.system.name`.
 const CACHES: &[&[u8]] = &[b"redis", b"memcached", b"valkey", b"hazelcast", b"geode"];
@@ -76,6 +78,7 @@ impl Attribute {
             (19, b"messaging.operation") => (Self::Operation, 1),
             (20, b"network.peer.address") => (Self::PeerAddress, 3),
             (21, b"messaging.destination") => (Self::Destination, 1),
+            (23, b"tracemap.message.places") => (Self::MessagePlaces, 1),
             (24, b"messaging.operation.type") => (Self::Operation, 2),
             (25, b"http.request.resend_count") => (Self::ResendCount, 1),
             (26, b"messaging.destination.name") => (Self::Destination, 2),
@@ -200,6 +203,12 @@ impl<'a> Facts<'a> {
     pub fn destination(&self) -> Option<&'a [u8]> {
         self.text(Attribute::DestinationTemplate)
             .or_else(|| self.text(Attribute::Destination))
+    }
+
+    /// The names that a broker gave to the messages of the span.
+    pub fn places(&self) -> impl Iterator<Item = &'a [u8]> {
+        let all = self.text(Attribute::MessagePlaces).unwrap_or_default();
+        all.split(|byte| *byte == b' ').filter(|place| !place.is_empty())
     }
 
     /// A broker that is named but not its queue stands for the queue: one node too few beats a lost edge.

@@ -19,7 +19,7 @@ use sampling::{Predicates, SpanBits};
 
 use crate::names::{Node, Operation, Version, cut};
 use crate::peer::{Attribute, Facts};
-use crate::span::{Address, Extra, Hint, Message, Span, SpanId, TraceId};
+use crate::span::{Address, Extra, Hint, Message, MessageRole, Span, SpanId, TraceId, place_id};
 
 /// A usable span of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -252,6 +252,8 @@ struct Pass<'a, 'r> {
     out: Extracted,
 }
 
+/// More messages of one span are not joined by the broker's names; agents report fewer.
+const MAX_PLACES: usize = 256;
 /// Less than this no span takes in a request; a guess at their number that costs no growing.
 const USUAL_SPAN_BYTES: usize = 400;
 
@@ -404,6 +406,15 @@ impl<'a> Pass<'a, '_> {
             None
         };
         let (resend, predicates) = (self.facts.resend(), self.predicates_of(span));
+        let mut places = Vec::new();
+        if let Some(message) = message {
+            let named = self.facts.places().take(MAX_PLACES).map(place_id);
+            match message.role {
+                MessageRole::Send => places.extend(named),
+                MessageRole::Receive | MessageRole::Process => self.links.extend(named),
+                MessageRole::Settle => {}
+            }
+        }
         let is_plain = message.is_none() && self.links.is_empty() && caller.is_none();
         if is_plain && hint.is_none() && resend == 0 && predicates == 0 {
             return None;
@@ -411,6 +422,7 @@ impl<'a> Pass<'a, '_> {
         Some(Box::new(Extra {
             message,
             links: self.links.clone(),
+            places,
             caller,
             hint,
             resend,
@@ -588,6 +600,48 @@ mod tests {
             .map(|read| read.span.operation.version().as_str())
             .collect();
         assert_eq!(versions, [Some("1.4.2"), None, Some("1.5.0")]);
+    }
+
+    #[test]
+    fn what_a_broker_named_is_sent_by_one_and_linked_to_by_the_other() {
+        let attribute = |key: &str, value: &str| {
+            let value = string(2, &string(1, value.as_bytes()));
+            string(9, &[string(1, key.as_bytes()), value].concat())
+        };
+        let span = |kind: u8, operation: &str, places: &str| {
+            let parts = [
+                string(1, &[1; 16]),
+                string(2, &[kind; 8]),
+                vec![6 << 3, kind],
+                attribute("messaging.system", "kafka"),
+                attribute("tracemap.message.places", places),
+                attribute("messaging.operation.type", operation),
+            ];
+            long(2, &parts.concat())
+        };
+        let spans = [
+            span(4, "send", "kafka:orders/0@17"),
+            span(3, "receive", "kafka:orders/0@17  kafka:orders/0@18"),
+            span(3, "", "kafka:orders/0@17"),
+        ];
+        let scope = long(2, &spans.concat());
+        let read = Reader::default().read(&long(1, &scope)).expect("well-formed");
+        let extra = |at: usize| read.spans[at].span.extra.as_deref().cloned().unwrap_or_default();
+        let [first, second] = [b"kafka:orders/0@17", b"kafka:orders/0@18"].map(|place| place_id(place));
+        assert_ne!(first, second);
+        assert_eq!((extra(0).places, extra(0).links), (vec![first], vec![]));
+        assert_eq!((extra(1).places, extra(1).links), (vec![], vec![first, second]));
+        assert_eq!(
+            extra(2),
+            Extra::default(),
+            "a call that is no message has no messages"
+        );
+    }
+
+    /// A field of bytes.
+    fn long(field: u8, content: &[u8]) -> Vec<u8> {
+        let length = [content.len() as u8 | 0x80, (content.len() >> 7) as u8];
+        [&[field << 3 | 2], &length[..], content].concat()
     }
 
     /// A short field of bytes.

@@ -48,6 +48,8 @@ pub struct Extra {
     pub message: Option<Message>,
     /// Spans of other traces (or of this one) that it continues.
     pub links: Vec<(TraceId, SpanId)>,
+    /// Messages that it sent, by the names that the broker gave them; those that it received are links.
+    pub places: Vec<(TraceId, SpanId)>,
     /// The address of whoever called a SERVER span without parent, by [`Address`].
     pub caller: Option<Address>,
     /// What the edge hint in `tracestate` says of a SERVER or CONSUMER span's caller.
@@ -93,6 +95,18 @@ pub enum MessageRole {
     Process,
     /// Tells the broker what became of a message; neither side of it.
     Settle,
+}
+
+/// What stands for a message that a broker named: links that name it lead to whoever sent the message, in whatever trace.
+/// No span has such ids: they are the 128 bits of FNV-1a, of which a trace's are random.
+pub fn place_id(place: &[u8]) -> (TraceId, SpanId) {
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let hash = place
+        .iter()
+        .fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, &byte| {
+            (hash ^ u128::from(byte)).wrapping_mul(PRIME)
+        });
+    (hash.to_be_bytes(), (hash >> 64) as u64 ^ hash as u64 | 1)
 }
 
 /// A link, and the table's note that its producer is still awaited.
@@ -152,10 +166,9 @@ impl Span {
 
     /// Bytes it occupies in the trace table, shared names aside.
     pub fn footprint(&self) -> usize {
-        let extra = self
-            .extra
-            .as_deref()
-            .map_or(0, |e| size_of::<Extra>() + e.links.len() * LINK_BYTES);
+        let extra = self.extra.as_deref().map_or(0, |e| {
+            size_of::<Extra>() + (e.links.len() + e.places.len()) * LINK_BYTES
+        });
         size_of::<Self>() + extra
     }
 }

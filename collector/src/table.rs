@@ -24,9 +24,9 @@ use crate::assemble::{Assembly, Producer, Workspace, assemble, producer_of};
 use crate::names::Operation;
 use crate::read::{Place, Received};
 use crate::skew::{Skew, Waits};
-use crate::span::{Address, SpanId, TraceId};
+use crate::span::{Address, Span, SpanId, TraceId};
 use difference::difference;
-use links::Awaited;
+use links::{Awaited, Sent};
 use trace::{LinkTo, State, Trace};
 use wheel::Wheel;
 
@@ -152,6 +152,13 @@ pub enum LinkMessage {
         /// The consumer's shard.
         from: usize,
     },
+    /// A message was sent that a broker named, to the shard that the name falls to.
+    Sent {
+        /// What links of its consumers name, by [`crate::span::place_id`].
+        place: (TraceId, SpanId),
+        /// Who sent it.
+        found: Producer,
+    },
     /// The producer came.
     Found {
         /// The consumer's trace, of the shard that is told.
@@ -186,6 +193,7 @@ pub struct Table {
     /// Closed traces in the order of closing.
     kept: VecDeque<u32>,
     awaited: Awaited,
+    sent: Sent,
     workloads: HashSet<Address, RandomState>,
     /// Positions in the journal, each with how many traces began there.
     positions: VecDeque<(u64, u32)>,
@@ -225,6 +233,7 @@ impl Table {
             wheel: Wheel::new(horizon),
             kept: VecDeque::new(),
             awaited: Awaited::default(),
+            sent: Sent::default(),
             workloads: HashSet::default(),
             positions: VecDeque::new(),
             bytes: 0,
@@ -334,6 +343,8 @@ impl Table {
             VecDeque::new()
         };
         let found = (!waiting.is_empty()).then(|| ((id, span.id), producer_of(&span)));
+        self.note_places(&span, now);
+        let trace = &mut self.traces[at as usize];
         self.bytes += cost + trace.note_pause(now);
         trace.push(span, cost);
         if self.settings.places {
@@ -357,7 +368,11 @@ impl Table {
     pub fn advance(&mut self, now: u64) {
         while self.wheel.is_behind(now) {
             if self.wheel.is_empty() {
-                let ends = [self.next_forgotten(), self.awaited.next_end()];
+                let ends = [
+                    self.next_forgotten(),
+                    self.awaited.next_end(),
+                    self.sent.next_end(),
+                ];
                 self.wheel.skip_to(ends.into_iter().flatten().fold(now, u64::min));
             }
             let time = self.wheel.turn();
@@ -369,6 +384,7 @@ impl Table {
                 self.let_go(at, time);
             }
             self.awaited.end_by(time);
+            self.sent.end_by(time);
         }
     }
 
@@ -403,6 +419,7 @@ impl Table {
                     self.awaited.wait(producer, consumer, from as u32, until);
                 }
             }
+            LinkMessage::Sent { place, found } => self.was_sent(place, found, now),
             LinkMessage::Found {
                 consumer,
                 producer,
@@ -607,8 +624,31 @@ impl Table {
     }
 
     fn producer(&self, link: &LinkTo) -> Option<Producer> {
-        let &at = self.by_id.get(&link.0)?;
+        let Some(&at) = self.by_id.get(&link.0) else {
+            return self.sent.get(link);
+        };
         self.traces[at as usize].producer(link.1).map(producer_of)
+    }
+
+    /// A span sent messages that a broker named: whoever receives one names it likewise.
+    fn note_places(&mut self, span: &Span, now: u64) {
+        let places = span.extra.as_deref().map_or(&[][..], |extra| &extra.places);
+        for &place in places {
+            let (owner, found) = (shard_of(&place.0, self.shards), producer_of(span));
+            if owner == self.index {
+                self.was_sent(place, found, now);
+            } else {
+                self.messages.push((owner, LinkMessage::Sent { place, found }));
+            }
+        }
+    }
+
+    fn was_sent(&mut self, place: LinkTo, found: Producer, now: u64) {
+        let until = now.saturating_add(nanos(self.settings.keep));
+        self.sent.keep(place, found, until);
+        for waiter in self.awaited.came(&place) {
+            self.answer(&waiter, place, found, now);
+        }
     }
 
     /// When the trace that was closed first is forgotten.

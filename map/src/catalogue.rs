@@ -256,6 +256,13 @@ catalogue! {
     /// `tls`, `to_proxy`, `server_first`, `blind_port`, `other`, `not_understood` (it began like HTTP) and
     /// `unknown_workload`; refused `not_allowed`, `loop`, `no_destination` and `unreachable`; `gone` without a word.
     AGENT_REDIRECTED = "tracemap_agent_redirected_connections_total", Counter, ["direction", "outcome"];
+    /// Messages that an agent saw on their way to a broker (`sent`) or from one (`received`), by what became of them: `ok`,
+    /// `failed`, or `open` where their connection ended first.
+    AGENT_QUEUE_MESSAGES = "tracemap_agent_queue_messages_total", Counter, ["protocol", "direction", "outcome"];
+    /// What passed on its way to or from a broker as it came although more was wanted of it, by reason: of messages
+    /// `too_large`, `no_headers`, `compression` and `not_held` (too large to be looked into); `unknown_frame`; of whole
+    /// connections `malformed`, `unknown` and `encrypted`.
+    AGENT_QUEUE_SKIPPED = "tracemap_agent_queue_skipped_total", Counter, ["protocol", "reason"];
     /// Bytes of encoded spans that wait for the collector.
     AGENT_BUFFERED_BYTES = "tracemap_agent_buffered_bytes", Gauge, [];
 

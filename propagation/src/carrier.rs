@@ -1,8 +1,9 @@
 //! Carriers: whatever holds keys and values beside a request.
 //!
 //! In: a key in lower case. Out: every value under it, duplicates included, and the means to replace it.
-//! Left out on purpose: the queue protocols' own metadata (AMQP table, NATS headers). Whoever parses their
-//! frames implements the two traits; Kafka's record headers have the shape of the plain ordered list here.
+//! Left out on purpose: the header types of clients of message queues, see [`crate::carriers`]. Whoever parses their
+//! frames implements the two traits; the plain ordered list here has the shape of Kafka's record headers, of MQTT's
+//! user properties and of the fields of a Redis entry.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -76,27 +77,27 @@ impl Inject for HeaderMap {
     }
 }
 
-/// Kafka's shape: an ordered list in which keys may repeat. A replaced key keeps the place of its first
-/// value.
-impl Extract for Vec<(String, Vec<u8>)> {
+/// An ordered list in which keys may repeat; values are `String` or `Vec<u8>`. A replaced key keeps the place of its
+/// first value.
+impl<V: AsRef<[u8]>> Extract for Vec<(String, V)> {
     fn get_all<'a>(&'a self, key: &str, found: &mut dyn FnMut(&'a [u8])) {
         for (name, value) in self {
             if name.eq_ignore_ascii_case(key) {
-                found(value);
+                found(value.as_ref());
             }
         }
     }
 
     fn each<'a>(&'a self, found: &mut dyn FnMut(&'a str, &'a [u8])) {
         for (name, value) in self {
-            found(name, value);
+            found(name, value.as_ref());
         }
     }
 }
 
-impl Inject for Vec<(String, Vec<u8>)> {
+impl<V: for<'a> From<&'a str>> Inject for Vec<(String, V)> {
     fn set(&mut self, key: &str, value: &str) -> Result<(), Refused> {
-        let entry = (key.to_owned(), value.as_bytes().to_vec());
+        let entry = (key.to_owned(), V::from(value));
         match self.iter().position(|(name, _)| name.eq_ignore_ascii_case(key)) {
             None => self.push(entry),
             Some(place) => {

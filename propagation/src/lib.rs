@@ -6,12 +6,14 @@
 //! decision what to sample, and writing `sw8`, whose ids are free text.
 //!
 //! No input panics; what is malformed is skipped with a reason that can be counted, and the request goes on
-//! without it. Sources: W3C Trace Context Level 2, W3C Baggage, the B3 propagation README, and what each
+//! without it. Whoever sends and receives messages in code finds carriers for the header types of common clients in
+//! [`carriers`]. Sources: W3C Trace Context Level 2, W3C Baggage, the B3 propagation README, and what each
 //! vendor's file names.
 
 mod b3;
 mod baggage;
 mod carrier;
+pub mod carriers;
 mod config;
 mod context;
 mod correlation;

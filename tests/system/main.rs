@@ -3,5 +3,6 @@
 mod kills;
 mod one_fault_one_page;
 mod prometheus;
+mod queues;
 mod replay;
 mod support;

@@ -33,6 +33,7 @@ use crate::peer::PeerNames;
 use crate::pipeline::{Finished, SpanQueue};
 use crate::plan::Plan;
 use crate::pods::{Known, PodMetrics, PodWorkloads};
+use crate::queues::{Accepting, Queue, QueueMetrics, serve_queue};
 use crate::relay::{self, Relay};
 use crate::run::{AgentError, Running};
 use crate::sampling_server::SamplingServer;
@@ -48,6 +49,7 @@ pub(crate) struct Kept {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reloads: ReloadMetrics,
     pub(crate) pods: PodMetrics,
+    pub(crate) queues: QueueMetrics,
     pub(crate) spans: SpanQueue,
     pub(crate) outlet: Outlet,
     pub(crate) counts: Arc<EdgeCounts>,
@@ -73,6 +75,7 @@ impl Kept {
         let kept = Self {
             reloads: ReloadMetrics::new(metrics.registry())?,
             pods: PodMetrics::new(metrics.registry())?,
+            queues: QueueMetrics::new(metrics.registry())?,
             workers: Arc::new(workers),
             admission: Admission::open(&config.limits, metrics.clone()),
             metrics,
@@ -109,6 +112,7 @@ pub(crate) struct Generation {
 pub(crate) struct AllDoors {
     inbound: Doors<Inbound, InboundConfig>,
     outbound: Doors<Outbound, OutboundConfig>,
+    queues: Doors<Queue, ()>,
     redirected: Doors<Transparent, &'static str>,
     grpc: Doors<(), u64>,
     http: Doors<(), u64>,
@@ -121,6 +125,7 @@ impl AllDoors {
     pub(crate) fn stop(&self) {
         self.inbound.stop();
         self.outbound.stop();
+        self.queues.stop();
         self.redirected.stop();
         self.grpc.stop();
         self.http.stop();
@@ -216,6 +221,8 @@ impl Running {
         };
         let inbound = ways.inbound(listeners.inbound)?;
         let outbound = ways.outbound(listeners.outbound)?;
+        let queue_addrs = Listeners::addresses(&listeners.queues);
+        let queues = ways.queues(listeners.queues, &self.kept.queues)?;
         let mut known = self.pods.known();
         let pods = self.pod_workloads(&config, &next.0, &known.borrow_and_update());
         let (redirected, tables) =
@@ -248,10 +255,12 @@ impl Running {
         *self.config = config;
         self.sockets = sockets;
         self.open_ways(inbound, outbound);
+        self.open_queues(queues);
         self.open_redirected(redirected);
         self.open_relays(listeners.grpc, listeners.http);
         self.open_others(listeners.sampling, listeners.admin);
         (self.inbound_addrs, self.outbound_addrs) = (inbound_addrs, outbound_addrs);
+        self.queue_addrs = queue_addrs;
         let (config, workloads) = (&self.config, &self.generation.workloads);
         self.followers = start::follow_shares(config, workloads, &self.ending);
         let metrics = (&self.kept.pods, &self.kept.metrics);
@@ -294,6 +303,20 @@ impl Running {
         self.doors.outbound.renew(outbound, |listener, current, _, stop| {
             start::warn_if_open(&listener.tcp);
             servers.spawn(serve(listener, current, place.clone(), stop, drain));
+        });
+    }
+
+    fn open_queues(&mut self, wanted: Vec<Wanted<Queue, ()>>) {
+        let drain = self.config.export.drain.0;
+        let (servers, place) = (&mut self.servers, Place::Workers(self.kept.workers.clone()));
+        self.doors.queues.renew(wanted, |listener, current, (), stop| {
+            let accepting = Accepting {
+                current,
+                place: place.clone(),
+                stop,
+                drain,
+            };
+            servers.spawn(serve_queue(listener, accepting));
         });
     }
 

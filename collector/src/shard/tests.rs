@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::names::{Node, Operation};
 use crate::skew::{Skews, Waits};
-use crate::span::{Extra, Message, MessageRole, Span};
+use crate::span::{Extra, Message, MessageRole, Span, place_id};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -108,6 +108,71 @@ fn a_link_is_followed_into_another_shard_whichever_side_closes_first() {
             "producer at {first} s, consumer at {second} s"
         );
     }
+}
+
+/// Spans of traces 3 and 2 that sent and received messages which the broker named, and no context passed between them.
+fn by_place(sent: &[&str], received_too: &[&str]) -> [Received; 2] {
+    let ids = |places: &[&str]| places.iter().map(|place| place_id(place.as_bytes())).collect();
+    let message = |role| {
+        let destination = Some(Node::destination("orders".into()));
+        Some(Message { role, destination })
+    };
+    let mut producer = span("shop", Kind::Producer, 1, 0);
+    producer.extra = Some(Box::new(Extra {
+        message: message(MessageRole::Send),
+        places: ids(sent),
+        ..Extra::default()
+    }));
+    let mut consumer = span("mail", Kind::Client, 9, 0);
+    consumer.extra = Some(Box::new(Extra {
+        message: message(MessageRole::Receive),
+        links: ids(received_too),
+        ..Extra::default()
+    }));
+    [received(3, producer), received(2, consumer)]
+}
+
+#[test]
+fn messages_that_a_broker_named_are_joined_whichever_side_comes_first_and_wherever_the_name_falls() {
+    let (sent, got) = (["kafka:orders/0@17", "kafka:orders/0@18"], ["kafka:orders/0@18"]);
+    for shards in 1..5 {
+        for (first, second) in [(0, 10), (10, 0), (0, 0)] {
+            let mut all: Vec<_> = (0..shards)
+                .map(|index| Shard::new(index, shards, TableSettings::default()))
+                .collect();
+            let [producer, consumer] = by_place(&sent, &got);
+            let of = |trace: u8| shard_of(&[trace; 16], shards);
+            for now in 0..20 {
+                if now == first {
+                    all[of(3)].take(batch(now * SECOND, vec![producer.clone()]));
+                }
+                if now == second {
+                    all[of(2)].take(batch(now * SECOND, vec![consumer.clone()]));
+                }
+                for shard in &mut all {
+                    shard.advance(now * SECOND);
+                }
+                talk(&mut all);
+            }
+            let closings = all[of(2)].report().closings;
+            let flows: Vec<_> = closings.iter().flat_map(|c| &c.added.flows).collect();
+            assert_eq!(
+                flows.len(),
+                1,
+                "{shards} shards, {first} s, {second} s: {flows:?}"
+            );
+            assert_eq!(flows[0].producer, Node::service("shop".into()));
+        }
+    }
+}
+
+#[test]
+fn a_name_that_nobody_sent_joins_nothing() {
+    let mut shard = Shard::new(0, 1, TableSettings::default());
+    let [producer, consumer] = by_place(&["kafka:orders/0@17"], &["kafka:orders/1@17"]);
+    shard.take(batch(0, vec![producer, consumer]));
+    shard.advance(60 * SECOND);
+    assert_eq!(flows(&mut shard), 0);
 }
 
 #[test]

@@ -1,13 +1,16 @@
-//! Producers that links name and that did not come yet, with the traces that wait for them.
+//! Producers that links name and that did not come yet, with the traces that wait for them; and those of messages that a
+//! broker named, which come from any trace.
 //!
-//! In: a link and who waits. Out: who waited, when the producer comes.
+//! In: a link and who waits; a message's name and who sent it. Out: who waited, when the producer comes; who sent.
 //! Left out on purpose: waiting for ever. A wait ends after its time, and the oldest ends when there are too many.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 
 use super::trace::LinkTo;
+use crate::assemble::Producer;
 use crate::span::TraceId;
 
 /// Most waits at a time; about 100 bytes each.
@@ -78,6 +81,52 @@ impl Awaited {
         }
         if waiting.is_empty() {
             self.waiting.remove(&producer);
+        }
+    }
+}
+
+/// Messages that brokers named, each with who sent it, for a while.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    by_place: HashMap<LinkTo, Producer, RandomState>,
+    ends: VecDeque<(u64, LinkTo)>,
+}
+
+/// Most of them; about 120 bytes each.
+const MAX_SENT: usize = 1 << 17;
+
+impl Sent {
+    /// Notes who sent `place`, until then; calls come in the order of `until`. The first who did stays.
+    pub(super) fn keep(&mut self, place: LinkTo, producer: Producer, until: u64) {
+        let Entry::Vacant(vacant) = self.by_place.entry(place) else {
+            return;
+        };
+        vacant.insert(producer);
+        self.ends.push_back((until, place));
+        if self.ends.len() > MAX_SENT {
+            self.end_oldest();
+        }
+    }
+
+    pub(super) fn get(&self, place: &LinkTo) -> Option<Producer> {
+        self.by_place.get(place).copied()
+    }
+
+    /// Forgets what was to be kept until now.
+    pub(super) fn end_by(&mut self, now: u64) {
+        while self.next_end().is_some_and(|until| until <= now) {
+            self.end_oldest();
+        }
+    }
+
+    /// When the next one is forgotten.
+    pub(super) fn next_end(&self) -> Option<u64> {
+        self.ends.front().map(|&(until, _)| until)
+    }
+
+    fn end_oldest(&mut self) {
+        if let Some((_, place)) = self.ends.pop_front() {
+            self.by_place.remove(&place);
         }
     }
 }

@@ -330,6 +330,7 @@ fn extra() -> impl Strategy<Value = Option<Box<Extra>>> {
                 hint,
                 resend,
                 predicates: 0,
+                places: Vec::new(),
             })
         },
     ))

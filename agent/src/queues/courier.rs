@@ -1,0 +1,384 @@
+//! What the agent makes of messages: their place in a trace, their spans, and what is added to them.
+//!
+//! In: word of messages from the protocol of one connection. Out: context for messages that bear none; spans by the
+//! semantic conventions for messaging; messages under work among the requests in flight, so that what their consumer calls
+//! meanwhile is theirs.
+//! Left out on purpose: protocols. Parents are found as for calls over HTTP, by the same evidence (see `place`).
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use otlp::Kind;
+use otlp::encode::{Attributes, LinkRecord};
+use propagation::{EdgeClass, Extracted, SpanContext};
+
+use super::Queue;
+use super::metrics::{Became, Way};
+use super::splice::{Courier, End, How, Received, Receiving, Sending, Sent, Skip, Token};
+use super::ways::Ways;
+use crate::config::{EdgeMode, QueueContext};
+use crate::correlation::LiveGuard;
+use crate::exchange::{OpenSpan, Opening};
+use crate::modes;
+use crate::peer::Peer;
+use crate::place;
+use crate::semconv;
+use crate::telemetry::{Direction, NotCarried};
+use crate::trace::{self, RandomIds};
+
+/// Spans of one connection that may be open at a time, at about 1 KiB each. Beyond it new ones end at once.
+const MAX_OPEN: usize = 16_384;
+
+/// The courier of one connection.
+pub(super) struct Messages {
+    queue: Arc<Queue>,
+    /// The broker of this connection; of a cluster there are several.
+    broker: Peer,
+    ways: Arc<Ways>,
+    /// The address that the client reached the agent at.
+    here: SocketAddr,
+    open: HashMap<Token, Open>,
+    next: u64,
+}
+
+/// A message, or several that were received together, of which the end is not known yet.
+struct Open {
+    way: Way,
+    messages: usize,
+    began: Instant,
+    span: Option<OpenSpan>,
+    /// Keeps it among the requests in flight.
+    _live: Option<LiveGuard>,
+}
+
+impl Messages {
+    pub(super) fn new(queue: Arc<Queue>, broker: Peer, ways: Arc<Ways>, here: SocketAddr) -> Self {
+        Self {
+            queue,
+            broker,
+            ways,
+            here,
+            open: HashMap::new(),
+            next: 0,
+        }
+    }
+
+    fn extract(&self, carried: &dyn propagation::Extract) -> Extracted {
+        let shared = &self.queue.workload.shared;
+        let extracted = shared.propagator.extract(carried);
+        shared.metrics.skipped(&extracted.skipped);
+        extracted
+    }
+
+    fn keep(&mut self, open: Open) -> Option<Token> {
+        if self.open.len() >= MAX_OPEN {
+            finish(&self.queue, open, Became::Open, End::default());
+            return None;
+        }
+        self.next += 1;
+        let token = Token(self.next);
+        self.open.insert(token, open);
+        Some(token)
+    }
+
+    /// What every span of a message says.
+    fn opening(&self, kind: Kind, what: &What<'_>, more: &dyn Fn(&mut Attributes)) -> Opening {
+        let mut attributes = Attributes::with_capacity(512);
+        let queue = &self.queue;
+        attributes.push("messaging.system", queue.protocol.system());
+        attributes.push("messaging.operation.name", what.operation);
+        attributes.push("messaging.operation.type", what.kind);
+        attributes.push("messaging.destination.name", what.destination);
+        attributes.push("server.address", self.broker.address.as_str());
+        attributes.push("server.port", i64::from(self.broker.port));
+        if what.messages > 1 {
+            attributes.push("messaging.batch.message_count", what.messages as i64);
+        }
+        more(&mut attributes);
+        Opening {
+            kind,
+            name: what.name(),
+            attributes,
+        }
+    }
+
+    /// Says how the broker named messages.
+    fn place<'a>(&self, out: &mut Attributes, places: impl IntoIterator<Item = &'a str>) {
+        let system = self.queue.protocol.system();
+        let each = places.into_iter().map(|place| format!("{system}:{place}"));
+        let all = each.collect::<Vec<_>>().join(" ");
+        out.push(semconv::MESSAGE_PLACES, &all);
+    }
+
+    fn processes(&mut self, what: &What<'_>, message: &Received<'_>, more: &dyn Fn(&mut Attributes)) -> Open {
+        let extracted = self.extract(message.carried);
+        let workload = &self.queue.workload;
+        let found = place::inbound(workload, &extracted, || what.name(), &mut RandomIds);
+        let correlation = workload.shared.correlation_attribute(&found.correlation);
+        let span = found.telling.span.then(|| {
+            let mut opening = self.opening(Kind::Consumer, what, more);
+            if let Some(correlation) = correlation {
+                opening.attributes.push(semconv::CORRELATION_ID, &correlation);
+            }
+            // Where context came it says who sent the message, and one way to say it is enough.
+            if let Some(place) = message.place.filter(|_| extracted.context.is_none()) {
+                self.place(&mut opening.attributes, [place]);
+            }
+            OpenSpan::new(workload.resource.clone(), &found.joined, Vec::new(), opening)
+        });
+        let live = workload.live.enter(found.onward.context, found.correlation);
+        if live.is_none() {
+            workload.shared.metrics.not_carried(NotCarried::TooManyInFlight);
+        }
+        Open {
+            way: Way::Received,
+            messages: 1,
+            began: Instant::now(),
+            span,
+            _live: live,
+        }
+    }
+
+    fn receives(
+        &mut self,
+        what: &What<'_>,
+        messages: &[Received<'_>],
+        more: &dyn Fn(&mut Attributes),
+    ) -> Open {
+        let (mut links, mut places) = (Vec::with_capacity(messages.len()), Vec::new());
+        let mut sampled = false;
+        for message in messages {
+            match self.extract(message.carried).context {
+                Some(context) => {
+                    sampled |= context.flags.is_sampled();
+                    links.push(link(&context));
+                }
+                None => places.extend(message.place),
+            }
+        }
+        let workload = &self.queue.workload;
+        let mut joined = trace::join_inbound(&Extracted::default(), &mut RandomIds);
+        if links.is_empty() {
+            let sampler = workload.share.of(|| what.name());
+            joined.recorded = sampler.begin(&mut joined.context, rand::random);
+        } else {
+            // Whoever sent them decided.
+            joined.context.set_sampled(sampled);
+            joined.recorded = sampled;
+        }
+        let mode = workload.modes.of(Direction::Outbound, &self.broker.authority);
+        let span = (joined.recorded && mode == EdgeMode::Span).then(|| {
+            let mut opening = self.opening(Kind::Client, what, more);
+            if !places.is_empty() {
+                self.place(&mut opening.attributes, places);
+            }
+            OpenSpan::new(workload.resource.clone(), &joined, links, opening)
+        });
+        Open {
+            way: Way::Received,
+            messages: messages.len(),
+            began: Instant::now(),
+            span,
+            _live: None,
+        }
+    }
+}
+
+/// What is done with which messages.
+struct What<'a> {
+    operation: &'static str,
+    /// `messaging.operation.type`.
+    kind: &'static str,
+    destination: &'a str,
+    messages: usize,
+}
+
+impl What<'_> {
+    fn name(&self) -> String {
+        format!("{} {}", self.operation, self.destination)
+    }
+}
+
+impl Courier for Messages {
+    fn sends(&mut self, message: &Sending<'_>) -> Sent {
+        let what = What {
+            operation: message.operation,
+            kind: "send",
+            destination: message.destination,
+            messages: 1,
+        };
+        let extracted = self.extract(message.carried);
+        let workload = self.queue.workload.clone();
+        let shared = &workload.shared;
+        let now = Instant::now();
+        let mut found = place::outbound(
+            &workload,
+            &extracted,
+            (&self.broker, EdgeClass::Message),
+            (now, || what.name()),
+            &mut RandomIds,
+        );
+        let bears = extracted.context.as_ref();
+        let mut add = Vec::new();
+        if self.injects() && bears.is_none() && self.may_change(message.destination) {
+            // A list takes whatever it is given.
+            let context = (&found.joined.context, &found.correlation);
+            let _ = shared
+                .propagator
+                .inject(&mut add, context.0, context.1, extracted.format);
+            // What the message has stays, also where it is not valid.
+            add.retain(|(key, _): &(String, Vec<u8>)| !has(message.carried, key));
+        }
+        let span = found.telling.span.then(|| {
+            // The semantic conventions ask for PRODUCER where the context that travels is this span's.
+            let created = bears.is_none();
+            let kind = if created { Kind::Producer } else { Kind::Client };
+            let mut opening = self.opening(kind, &what, message.more);
+            let out = &mut opening.attributes;
+            out.push(semconv::CORRELATION_METHOD, found.method.as_str());
+            if let Some(confidence) = found.confidence {
+                out.push(semconv::CORRELATION_CONFIDENCE, confidence);
+            }
+            if let Some(correlation) = shared.correlation_attribute(&found.correlation) {
+                out.push(semconv::CORRELATION_ID, &correlation);
+            }
+            if let Some(size) = message.size {
+                out.push(
+                    "messaging.message.body.size",
+                    i64::try_from(size).unwrap_or(i64::MAX),
+                );
+            }
+            let mut links = std::mem::take(&mut found.links);
+            links.extend(bears.map(link));
+            OpenSpan::new(workload.resource.clone(), &found.joined, links, opening)
+        });
+        let open = Open {
+            way: Way::Sent,
+            messages: 1,
+            began: now,
+            span,
+            _live: None,
+        };
+        Sent {
+            token: self.keep(open),
+            add,
+        }
+    }
+
+    fn not_added(&mut self, token: Token) {
+        let open = self.open.get_mut(&token);
+        if let Some(span) = open.and_then(|open| open.span.as_mut()) {
+            span.is_of_kind(Kind::Client);
+        }
+        self.queue
+            .workload
+            .shared
+            .metrics
+            .not_carried(NotCarried::HeadersFull);
+    }
+
+    fn receives(&mut self, receiving: &Receiving<'_>) -> Option<Token> {
+        let (kind, one) = match (receiving.how, receiving.messages) {
+            (How::Processes, [one]) => ("process", Some(one)),
+            _ => ("receive", None),
+        };
+        let what = What {
+            operation: receiving.operation,
+            kind,
+            destination: receiving.destination,
+            messages: receiving.messages.len(),
+        };
+        let open = match one {
+            Some(one) => self.processes(&what, one, receiving.more),
+            None => Self::receives(self, &what, receiving.messages, receiving.more),
+        };
+        self.keep(open)
+    }
+
+    fn settle(&mut self, token: Token, end: End<'_>) {
+        if let Some(open) = self.open.remove(&token) {
+            let became = if end.error.is_some() {
+                Became::Failed
+            } else {
+                Became::Ok
+            };
+            finish(&self.queue, open, became, end);
+        }
+    }
+
+    fn goes_blind(&mut self) {
+        for (_, open) in self.open.drain() {
+            finish(&self.queue, open, Became::Open, End::default());
+        }
+    }
+
+    fn skipped(&mut self, why: Skip) {
+        self.queue.metrics.skipped(self.queue.protocol, why);
+    }
+
+    fn injects(&self) -> bool {
+        matches!(self.queue.context, QueueContext::Inject | QueueContext::Both)
+    }
+
+    fn joins(&self) -> bool {
+        matches!(self.queue.context, QueueContext::Join | QueueContext::Both)
+    }
+
+    fn may_change(&self, destination: &str) -> bool {
+        let shown = self.queue.context_is_shown();
+        !shown
+            || self
+                .queue
+                .streams
+                .iter()
+                .any(|pattern| modes::matches(pattern, destination))
+    }
+
+    fn way_to(&mut self, host: &str, port: u16) -> Option<(String, u16)> {
+        self.ways.to(&self.queue, host, port, self.here)
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        let lost = End {
+            error: Some("connection_closed"),
+            place: None,
+        };
+        for (_, open) in self.open.drain() {
+            finish(&self.queue, open, Became::Open, lost);
+        }
+    }
+}
+
+fn finish(queue: &Queue, mut open: Open, became: Became, end: End<'_>) {
+    queue
+        .metrics
+        .message(queue.protocol, open.way, became, open.messages);
+    if let Some(mut span) = open.span.take() {
+        if let Some(place) = end.place {
+            let system = queue.protocol.system();
+            let out = span.attributes();
+            out.push_display(semconv::MESSAGE_PLACES, format_args!("{system}:{place}"));
+        }
+        span.end(open.began.elapsed(), end.error, &queue.workload.shared);
+    }
+}
+
+fn has(carried: &dyn propagation::Extract, key: &str) -> bool {
+    let mut has = false;
+    carried.get_all(key, &mut |_| has = true);
+    has
+}
+
+fn link(context: &SpanContext) -> LinkRecord {
+    LinkRecord {
+        trace_id: *context.trace_id.as_bytes(),
+        span_id: *context.span_id.as_bytes(),
+        trace_state: context.trace_state.as_str().to_owned(),
+        flags: u32::from(context.flags.bits()),
+        attributes: Attributes::default(),
+    }
+}

@@ -1,0 +1,410 @@
+//! Produce requests and their responses.
+
+use proptest::prelude::*;
+
+use super::super::Kafka;
+use super::super::batch::{Batch, First};
+use super::super::compression::Codec;
+use super::super::testing::*;
+use super::super::wire::{Reader, put_varint};
+use crate::queues::splice::testing::{Notes, context, however_cut};
+
+const CODECS: [Option<Codec>; 6] = [
+    None,
+    Some(Codec::Gzip),
+    Some(Codec::Snappy),
+    Some(Codec::SnappyStream),
+    Some(Codec::Lz4),
+    Some(Codec::Zstd),
+];
+
+fn two() -> Vec<Vec<u8>> {
+    vec![
+        record(
+            0,
+            Some(b"key"),
+            Some(b"value"),
+            &[("colour", Some(b"red")), ("colour", None)],
+        ),
+        record(1, None, None, &[]),
+    ]
+}
+
+/// The same records as they come with [`context`].
+fn two_with_context() -> Vec<Vec<u8>> {
+    let context = context();
+    let added: Vec<Header<'_>> = context
+        .iter()
+        .map(|(key, value)| (key.as_str(), Some(value.as_slice())))
+        .collect();
+    let first = [
+        &[("colour", Some(b"red".as_slice())), ("colour", None)],
+        added.as_slice(),
+    ]
+    .concat();
+    vec![
+        record(0, Some(b"key"), Some(b"value"), &first),
+        record(1, None, None, &added),
+    ]
+}
+
+#[test]
+fn context_is_added_to_every_record_and_nothing_else_changes() {
+    for version in 3..=12 {
+        let (before, after) = (batch(PLAIN, &two()), batch(PLAIN, &two_with_context()));
+        let request = produce(version, 7, -1, &[&before, &before]);
+        let (out, told) = however_cut(|| Kafka::new(MESSAGE_MAX_BYTES), true, &request);
+        assert_eq!(
+            out,
+            produce(version, 7, -1, &[&after, &after]),
+            "version {version}"
+        );
+        let each = ["send orders 5 [colour=red colour=]", "send orders 0 []"];
+        let each: Vec<_> = [each, each]
+            .concat()
+            .iter()
+            .zip(1..)
+            .map(|(told, n)| format!("{n} {told}"))
+            .collect();
+        assert_eq!(told, each);
+    }
+}
+
+#[test]
+fn a_compressed_batch_is_compressed_again_in_the_same_way() {
+    for codec in CODECS {
+        let form = Form {
+            codec,
+            transactional: true,
+            ..PLAIN
+        };
+        let out = Talk::new(Notes::injecting()).client(&produce(9, 7, 1, &[&batch(form, &two())]));
+        assert_eq!(
+            out,
+            produce(9, 7, 1, &[&batch(form, &two_with_context())]),
+            "{codec:?}"
+        );
+    }
+}
+
+#[test]
+fn records_that_bear_context_go_on_as_they_came() {
+    let records = [record(0, None, Some(b"v"), &[("TraceParent", Some(b"anything"))])];
+    for codec in CODECS {
+        let request = produce(9, 7, 1, &[&batch(Form { codec, ..PLAIN }, &records)]);
+        let mut talk = Talk::new(Notes::injecting());
+        assert_eq!(talk.client(&request), request);
+        assert_eq!(talk.told(), ["1 send orders 1 [TraceParent=anything]"]);
+    }
+}
+
+#[test]
+fn without_injection_requests_are_read_and_go_on_as_they_came() {
+    for codec in CODECS {
+        let request = produce(9, 7, 1, &[&batch(Form { codec, ..PLAIN }, &two())]);
+        let mut talk = Talk::new(Notes::default());
+        assert_eq!(talk.client(&request), request);
+        assert_eq!(talk.told().len(), 2);
+    }
+}
+
+/// Goes on as it came and is told of in these words.
+fn untouched(request: &[u8], told: &[&str]) {
+    let mut talk = Talk::new(Notes::injecting());
+    assert_eq!(talk.client(request), request);
+    assert_eq!(talk.told(), told);
+}
+
+#[test]
+fn a_wrong_checksum_stays_wrong_for_the_broker_to_refuse() {
+    let mut broken = batch(PLAIN, &two());
+    broken[63] ^= 1;
+    untouched(&produce(9, 7, 1, &[&broken]), &["skipped UnknownFrame"]);
+}
+
+#[test]
+fn batches_that_are_not_what_they_say_go_on_as_they_came() {
+    let mended = |mut batch: Vec<u8>| {
+        let checksum = crc32c::crc32c(&batch[21..]).to_be_bytes();
+        batch[17..21].copy_from_slice(&checksum);
+        batch
+    };
+    let with = |at: usize, byte: u8| {
+        let mut batch = batch(PLAIN, &two());
+        batch[at] = byte;
+        mended(batch)
+    };
+    let codec = with(22, 5);
+    let count = with(60, 3);
+    let length = with(61, 2);
+    let mut longer = batch(PLAIN, &two());
+    longer[11] += 1;
+    longer.push(0);
+    // A byte behind the headers.
+    let mut record = record(0, None, None, &[]);
+    record[0] += 2;
+    record.push(0);
+    let trailing = batch(PLAIN, &[record]);
+    for batch in [codec, count, length, mended(longer), trailing] {
+        untouched(&produce(9, 7, 1, &[&batch]), &["skipped Compression"]);
+    }
+    let mut later = batch(PLAIN, &two());
+    later[16] = 3;
+    let pair = [batch(PLAIN, &two()), batch(PLAIN, &two())].concat();
+    let cut = &pair[..70];
+    for batch in [&later, &pair, cut] {
+        untouched(&produce(9, 7, 1, &[batch]), &["skipped UnknownFrame"]);
+    }
+}
+
+#[test]
+fn broken_compression_goes_on_as_it_came() {
+    for codec in CODECS.into_iter().flatten() {
+        let form = Form {
+            codec: Some(codec),
+            ..PLAIN
+        };
+        let mut batch = batch(form, &two());
+        let last = batch.len() - 12;
+        batch[last..].fill(0xee);
+        let checksum = crc32c::crc32c(&batch[21..]).to_be_bytes();
+        batch[17..21].copy_from_slice(&checksum);
+        untouched(&produce(9, 7, 1, &[&batch]), &["skipped Compression"]);
+    }
+}
+
+#[test]
+fn a_message_set_of_the_old_format_goes_on_as_it_came() {
+    let mut old = batch(PLAIN, &two());
+    old[16] = 1;
+    untouched(&produce(2, 7, 1, &[&old]), &["skipped NoHeaders"]);
+}
+
+#[test]
+fn a_control_batch_is_the_broker_s_own() {
+    let control = Form {
+        control: true,
+        ..PLAIN
+    };
+    untouched(&produce(9, 7, 1, &[&batch(control, &two())]), &[]);
+}
+
+#[test]
+fn a_batch_that_would_be_too_large_goes_on_as_it_came_and_its_spans_know() {
+    let (before, after) = (batch(PLAIN, &two()), batch(PLAIN, &two_with_context()));
+    let request = produce(9, 7, 1, &[&before]);
+    for (room, fits) in [(after.len(), true), (after.len() - 1, false)] {
+        let mut talk = Talk::new(Notes::injecting());
+        talk.kafka.bounds.message = room;
+        assert_eq!(talk.client(&request) != request, fits);
+        let told = talk.told();
+        let not_added = ["skipped TooLarge", "1 not added", "2 not added"];
+        assert_eq!(told[2..], not_added[..if fits { 0 } else { 3 }]);
+    }
+}
+
+#[test]
+fn a_frame_over_the_bound_passes_before_it_is_whole() {
+    let request = produce(9, 7, 1, &[&batch(PLAIN, &two())]);
+    let mut talk = Talk::new(Notes::injecting());
+    talk.kafka.bounds.held = request.len() - 1;
+    let (first, second) = request.split_at(40);
+    assert_eq!(talk.client(first), first);
+    assert_eq!(talk.client(second), second);
+    assert_eq!(talk.told(), ["skipped NotHeld"]);
+    talk.kafka.bounds.held = request.len();
+    assert_ne!(talk.client(&request), request);
+}
+
+#[test]
+fn a_compressed_batch_over_the_bound_goes_on_as_it_came() {
+    let records = [record(0, None, Some(&[0; 5000]), &[])];
+    let request = produce(
+        9,
+        7,
+        1,
+        &[&batch(
+            Form {
+                codec: Some(Codec::Zstd),
+                ..PLAIN
+            },
+            &records,
+        )],
+    );
+    let mut talk = Talk::new(Notes::injecting());
+    talk.kafka.bounds.plain = records[0].len() - 1;
+    assert_eq!(talk.client(&request), request);
+    assert_eq!(talk.told(), ["skipped Compression"]);
+    talk.kafka.bounds.plain += 1;
+    assert_ne!(talk.client(&request), request);
+}
+
+#[test]
+fn the_response_settles_every_record_with_its_place_or_its_error() {
+    for version in 0..=12 {
+        let mut talk = Talk::new(Notes::injecting());
+        talk.notes.joins = true;
+        let batch = batch(PLAIN, &two());
+        talk.client(&produce(version.max(3), 7, -1, &[&batch, &batch, &batch]));
+        talk.told();
+        // The version of the response is that of the request.
+        talk.kafka.waiting[0].version = version;
+        let response = produced(version, 7, &[(0, 41), (6, -1)]);
+        assert_eq!(talk.broker(&response), response);
+        let expected = [
+            "1 ok orders/0@41",
+            "2 ok orders/0@42",
+            "3 error NOT_LEADER_OR_FOLLOWER",
+            "4 error NOT_LEADER_OR_FOLLOWER",
+            "5 ok",
+            "6 ok",
+        ];
+        assert_eq!(talk.told(), expected, "version {version}");
+    }
+}
+
+#[test]
+fn places_are_told_only_where_they_are_wanted() {
+    let mut talk = Talk::new(Notes::injecting());
+    talk.client(&produce(9, 7, -1, &[&batch(PLAIN, &two())]));
+    talk.told();
+    talk.broker(&produced(9, 7, &[(0, 41)]));
+    assert_eq!(talk.told(), ["1 ok", "2 ok"]);
+}
+
+#[test]
+fn without_acknowledgements_messages_are_settled_when_they_are_sent() {
+    let mut talk = Talk::new(Notes::injecting());
+    talk.client(&produce(9, 7, 0, &[&batch(PLAIN, &two())]));
+    assert_eq!(talk.told()[2..], ["1 ok", "2 ok"]);
+    assert!(talk.kafka.waiting.is_empty());
+}
+
+#[test]
+fn a_response_that_is_no_response_settles_all_the_same_and_passes() {
+    let mut talk = Talk::new(Notes::injecting());
+    talk.client(&produce(9, 7, -1, &[&batch(PLAIN, &two())]));
+    talk.told();
+    let mut response = produced(9, 7, &[(0, 41)]);
+    response[9] = 200;
+    assert_eq!(talk.broker(&response), response);
+    assert_eq!(talk.told(), ["1 ok", "2 ok", "skipped UnknownFrame"]);
+}
+
+#[test]
+fn a_response_that_passes_over_requests_settles_them() {
+    let mut talk = Talk::new(Notes::injecting());
+    for correlation in [7, 8] {
+        talk.client(&produce(9, correlation, -1, &[&batch(PLAIN, &two())]));
+    }
+    talk.told();
+    talk.broker(&produced(9, 8, &[(10, -1)]));
+    let expected = [
+        "1 ok",
+        "2 ok",
+        "3 error MESSAGE_TOO_LARGE",
+        "4 error MESSAGE_TOO_LARGE",
+    ];
+    assert_eq!(talk.told(), expected);
+}
+
+#[test]
+fn at_the_bounds_the_oldest_messages_lose_their_end() {
+    let mut talk = Talk::new(Notes::injecting());
+    talk.kafka.bounds.open = 4;
+    for correlation in 1..=2 {
+        talk.client(&produce(9, correlation, -1, &[&batch(PLAIN, &two())]));
+    }
+    assert!(talk.told().iter().all(|told| told.contains("send")));
+    talk.client(&produce(9, 3, -1, &[&batch(PLAIN, &two())]));
+    assert_eq!(talk.told()[2..], ["1 ok", "2 ok"]);
+    talk.kafka.bounds.waiting = 3;
+    talk.client(&ask(12, 0, 4));
+    assert!(
+        talk.told().is_empty(),
+        "the oldest request had no messages any more"
+    );
+    talk.client(&ask(12, 0, 5));
+    assert_eq!(talk.told(), ["3 ok", "4 ok"]);
+    assert_eq!((talk.kafka.waiting.len(), talk.kafka.open), (3, 2));
+    talk.broker(&produced(9, 3, &[(0, 1)]));
+    assert_eq!(talk.told(), ["5 ok", "6 ok"]);
+    assert_eq!(talk.kafka.open, 0);
+}
+
+#[test]
+fn a_request_that_breaks_off_inside_goes_on_as_it_came() {
+    let mut request = produce(9, 7, 1, &[&batch(PLAIN, &two())]);
+    // The number of partitions.
+    let at = request
+        .windows(6)
+        .position(|bytes| bytes == b"orders")
+        .expect("the topic")
+        + 6;
+    request[at] = 9;
+    untouched(&request, &["skipped UnknownFrame"]);
+}
+
+/// Takes what was added off the records of a batch.
+fn stripped(bytes: &[u8], form: Form) -> Vec<u8> {
+    let First::Batch(whole, []) = Batch::first(bytes) else {
+        panic!("no batch");
+    };
+    let mut plain = Vec::new();
+    let codec = whole
+        .decompressed(1 << 20, &mut plain)
+        .expect("compressed as it was");
+    let records = if codec.is_some() {
+        plain.as_slice()
+    } else {
+        whole.records()
+    };
+    let mut without = Vec::new();
+    for record in whole.each(records).expect("records") {
+        let context = context();
+        let added: usize = context
+            .iter()
+            .map(|(key, value)| key.len() + value.len() + 2)
+            .sum();
+        let headers = record.headers.bytes;
+        let mut body = record.head.to_vec();
+        put_varint(&mut body, (record.headers.count - context.len()) as i32);
+        body.extend_from_slice(&headers[..headers.len() - added]);
+        let mut sized = Vec::new();
+        put_varint(&mut sized, body.len() as i32);
+        without.push([sized, body].concat());
+    }
+    batch(form, &without)
+}
+
+fn blob() -> impl Strategy<Value = Option<Vec<u8>>> {
+    proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200))
+}
+
+proptest! {
+    #[test]
+    fn what_was_injected_and_is_taken_off_leaves_the_batch_that_came(
+        records in proptest::collection::vec((blob(), blob(), proptest::collection::vec(("[a-z]{0,5}", blob()), 0..70)), 1..20),
+        codec in 0..CODECS.len(),
+        version in 3_i16..=12,
+        base: i64,
+        producer: i64,
+    ) {
+        let records: Vec<_> = records.iter().zip(0..).map(|((key, value, headers), delta)| {
+            let headers: Vec<_> = headers.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
+            record(delta, key.as_deref(), value.as_deref(), &headers)
+        }).collect();
+        let form = Form { codec: CODECS[codec], base, producer, ..PLAIN };
+        let before = batch(form, &records);
+        let out = Talk::new(Notes::injecting()).client(&produce(version, 7, 1, &[&before]));
+        // Behind the topic: the number of partitions and the partition.
+        let topic = out.windows(6).position(|bytes| bytes == b"orders").expect("the topic") + 6;
+        let mut rest = Reader::new(&out[topic..], version >= 9);
+        let after = rest.length().and(rest.i32()).and_then(|_| rest.length()).and_then(|length| rest.take(length));
+        let after = after.expect("a batch").to_vec();
+        let First::Batch(whole, _) = Batch::first(&after) else { panic!("no batch") };
+        prop_assert!(whole.is_intact());
+        prop_assert_eq!(stripped(&after, form), before.clone());
+        prop_assert_eq!(&out, &produce(version, 7, 1, &[&after]));
+    }
+}
