@@ -1,3 +1,5 @@
+//! NATS as both sides say it: what goes on, what is told, and every cut of it.
+
 use bytes::BytesMut;
 use proptest::prelude::*;
 

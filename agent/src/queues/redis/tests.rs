@@ -1,3 +1,5 @@
+//! Redis commands and replies: what goes on, what is told, and every cut of it.
+
 use bytes::BytesMut;
 use proptest::prelude::*;
 
