@@ -56,7 +56,7 @@ fn rest() {
         (change.bytes_allocated as f64 - change.bytes_deallocated as f64) / RESTING as f64
     };
     while held() > BYTES_AT_REST && Instant::now() < until {
-        thread::sleep(Duration::from_millis(5));
+        thread::yield_now();
     }
     let each = held();
     println!("at rest: {each:.0} bytes a connection");

@@ -1,4 +1,4 @@
-//! A producer for RabbitMQ: `basic.publish` with publisher confirms, to a queue that keeps the newest thousand messages.
+//! A producer for `RabbitMQ`: `basic.publish` with publisher confirms, to a queue that keeps the newest thousand messages.
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -18,6 +18,7 @@
 mod amqp;
 mod brokers;
 #[path = "../common/http.rs"]
+#[allow(dead_code, reason = "the other benchmarks use more of it")]
 mod http;
 mod kafka;
 #[path = "../common/machine.rs"]
@@ -26,8 +27,10 @@ mod measure;
 mod mqtt;
 mod nats;
 #[path = "../common/openloop.rs"]
+#[allow(dead_code, reason = "the other benchmarks use more of it")]
 mod openloop;
 #[path = "../common/process.rs"]
+#[allow(dead_code, reason = "the other benchmarks use more of it")]
 mod process;
 mod redis;
 mod report;

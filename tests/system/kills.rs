@@ -37,7 +37,7 @@ fn what_a_killed_collector_acknowledged_is_counted_once_and_stored() {
     assert!(verdict.differences.is_empty(), "{:#?}", verdict.differences);
     assert_eq!(*kills, 8);
     assert!(
-        *traces > 1_000 && verdict.read_back == *traces,
+        *traces > 500 && verdict.read_back == *traces,
         "{:#?}",
         outcome.figures()
     );

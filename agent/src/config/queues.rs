@@ -52,7 +52,7 @@ fn default_max_message() -> ByteSize {
 pub enum QueueProtocol {
     /// Kafka; context stands in record headers.
     Kafka,
-    /// AMQP 0-9-1, which RabbitMQ speaks; context stands in the table `headers`.
+    /// AMQP 0-9-1, which `RabbitMQ` speaks; context stands in the table `headers`.
     Amqp,
     /// NATS, core and `JetStream`; context stands in headers, where client and server agree on them.
     Nats,

@@ -132,7 +132,7 @@ pub(crate) struct End<'a> {
     /// `error.type` where it failed: few values, such as the broker's error code by name.
     pub(crate) error: Option<&'a str>,
     /// The name that the broker gave to the message, by which another agent's span of the same message is found without a
-    /// change to it: `TOPIC/PARTITION@OFFSET` (Kafka), `STREAM@ENTRY-ID` (Redis), `STREAM@SEQUENCE` (JetStream). It is the
+    /// change to it: `TOPIC/PARTITION@OFFSET` (Kafka), `STREAM@ENTRY-ID` (Redis), `STREAM@SEQUENCE` (`JetStream`). It is the
     /// same for sender and receiver.
     pub(crate) place: Option<&'a str>,
 }
@@ -165,6 +165,8 @@ pub(crate) trait Courier {
 pub(crate) mod testing {
     //! A courier that writes down what it is told.
 
+    use std::fmt::Write as _;
+
     use super::*;
 
     /// What was told, a line each.
@@ -193,7 +195,7 @@ pub(crate) mod testing {
     pub(crate) fn pairs(carried: &dyn Extract) -> String {
         let mut text = String::new();
         carried.each(&mut |key, value| {
-            text.push_str(&format!("{key}={} ", String::from_utf8_lossy(value)));
+            let _ = write!(text, "{key}={} ", String::from_utf8_lossy(value));
         });
         text.trim_end().to_owned()
     }

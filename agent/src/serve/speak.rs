@@ -88,7 +88,7 @@ impl Closing {
 }
 
 impl Told {
-    async fn to_close(&mut self) {
+    async fn closes(&mut self) {
         // Without a sender nobody will ever tell; that is the same as being told.
         let _ = self.0.wait_for(|close| *close).await;
     }
@@ -149,7 +149,7 @@ pub(super) async fn speak(builders: &Builders, mut told: Told, io: Box<dyn Io>, 
         let read = tokio::select! {
             read = io.fill(|came| !fresh || enough(came)) => read,
             () = guest.told_to_go() => return,
-            () = told.to_close() => return,
+            () = told.closes() => return,
         };
         match read {
             Ok(0) => return,
@@ -189,7 +189,7 @@ async fn http1(connection: &mut Http1, told: &mut Told, guest: &Guest) -> Over {
         tokio::select! {
             ended = &mut *connection => return Over::Ended(ended),
             () = guest.told_to_go() => return Over::Cut,
-            () = told.to_close(), if !closing => {
+            () = told.closes(), if !closing => {
                 closing = true;
                 Pin::new(&mut *connection).graceful_shutdown();
             }
@@ -230,7 +230,7 @@ async fn http2(builders: &Builders, mut told: Told, io: Caller, seated: Seated) 
                 return;
             }
             () = guest.told_to_go() => return,
-            () = told.to_close(), if !closing => {
+            () = told.closes(), if !closing => {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
             }

@@ -96,9 +96,12 @@ impl Broker {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, listens).await.is_err() {
-            panic!("the broker never listened: {}", log(self.dir.path()));
-        }
+        let listened = tokio::time::timeout(PATIENCE, listens).await;
+        assert!(
+            listened.is_ok(),
+            "the broker never listened: {}",
+            log(self.dir.path())
+        );
     }
 }
 

@@ -114,7 +114,7 @@ fn a_link_is_followed_into_another_shard_whichever_side_closes_first() {
 fn by_place(sent: &[&str], received_too: &[&str]) -> [Received; 2] {
     let ids = |places: &[&str]| places.iter().map(|place| place_id(place.as_bytes())).collect();
     let message = |role| {
-        let destination = Some(Node::destination("orders".into()));
+        let destination = Some(Node::destination("orders"));
         Some(Message { role, destination })
     };
     let mut producer = span("shop", Kind::Producer, 1, 0);

@@ -44,8 +44,25 @@ class Confluent:
         new = [NewTopic(topic, num_partitions=3, replication_factor=3) for topic in topics]
         admin = AdminClient(self.base)
         whole(lambda: admin.list_topics(timeout=5).brokers)
-        for future in admin.create_topics(new).values():
-            future.result(PATIENCE)
+        # The client drops the address that it began with once it knows the brokers, and what it asked there; so it asks again.
+        deadline = time.monotonic() + PATIENCE
+        for topic in new:
+            while not self.created(admin, topic):
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"{topic.topic} is not created")
+
+    def created(self, admin, topic):
+        from confluent_kafka import KafkaError, KafkaException
+
+        try:
+            admin.create_topics([topic])[topic.topic].result(PATIENCE)
+        except KafkaException as refused:
+            error = refused.args[0].code()
+            if error == KafkaError._DESTROY_BROKER:
+                return False
+            if error != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+        return True
 
     def producer(self, **more):
         from confluent_kafka import Producer
