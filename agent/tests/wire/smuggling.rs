@@ -208,7 +208,7 @@ async fn a_body_that_cannot_be_read_is_the_callers_fault_and_never_seems_whole_t
         );
         ask(agent.inbound_addrs[0], "GET /sentinel HTTP/1.1\nhost: cart").await;
         let seen = &service.connections(1).await;
-        let ended = seen.iter().any(|seen| seen.ends_with("0\r\n\r\n"));
+        let ended = seen.iter().any(|seen| seen.ends_with("\r\n0\r\n\r\n"));
         assert!(!ended, "{chunks:?}: {seen:?}");
     }
 }
