@@ -28,10 +28,12 @@ use tower_service::Service;
 
 mod http1;
 mod streams;
+mod together;
 
 pub(crate) use http1::{Http1Channel, Lent};
 pub(crate) use streams::Stream;
 use streams::Streams;
+use together::Together;
 
 use crate::BoxError;
 use crate::exchange::Failure;
@@ -233,7 +235,7 @@ impl Http2Channel {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_max_send_streams(most.load(Relaxed))
-            .handshake(connection);
+            .handshake(Together::new(connection));
         let (sender, mut connection) = handshake.await?;
         let found = self.open.add(sender);
         let (mut looks, mut left) = (tokio::time::interval(SETTINGS_LOOK), SETTINGS_LOOKS);

@@ -6,6 +6,7 @@
 
 mod amqp;
 mod check;
+mod cloud_events;
 mod connection;
 mod courier;
 mod destination;

@@ -21,24 +21,29 @@ const WINDOW: u64 = 256;
 
 /// `rabbitmq-server` without plugins, in a directory of its own.
 pub(crate) fn broker(dir: &Path, port: u16, distribution: u16, mapper: u16) -> Command {
-    let mut command = with("rabbitmq-server", &[]);
+    // The program behind Debian's script, which would become another user, and not pass on a kill.
+    let mut command = with("/usr/lib/rabbitmq/bin/rabbitmq-server", &[]);
     command.envs([
+        ("RABBITMQ_ALLOW_INPUT", "true".to_owned()),
+        ("RABBITMQ_SERVER_START_ARGS", "-noinput".to_owned()),
+        ("RABBITMQ_LOGS", "-".to_owned()),
         ("RABBITMQ_NODENAME", format!("bench{port}@localhost")),
         ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".to_owned()),
         ("RABBITMQ_NODE_PORT", port.to_string()),
         ("RABBITMQ_DIST_PORT", distribution.to_string()),
         ("ERL_EPMD_PORT", mapper.to_string()),
         ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
-        (
-            "RABBITMQ_ENABLED_PLUGINS_FILE",
-            dir.join("plugins").display().to_string(),
-        ),
+        ("LANG", "C.UTF-8".to_owned()),
         ("HOME", dir.display().to_string()),
     ]);
     for (name, of) in [
         ("MNESIA_BASE", "data"),
         ("LOG_BASE", "logs"),
         ("GENERATED_CONFIG_DIR", "made"),
+        ("ENABLED_PLUGINS_FILE", "plugins"),
+        ("CONFIG_FILE", "none"),
+        ("ADVANCED_CONFIG_FILE", "none"),
+        ("CONF_ENV_FILE", "none"),
     ] {
         command.env(format!("RABBITMQ_{name}"), dir.join(of));
     }

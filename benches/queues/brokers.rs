@@ -106,7 +106,9 @@ impl Broker {
                 let config = dir.join("mosquitto.conf");
                 std::fs::write(
                     &config,
-                    format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n"),
+                    format!(
+                        "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nset_tcp_nodelay true\n"
+                    ),
                 )?;
                 with("mosquitto", &["-c", &config.display().to_string()])
             }

@@ -15,6 +15,8 @@ use super::splice::{Courier, NotUnderstood, Splice};
 
 /// How much is read at once.
 const READ: usize = 16 << 10;
+/// How often one side is read before the other is written to: what comes in pieces goes on in one.
+const READS: usize = 4;
 /// Nothing more is read for a side that so many bytes wait for.
 const WAITING: usize = 64 << 10;
 /// The largest piece that a protocol may wait for; one that is larger passes unseen.
@@ -76,27 +78,36 @@ where
     .await
 }
 
-/// Reads what `side` says, as long as `other` takes it; whether anything came.
+/// Reads what `side` says, as long as `other` takes it, and [`READS`] times at most; whether anything came.
 fn read<A: AsyncRead + Unpin, B>(
     cx: &mut Context<'_>,
     side: &mut Side<A>,
     other: &mut Side<B>,
     mut take: impl FnMut(&mut Side<A>, &mut Side<B>),
 ) -> io::Result<bool> {
-    if side.ended || other.to_it.len() >= WAITING {
-        return Ok(false);
+    let mut moved = false;
+    for _ in 0..READS {
+        if side.ended || other.to_it.len() >= WAITING {
+            break;
+        }
+        let Poll::Ready(read) = side.poll_read(cx) else {
+            break;
+        };
+        moved = true;
+        let read = read?;
+        if read == 0 {
+            side.ended = true;
+            // A piece that never became whole.
+            other.to_it.unsplit(side.said.split());
+        } else {
+            take(side, other);
+        }
+        // Less than there was room for: there is no more.
+        if read < READ {
+            break;
+        }
     }
-    let Poll::Ready(read) = side.poll_read(cx) else {
-        return Ok(false);
-    };
-    if read? == 0 {
-        side.ended = true;
-        // A piece that never became whole.
-        other.to_it.unsplit(side.said.split());
-    } else {
-        take(side, other);
-    }
-    Ok(true)
+    Ok(moved)
 }
 
 impl<M: Courier> Between<M> {

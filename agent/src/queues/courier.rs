@@ -15,6 +15,7 @@ use otlp::encode::{Attributes, LinkRecord};
 use propagation::{EdgeClass, Extracted, SpanContext};
 
 use super::Queue;
+use super::cloud_events::Event;
 use super::metrics::{Became, Way};
 use super::splice::{Courier, End, How, Received, Receiving, Sending, Sent, Skip, Token};
 use super::ways::Ways;
@@ -67,7 +68,12 @@ impl Messages {
 
     fn extract(&self, carried: &dyn propagation::Extract) -> Extracted {
         let shared = &self.queue.workload.shared;
-        let extracted = shared.propagator.extract(carried);
+        let mut extracted = shared.propagator.extract(carried);
+        if extracted.context.is_none()
+            && let Some(event) = Event::of(carried)
+        {
+            extracted = shared.propagator.extract(&event);
+        }
         shared.metrics.skipped(&extracted.skipped);
         extracted
     }
@@ -141,7 +147,7 @@ impl Messages {
         }
     }
 
-    fn receives(
+    fn receives_several(
         &mut self,
         what: &What<'_>,
         messages: &[Received<'_>],
@@ -292,7 +298,7 @@ impl Courier for Messages {
         };
         let open = match one {
             Some(one) => self.processes(&what, one, receiving.more),
-            None => Self::receives(self, &what, receiving.messages, receiving.more),
+            None => self.receives_several(&what, receiving.messages, receiving.more),
         };
         self.keep(open)
     }

@@ -6,6 +6,7 @@
 
 mod amqp;
 mod brokers;
+mod formats;
 mod kafka;
 mod mqtt;
 mod nats;

@@ -23,7 +23,7 @@ const PRODUCER: i32 = 4;
 const CONSUMER: i32 = 5;
 
 /// A server that keeps its streams across restarts; `more` are lines of its configuration.
-async fn nats_server(more: &str) -> Broker {
+pub(crate) async fn nats_server(more: &str) -> Broker {
     Broker::start(|dir, port| command(dir, port, more)).await
 }
 

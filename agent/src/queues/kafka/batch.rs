@@ -2,7 +2,7 @@
 //!
 //! In: the `records` of a Produce request or a Fetch response. Out: each record with its headers; a batch with headers
 //! added, everything else as it was. Source: Kafka documentation, "Message Format", and KIP-98.
-//! Left out on purpose: message sets of the formats 0 and 1, which have no headers; and values.
+//! Left out on purpose: message sets of the formats 0 and 1, which have no headers; and values, but for the trace of an event.
 
 use std::ops::Range;
 
@@ -10,6 +10,7 @@ use propagation::Extract;
 
 use super::compression::Codec;
 use super::wire::{Reader, length_of, put_varint, varint_len};
+use crate::queues::cloud_events::Structured;
 
 /// What comes before a batch's records: offset, length, epoch, format, checksum, attributes, producer, number of records.
 const HEADER: usize = 61;
@@ -199,8 +200,7 @@ pub(super) struct Record<'a> {
     pub(super) head: &'a [u8],
     /// Its offset less the batch's.
     pub(super) offset_delta: i32,
-    /// Bytes of the value.
-    pub(super) value: usize,
+    pub(super) value: &'a [u8],
     pub(super) headers: Headers<'a>,
 }
 
@@ -211,7 +211,7 @@ impl<'a> Record<'a> {
         reader.varlong()?;
         let offset_delta = reader.varint()?;
         bytes(&mut reader)?;
-        let value = bytes(&mut reader)?.len();
+        let value = bytes(&mut reader)?;
         let head = body.get(..reader.at())?;
         let count = usize::try_from(reader.varint()?).ok()?;
         let headers = Headers {
@@ -228,6 +228,26 @@ impl<'a> Record<'a> {
             value,
             headers,
         })
+    }
+
+    /// Its headers, and with them what tells the trace of an event of `CloudEvents` in JSON; those are written to `room`.
+    pub(super) fn carried<'b>(&self, room: &'b mut Vec<u8>) -> Headers<'b>
+    where
+        'a: 'b,
+    {
+        let is_type = |(name, _): &(&[u8], _)| name.eq_ignore_ascii_case(b"content-type");
+        let content_type = self.headers.iter().find(is_type);
+        let Some(event) = content_type.and_then(|(_, kind)| Structured::read(kind, self.value)) else {
+            return self.headers;
+        };
+        room.clear();
+        room.extend_from_slice(self.headers.bytes);
+        let mut count = self.headers.count;
+        for (key, value) in event.metadata() {
+            put_header(room, key, value.as_bytes());
+            count += 1;
+        }
+        Headers { count, bytes: room }
     }
 
     /// Appends it with `add` behind its headers.
@@ -248,11 +268,15 @@ impl<'a> Record<'a> {
         put_varint(out, count as i32);
         out.extend_from_slice(self.headers.bytes);
         for (key, value) in add {
-            for piece in [key.as_bytes(), value] {
-                put_varint(out, piece.len() as i32);
-                out.extend_from_slice(piece);
-            }
+            put_header(out, key, value);
         }
+    }
+}
+
+fn put_header(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+    for piece in [key.as_bytes(), value] {
+        put_varint(out, piece.len() as i32);
+        out.extend_from_slice(piece);
     }
 }
 

@@ -114,6 +114,8 @@ struct Poll<'a> {
     waiting: Vec<Waiting>,
     /// The headers of those that wait, one after the other.
     headers: Vec<u8>,
+    /// Where headers are put together.
+    room: Vec<u8>,
 }
 
 impl<'a> Poll<'a> {
@@ -125,6 +127,7 @@ impl<'a> Poll<'a> {
             courier,
             waiting: Vec::new(),
             headers: Vec::new(),
+            room: Vec::new(),
         }
     }
 
@@ -172,10 +175,11 @@ impl<'a> Poll<'a> {
     }
 
     fn take(&mut self, batch: &Batch<'_>, record: &Record<'_>) {
-        self.headers.extend_from_slice(record.headers.bytes);
+        let carried = record.carried(&mut self.room);
+        self.headers.extend_from_slice(carried.bytes);
         self.waiting.push(Waiting {
             end: self.headers.len(),
-            headers: record.headers.count,
+            headers: carried.count,
             offset: batch.base_offset.saturating_add(i64::from(record.offset_delta)),
         });
         if self.waiting.len() >= IN_ONE_SPAN || self.headers.len() >= WAITING_BYTES {

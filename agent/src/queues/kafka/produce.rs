@@ -199,15 +199,15 @@ impl Work<'_> {
         } else {
             batch.records()
         };
-        let (mut tokens, mut added) = (Vec::new(), Vec::new());
+        let (mut tokens, mut added, mut room) = (Vec::new(), Vec::new(), Vec::new());
         let (number, client) = (partition.number, self.client);
         let more = |attributes: &mut Attributes| super::more(number, client, attributes);
         for (index, record) in batch.each(records)?.enumerate() {
             let Sent { token, add } = courier.sends(&Sending {
                 destination: partition.topic,
                 operation: "send",
-                carried: &record.headers,
-                size: Some(record.value as u64),
+                carried: &record.carried(&mut room),
+                size: Some(record.value.len() as u64),
                 more: &more,
             });
             tokens.extend(token.map(|token| (index as u32, token)));

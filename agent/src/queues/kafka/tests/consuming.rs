@@ -229,3 +229,22 @@ fn the_client_s_name_is_known_when_its_request_has_passed() {
         .expect("a request");
     assert_eq!((kafka.client.as_str(), out.len()), ("shop", request.len()));
 }
+
+#[test]
+fn an_event_in_json_tells_its_trace_with_the_message() {
+    let headers: [Header<'_>; 1] = [("content-type", Some(b"application/cloudevents+json"))];
+    let value = br#"{"id":"1","traceparent":"a","tracestate":"b"}"#;
+    let event = batch(
+        PLAIN,
+        &[
+            record(0, None, Some(value), &headers),
+            record(1, None, Some(value), &[]),
+        ],
+    );
+    let expected = [
+        "1 Receives poll orders orders/0@0[content-type=application/cloudevents+json ce_traceparent=a ce_tracestate=b] \
+         orders/0@1[]",
+        "1 ok",
+    ];
+    assert_eq!(told(12, &[(&event, &[])]), expected);
+}

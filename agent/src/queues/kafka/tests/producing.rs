@@ -408,3 +408,25 @@ proptest! {
         prop_assert_eq!(&out, &produce(version, 7, 1, &[&after]));
     }
 }
+
+#[test]
+fn an_event_in_json_tells_its_trace_and_passes_as_it_came() {
+    let headers: [Header<'_>; 1] = [("Content-Type", Some(b"application/cloudevents+json"))];
+    let value = br#"{"id":"1","traceparent":"a"}"#;
+    let request = produce(
+        9,
+        7,
+        -1,
+        &[&batch(PLAIN, &[record(0, None, Some(value), &headers)])],
+    );
+    let make = || Kafka::new(MESSAGE_MAX_BYTES);
+    let (out, told) = however_cut(make, true, &request);
+    let told = told.join("\n");
+    assert!(
+        told.ends_with("[Content-Type=application/cloudevents+json ce_traceparent=a]"),
+        "{told}"
+    );
+    // The notes add context to whatever they are told of; what was there stands unchanged before it.
+    let stands = |piece: &[u8]| out.windows(piece.len()).any(|window| window == piece);
+    assert!(stands(value) && !stands(b"ce_traceparent"));
+}
