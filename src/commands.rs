@@ -1,12 +1,15 @@
 //! One module per command: its arguments and how it is wired.
 
 pub(crate) mod agent;
+pub(crate) mod backtest;
 pub(crate) mod check;
 pub(crate) mod collector;
 pub(crate) mod demo;
 pub(crate) mod generate;
 pub(crate) mod map;
+pub(crate) mod publish;
 pub(crate) mod replay;
+pub(crate) mod rot;
 pub(crate) mod up;
 
 use crate::Failure;

@@ -37,8 +37,14 @@ enum Command {
     Map(commands::map::Args),
     /// Writes dashboards, rules and everything else from a map
     Generate(commands::generate::Args),
+    /// Brings a running Grafana in step with the generated dashboards
+    Publish(commands::publish::Args),
+    /// Names panels whose queries have found nothing for days
+    Rot(commands::rot::Args),
     /// Says why a map has an edge, or why not
     Check(commands::check::Args),
+    /// Says which pages the alerts would have sent on recorded traces
+    Backtest(commands::backtest::Args),
     /// Disturbs a service of a running demo shop, or heals it
     Demo(commands::demo::Args),
 }
@@ -57,7 +63,10 @@ fn main() -> ExitCode {
         Command::Collector(args) => commands::collector::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
+        Command::Publish(args) => commands::publish::run(&args),
+        Command::Rot(args) => commands::rot::run(&args),
         Command::Check(args) => commands::check::run(&args),
+        Command::Backtest(args) => commands::backtest::run(&args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Map(args) => commands::map::run(&args),
     };

@@ -12,6 +12,9 @@ use map::Services;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+/// The variable that holds the token for Grafana; it is in no configuration, which people commit.
+pub(crate) const GRAFANA_TOKEN: &str = "TRACEMAP_GRAFANA_TOKEN";
+
 /// Everything that one file configures. Every key has a default; an empty file is a valid one.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -42,7 +45,8 @@ impl Settings {
     pub(crate) fn read(path: Option<&Path>, uses: Uses) -> Result<Self, ConfigErrors> {
         let text = path.map(config::read_text).transpose()?.unwrap_or_default();
         let source = path.map_or_else(|| "environment".to_owned(), |path| path.display().to_string());
-        Loader::new(&source).load_checked(&text, config::process_env(), |settings: &Self| {
+        let loader = Loader::new(&source).not_config([GRAFANA_TOKEN]);
+        loader.load_checked(&text, config::process_env(), |settings: &Self| {
             settings.check(uses)
         })
     }

@@ -19,6 +19,7 @@ mod annotations;
 mod faults;
 mod prometheus;
 mod promtool;
+pub mod recorded;
 mod rules;
 mod runbooks;
 mod settings;

@@ -18,7 +18,8 @@ pub struct AlertSettings {
     pub window: HumanDuration,
     /// How often Prometheus evaluates the rules. Default `30s`. Shorter fires a little sooner and costs in proportion.
     pub evaluation_interval: HumanDuration,
-    /// How long a degradation must last before it pages. Default `1m`; `0s` pages at the first evaluation.
+    /// How long a degradation must last before it pages. Default `30s`, two evaluations; `0s` pages at the first. Bursts
+    /// are kept out by the latest fifth of `window`, which must be slow as well.
     pub page_for: HumanDuration,
     /// How long a page or ticket keeps firing after its cause was last seen. Default `5m`. It joins the parts of a
     /// fault that comes and goes; the resolved notice comes later by as much.
@@ -30,14 +31,18 @@ pub struct AlertSettings {
     /// How long a busy node or edge may stay unjudged before that is noted. Default `1h`, besides the hour of traffic
     /// that makes it busy.
     pub baseline_for: HumanDuration,
-    /// Evidence above which an entity is degraded, in nats. Default 20: three slow requests of three are 9 and too
-    /// little, eleven of eleven are 33 and enough. Requests of one user are not independent, so little below 20 is noise.
+    /// Evidence above which a node is charged as a culprit, its own time and its edges together, in nats. Default 20:
+    /// three slow requests of three are 9 and too little, eleven of eleven are 33 and enough. Requests of one user are
+    /// not independent, so little below 20 is noise.
     pub evidence_threshold: f64,
+    /// Evidence above which an edge or a node's own time adds to that sum, and above which an entry point counts as slow
+    /// beside a culprit, in nats. Default 7: one in a thousand by chance, which alone says nothing.
+    pub suspect_threshold: f64,
     /// The least slow share that counts as degraded, between 0 and 1. Default 0.1. Much traffic gives evidence for
     /// shifts that nobody feels; this keeps them quiet.
     pub min_slow_share: f64,
     /// How far the slow share of an entry point must exceed the expected share, as a difference of shares. Default
-    /// 0.03. Lower than `min_slow_share`, because an entry point serves many operations: when the rare one that uses
+    /// 0.01. Lower than `min_slow_share`, because an entry point serves many operations: when the rare one that uses
     /// the culprit is slow, only its few per cent of the requests are.
     pub entry_shift: f64,
     /// How many faults the generated rule test plants at most. Default 40. Those that most services wait for come
@@ -93,14 +98,15 @@ impl Default for AlertSettings {
         Self {
             window: HumanDuration::from_secs(300),
             evaluation_interval: HumanDuration::from_secs(30),
-            page_for: HumanDuration::from_secs(60),
+            page_for: HumanDuration::from_secs(30),
             keep_firing_for: HumanDuration::from_secs(300),
             ticket_for: HumanDuration::from_secs(900),
             unexplained_for: HumanDuration::from_secs(600),
             baseline_for: HumanDuration::from_secs(3600),
             evidence_threshold: map::evidence::DEFAULT_THRESHOLD_NATS,
             min_slow_share: map::evidence::DEFAULT_MIN_SHARE,
-            entry_shift: 0.03,
+            suspect_threshold: 7.0,
+            entry_shift: 0.01,
             max_test_faults: 40,
             cluster_label: "cluster".to_owned(),
             web_url: "http://127.0.0.1:7070".to_owned(),
@@ -123,6 +129,13 @@ impl Default for NotifySettings {
 }
 
 impl AlertSettings {
+    /// How much of the latest past can say that a degradation is over: a fifth of the window, and two evaluations, within
+    /// which there are two scrapes.
+    pub(crate) fn recent(&self) -> HumanDuration {
+        let two = self.evaluation_interval.get().saturating_mul(2);
+        HumanDuration((self.window.get() / 5).max(two))
+    }
+
     /// Everything that the types allow and Prometheus or good sense do not. `path` is the key of these settings.
     pub fn check(&self, path: &str) -> Vec<Finding> {
         let mut found = Vec::new();
@@ -145,13 +158,21 @@ impl AlertSettings {
                 );
             }
         }
-        if !self.evidence_threshold.is_finite() || self.evidence_threshold <= 0.0 {
-            let message = format!("`evidence_threshold` is {}", self.evidence_threshold);
-            say(
+        for (key, nats, hint) in [
+            (
                 "evidence_threshold",
-                message,
+                self.evidence_threshold,
                 "write a positive number of nats, such as 20",
-            );
+            ),
+            (
+                "suspect_threshold",
+                self.suspect_threshold,
+                "write a positive number of nats, such as 7",
+            ),
+        ] {
+            if !nats.is_finite() || nats <= 0.0 {
+                say(key, format!("`{key}` is {nats}"), hint);
+            }
         }
         if self.evaluation_interval.get().is_zero() {
             let message = format!("`evaluation_interval` is {}", self.evaluation_interval);

@@ -4,7 +4,7 @@ mod peers;
 
 use std::fmt::Write as _;
 
-use map::evidence::{evidence_nats, is_degraded};
+use map::evidence::{DEFAULT_THRESHOLD_NATS, evidence_nats, is_degraded};
 use peers::{SHOP, generated, run, written};
 
 /// Judged, slow and expected slow requests of one window of five minutes.
@@ -55,7 +55,7 @@ fn the_recording_rule_computes_what_the_collector_computes() {
             "  - {{expr: '{expr}', eval_time: 20m, exp_samples: [{samples}]}}"
         );
         let degraded = u8::from(is_degraded(judged, slow, expected));
-        let expr = format!("count(tracemap:own:degraded{labels}) or vector(0)");
+        let expr = format!("count(tracemap:own:degraded{labels} > {DEFAULT_THRESHOLD_NATS}) or vector(0)");
         let _ = writeln!(
             checks,
             "  - {{expr: '{expr}', eval_time: 20m, exp_samples: [{{value: {degraded}}}]}}"

@@ -16,13 +16,14 @@ fn slow_chain() -> Scene {
 }
 
 #[test]
-fn a_page_fires_a_minute_after_the_evidence_and_holds_five_minutes_beyond_it() {
+fn a_page_fires_at_the_second_evaluation_of_the_evidence_and_holds_five_minutes_beyond_it() {
     slow_chain()
         .fires("10m", &[])
-        .fires("11m", &[])
+        .fires("10m30s", &[])
         .fires("13m", &[BASIC_PAGES, GW_WAITS])
         .fires("30m", &[BASIC_PAGES, GW_WAITS])
-        .fires("37m", &[BASIC_PAGES])
+        .fires("35m", &[BASIC_PAGES])
+        .fires("37m", &[])
         .fires("45m", &[])
         .run();
 }

@@ -166,6 +166,16 @@ impl Engine {
         encoder.finish()
     }
 
+    /// Tells what the rules of alerts read: judged counts of nodes and edges, and the map as series.
+    pub fn tell_judged(&self, encoder: &mut dyn exposition::Encoder) {
+        families::judged(&self.ledger, &mut Scrape::new(encoder));
+    }
+
+    /// Learns baselines from all that came so far, and nothing from then on; see [`baseline::Baselines::hold`].
+    pub fn hold_baselines(&mut self, min_requests: u64, now: u64) {
+        self.ledger.hold_baselines(min_requests, now);
+    }
+
     /// Hands on what shards say to each other and to the ledger, until nobody has anything to say.
     fn settle(&mut self) {
         loop {

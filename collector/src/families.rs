@@ -4,16 +4,21 @@
 //! sorted.
 //! Left out on purpose: formats, and what intake, tables and keeper count of themselves.
 
+use std::collections::BTreeMap;
+
 use exposition::{Counts, Exemplar, Histogram, Native};
 use map::catalogue::{self as names, CALL_BUCKETS, LATENCY_BUCKETS};
-use map::histogram::MAX_SCALE;
+use map::histogram::{MAX_SCALE, upper_bound};
 use map::reach::reach;
-use map::{Map, NodeKind};
+use map::services::settings_of;
+use map::{Map, NodeId, NodeKind, Seen};
 
 use crate::ledger::Ledger;
 use crate::pipeline::Tables;
 use crate::scrape::Scrape;
-use crate::series::{EntityKind, EntitySeries, Exemplar as Kept, SeriesStore, SpanSeries, Timing};
+use crate::series::{
+    EntityKind, EntitySeries, Exemplar as Kept, SeriesStore, SpanSeries, Timing, VersionSeries,
+};
 
 /// At most this many pairs are exported as `tracemap_reach_info`; the nearest stay.
 const REACH_BUDGET: usize = 20_000;
@@ -79,8 +84,14 @@ fn tempo(store: &SeriesStore, room: &mut Room, out: &mut Scrape<'_>) {
     spans().for_each(|(labels, s)| room.spans(out, &labels, s));
 }
 
-/// Requests, own and total time, and the judged counts of every node and edge.
-fn entities(store: &SeriesStore, room: &mut Room, out: &mut Scrape<'_>) {
+/// Writes what the rules of alerts read: the counters of every node and edge, and the map as series.
+pub(crate) fn judged(ledger: &Ledger, out: &mut Scrape<'_>) {
+    counters(ledger.series(), out);
+    topology(&ledger.map(), ledger, out);
+}
+
+/// Requests, judged requests, slow ones and expected ones of every node and edge.
+fn counters(store: &SeriesStore, out: &mut Scrape<'_>) {
     type Value = fn(&EntitySeries) -> f64;
     let counters: [(&'static str, Value); 8] = [
         (names::REQUESTS, |s| s.requests),
@@ -92,12 +103,19 @@ fn entities(store: &SeriesStore, room: &mut Room, out: &mut Scrape<'_>) {
         (names::TOTAL_SLOW_EXPECTED, |s| s.total_expected),
         (names::CRITICAL_SECONDS, |s| s.critical),
     ];
-    let all = || store.entities_sorted().map(|(_, series)| series);
-    let edges = || all().filter(|s| s.kind == EntityKind::Edge);
     for (name, value) in counters {
         out.family(name);
-        all().for_each(|s| out.sample(&entity_labels(s), value(s)));
+        for (_, series) in store.entities_sorted() {
+            out.sample(&entity_labels(series), value(series));
+        }
     }
+}
+
+/// Counters, own and total time, and what only edges have.
+fn entities(store: &SeriesStore, room: &mut Room, out: &mut Scrape<'_>) {
+    counters(store, out);
+    let all = || store.entities_sorted().map(|(_, series)| series);
+    let edges = || all().filter(|s| s.kind == EntityKind::Edge);
     out.family(names::RETRIES);
     edges().for_each(|s| out.sample(&entity_labels(s), s.retries));
     out.family(names::OWN_SECONDS);
@@ -116,6 +134,97 @@ fn entities(store: &SeriesStore, room: &mut Room, out: &mut Scrape<'_>) {
             room.timing(out, &entity_labels(s), queue, std::iter::empty());
         }
     }
+    versions(store, out);
+}
+
+/// Services by version: requests, failures, own seconds, and since when.
+fn versions(store: &SeriesStore, out: &mut Scrape<'_>) {
+    type Value = fn(&VersionSeries) -> f64;
+    let families: [(&'static str, Value); 4] = [
+        (names::VERSION_REQUESTS, |v| v.requests),
+        (names::VERSION_FAILED, |v| v.failed),
+        (names::VERSION_OWN_SECONDS, |v| v.own),
+        (names::VERSION_FIRST_SEEN, |v| unix_seconds(v.first)),
+    ];
+    for (name, value) in families {
+        out.family(name);
+        for (_, series) in store.entities_sorted() {
+            for version in series.versions.iter() {
+                let labels = [("id", &*series.id), ("version", version.name())];
+                out.sample(&labels, value(version));
+            }
+        }
+    }
+}
+
+/// Promises that people stated, and the requests that keep them.
+fn objectives(map: &Map, store: &SeriesStore, out: &mut Scrape<'_>) {
+    let stated: Vec<(&NodeId, Promise, f64)> = map.nodes.keys().flat_map(|id| promises(map, id)).collect();
+    out.family(names::OBJECTIVE_TARGET);
+    for (id, promise, _) in &stated {
+        out.sample(&promise.labels(id), promise.target);
+    }
+    out.family(names::OBJECTIVE_GOOD);
+    for (id, promise, latency) in &stated {
+        let series = store
+            .find_entity(id.as_str())
+            .and_then(|at| store.entities.get(at));
+        if let Some(series) = series {
+            out.sample(&promise.labels(id), within(&series.total, *latency));
+        }
+    }
+}
+
+/// An objective as its labels tell it.
+struct Promise {
+    latency: String,
+    window: String,
+    target: f64,
+}
+
+impl Promise {
+    fn labels<'a>(&'a self, id: &'a NodeId) -> [(&'static str, &'a str); 3] {
+        [
+            ("id", id.as_str()),
+            ("latency", &self.latency),
+            ("window", &self.window),
+        ]
+    }
+}
+
+/// The objectives of a node with their latencies in seconds. Of two with equal latency and window the stricter counts,
+/// because their series would be one.
+fn promises<'a>(map: &Map, id: &'a NodeId) -> impl Iterator<Item = (&'a NodeId, Promise, f64)> + use<'a> {
+    let stated = settings_of(&map.services, id).map_or(&[][..], |settings| &settings.objectives);
+    let mut strictest: BTreeMap<(String, String), (f64, f64)> = BTreeMap::new();
+    for objective in stated {
+        let key = (objective.latency.to_string(), objective.window.to_string());
+        let seconds = objective.latency.get().as_secs_f64();
+        let place = strictest.entry(key).or_insert((objective.target, seconds));
+        place.0 = place.0.max(objective.target);
+    }
+    strictest
+        .into_iter()
+        .map(move |((latency, window), (target, seconds))| {
+            let promise = Promise {
+                latency,
+                window,
+                target,
+            };
+            (id, promise, seconds)
+        })
+}
+
+/// Observations of at most so many seconds. A bucket that `seconds` cuts in two is not counted.
+fn within(timing: &Timing, seconds: f64) -> f64 {
+    let below = timing
+        .exponential()
+        .filter(|(bucket, _)| upper_bound(*bucket, MAX_SCALE) <= seconds * (1.0 + f64::EPSILON));
+    timing.zero() + below.map(|(_, count)| count).sum::<f64>()
+}
+
+fn unix_seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
 }
 
 fn entity_labels(series: &EntitySeries) -> [(&'static str, &str); 4] {
@@ -125,6 +234,28 @@ fn entity_labels(series: &EntitySeries) -> [(&'static str, &str); 4] {
         ("client", &series.client),
         ("server", &series.server),
     ]
+}
+
+/// When edges were first and last seen.
+fn seen(map: &Map, out: &mut Scrape<'_>) {
+    type Value = fn(&Seen) -> u64;
+    let families: [(&'static str, Value); 2] = [
+        (names::EDGE_FIRST_SEEN, |seen| seen.first),
+        (names::EDGE_LAST_SEEN, |seen| seen.last),
+    ];
+    for (name, value) in families {
+        out.family(name);
+        for (key, edge) in map.edges.iter().filter(|(_, edge)| edge.seen.last > 0) {
+            let id = map.edge_id(key);
+            let labels = [
+                ("id", id.as_str()),
+                ("client", key.client.as_str()),
+                ("server", key.server.as_str()),
+                ("connection_type", key.connection_type.as_str()),
+            ];
+            out.sample(&labels, unix_seconds(value(&edge.seen)));
+        }
+    }
 }
 
 /// The map as series: edges, nodes, reach, entry points, owners, baselines.
@@ -140,6 +271,7 @@ fn topology(map: &Map, ledger: &Ledger, out: &mut Scrape<'_>) {
         ];
         out.sample(&labels, 1.0);
     }
+    seen(map, out);
     out.family(names::NODE_INFO);
     for (id, node) in &map.nodes {
         out.sample(&[("id", id.as_str()), ("kind", node.kind.as_str())], 1.0);
@@ -171,6 +303,7 @@ fn topology(map: &Map, ledger: &Ledger, out: &mut Scrape<'_>) {
             1.0,
         );
     }
+    objectives(map, ledger.series(), out);
     out.family(names::BASELINE_SECONDS);
     for (_, series) in ledger.series().entities_sorted() {
         let Some(learned) = ledger.learned(&series.id) else {
@@ -333,5 +466,44 @@ impl Room {
             exemplars: &self.exemplars,
             created_ms: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use map::file::map_from_yaml;
+
+    use super::*;
+    use crate::series::Observed;
+
+    #[test]
+    fn a_promise_is_kept_by_requests_of_at_most_its_latency() {
+        let mut timing = Timing::default();
+        for seconds in [0.0, 0.1, 0.28, 0.4, 7.0] {
+            timing.observe(Observed::of(seconds), 2.0);
+        }
+        for (latency, kept) in [(0.3, 6.0), (0.01, 2.0), (60.0, 10.0)] {
+            assert_eq!(
+                within(&timing, latency).to_bits(),
+                f64::to_bits(kept),
+                "{latency} s"
+            );
+        }
+    }
+
+    #[test]
+    fn of_two_promises_with_one_latency_and_window_the_stricter_is_told() {
+        let yaml = "version: 1\nnodes: {web: {}, cart: {}}\nservices:\n  web:\n    objectives:\n    \
+                    - {latency: 300ms, target: 0.9, window: 30d}\n    - {latency: 0.3s, target: 0.99, window: 30d}\n";
+        let map = map_from_yaml(yaml).unwrap();
+        let told = |id: &str| {
+            let id = id.into();
+            let line = |(_, p, seconds): (&NodeId, Promise, f64)| {
+                format!("{} {} {} {seconds}", p.latency, p.window, p.target)
+            };
+            promises(&map, &id).map(line).collect::<Vec<_>>()
+        };
+        assert_eq!(told("web"), ["300ms 30d 0.99 0.3"]);
+        assert!(told("cart").is_empty());
     }
 }

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use grafana::TooLarge;
 use map::{Map, file};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -30,7 +32,62 @@ pub fn artefacts(map: &Map, settings: &GenerateSettings) -> Artefacts {
     files.extend(alerts::generate(map, &settings.alerts));
     files.insert("map.yaml".to_owned(), file::map_to_yaml(map));
     files.insert(STATS_PATH.to_owned(), file::stats_to_yaml(map));
+    add_ways(&mut files, settings);
     files
+}
+
+/// Dashboards among `files` that the Kubernetes objects among them are without.
+pub fn too_large(files: &Artefacts, settings: &GenerateSettings) -> Vec<TooLarge> {
+    grafana::files(files, &settings.grafana, &settings.dashboards.web_url).1
+}
+
+fn add_ways(files: &mut Artefacts, settings: &GenerateSettings) {
+    let (ways, _) = grafana::files(files, &settings.grafana, &settings.dashboards.web_url);
+    files.extend(ways);
+}
+
+/// What becomes of dashboards of a directory that are generated no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// They are marked, and kept for a time. So it is where the map follows a system by itself.
+    Mark,
+    /// Those that are marked already are kept for the rest of their time; the others go at once. So it is where somebody
+    /// took them out of a map.
+    Keep,
+}
+
+/// Adds to `files` our dashboards in `dir` that are generated no longer, for as long as `generate.grafana.keep_gone` says.
+///
+/// # Errors
+/// A file of ours that cannot be read.
+pub fn keep_gone(
+    dir: &Path,
+    files: &mut Artefacts,
+    settings: &GenerateSettings,
+    gone: Gone,
+    now: SystemTime,
+) -> Result<(), SyncError> {
+    let manifest = read_manifest(dir)?;
+    let mut before = Artefacts::new();
+    for (name, ours) in manifest
+        .files
+        .iter()
+        .filter(|(name, _)| !files.contains_key(*name))
+    {
+        let text = read(&dir.join(name))?.filter(|bytes| hash(bytes) == *ours);
+        let text = text.and_then(|bytes| String::from_utf8(bytes).ok());
+        before.extend(text.map(|text| (name.clone(), text)));
+    }
+    if gone == Gone::Keep {
+        before.retain(|_, text| {
+            let json = serde_json::from_str(text).unwrap_or_default();
+            grafana::gone_since(&json).is_some()
+        });
+    }
+    if grafana::keep_gone(files, &before, settings.grafana.keep_gone.get(), now) > 0 {
+        add_ways(files, settings);
+    }
+    Ok(())
 }
 
 /// What happened to the files of a directory, or would.
@@ -248,6 +305,39 @@ mod tests {
             (vec!["a/a.json".into()], vec!["c.json".into()])
         );
         assert!(!at("a/a.json").exists() && at("c.json").exists());
+    }
+
+    #[test]
+    fn a_dashboard_that_is_generated_no_longer_is_kept_with_a_notice_where_the_map_follows_a_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = "dashboards/service-cart.json";
+        let mut settings = GenerateSettings::default();
+        settings.grafana.sidecar = Some(grafana::SidecarSettings::default());
+        let cart = r#"{"uid": "cart", "title": "Cart", "tags": ["tracemap"], "panels": []}"#;
+        sync(dir.path(), &files(&[(name, cart)]), true).unwrap();
+        let day = |days: u64| SystemTime::UNIX_EPOCH + std::time::Duration::from_hours(24 * days);
+        let next = |gone, day| {
+            let mut files = Artefacts::new();
+            keep_gone(dir.path(), &mut files, &settings, gone, day).unwrap();
+            files
+        };
+
+        assert!(!next(Gone::Keep, day(9)).contains_key(name), "nobody marked it");
+        let marked = next(Gone::Mark, day(9));
+        assert!(marked[name].contains("gone-since-1970-01-10"), "{}", marked[name]);
+        let config_maps = &marked[grafana::CONFIG_MAPS_FILE];
+        assert!(config_maps.contains("gone-since-1970-01-10"), "{config_maps}");
+
+        sync(dir.path(), &marked, true).unwrap();
+        assert_eq!(next(Gone::Mark, day(16)), marked, "the same bytes a week later");
+        assert_eq!(next(Gone::Keep, day(16)), marked);
+        assert!(next(Gone::Mark, day(17)).is_empty(), "its time is over");
+
+        std::fs::write(dir.path().join(name), cart.replace("Cart", "Mine")).unwrap();
+        assert!(
+            next(Gone::Mark, day(9)).is_empty(),
+            "what somebody edited is not ours to mark"
+        );
     }
 
     #[test]

@@ -352,6 +352,7 @@ impl Ledger {
             counted_elsewhere: false,
         };
         series.request(&request, verdict);
+        series.versions.count(visit.operation.version(), &request);
         is_slow(verdict)
     }
 
@@ -611,6 +612,12 @@ impl Ledger {
     /// The learned edges of a node's or edge's busiest operation, by the id of its series.
     pub fn learned(&self, id: &str) -> Option<Learned> {
         self.judge.learned(self.series.find_entity(id)?)
+    }
+
+    /// Learns every operation that has `min_requests` from all that came of it so far, and nothing from then on; see
+    /// [`baseline::Baselines::hold`].
+    pub fn hold_baselines(&mut self, min_requests: u64, now: u64) {
+        self.judge.hold(min_requests, now);
     }
 
     /// Shifts that have lasted, each with the number of its series and the name of its operation.

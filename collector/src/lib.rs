@@ -9,6 +9,7 @@
 
 pub mod assemble;
 mod backend;
+pub mod backtest;
 mod clock;
 mod edge_counts;
 pub mod engine;

@@ -5,14 +5,14 @@
 //! Left out on purpose: what the files say.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use map::Map;
 use map::catalogue as names;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::generate::{Artefacts, SyncReport, artefacts, sync};
+use crate::generate::{Artefacts, Gone, SyncReport, artefacts, keep_gone, sync, too_large};
 use crate::rim::report_sync_error;
 use crate::scrape::Scrape;
 use crate::settings::GenerateSettings;
@@ -51,6 +51,7 @@ pub(crate) struct Publisher {
     settings: GenerateSettings,
     last: Option<Instant>,
     reported_foreign: Vec<String>,
+    reported_too_large: Vec<String>,
     sender: watch::Sender<Arc<Published>>,
 }
 
@@ -62,6 +63,7 @@ impl Publisher {
                 settings,
                 last: None,
                 reported_foreign: Vec::new(),
+                reported_too_large: Vec::new(),
                 sender,
             },
             receiver,
@@ -85,13 +87,15 @@ impl Publisher {
             return;
         }
         self.last = Some(now);
-        let files = artefacts(map, &self.settings);
+        let mut files = artefacts(map, &self.settings);
         let report = match &self.settings.out {
             None => SyncReport {
                 unchanged: files.len(),
                 ..SyncReport::default()
             },
-            Some(dir) => match sync(dir, &files, true) {
+            Some(dir) => match keep_gone(dir, &mut files, &self.settings, Gone::Mark, SystemTime::now())
+                .and_then(|()| sync(dir, &files, true))
+            {
                 Ok(report) => report,
                 Err(error) => {
                     report_sync_error(&error);
@@ -100,7 +104,21 @@ impl Publisher {
             },
         };
         self.report(&report);
+        self.report_too_large(&files);
         self.sender.send_replace(Arc::new(Published { files, report }));
+    }
+
+    fn report_too_large(&mut self, files: &Artefacts) {
+        let found: Vec<String> = too_large(files, &self.settings)
+            .into_iter()
+            .map(|large| large.to_string())
+            .collect();
+        if found != self.reported_too_large {
+            for problem in &found {
+                warn!(problem, "a dashboard is not among the Kubernetes objects");
+            }
+            self.reported_too_large = found;
+        }
     }
 
     fn report(&mut self, report: &SyncReport) {

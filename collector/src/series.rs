@@ -7,6 +7,7 @@ mod exemplar;
 mod slab;
 mod store;
 mod timing;
+mod version;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use exemplar::{Exemplar, Exemplars};
 pub use slab::Slab;
 pub use store::{SeriesLimits, SeriesStore};
 pub use timing::{Observed, Timing, ZERO_THRESHOLD};
+pub use version::{VersionSeries, Versions};
 
 /// One edge of Tempo's service graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,6 +125,9 @@ pub struct EntitySeries {
     pub queue: Option<Box<Timing>>,
     /// Traces to look at: of `total` first, of `own` second.
     pub exemplars: Exemplars,
+    /// The same requests by the version that answered; empty for edges.
+    #[serde(default, skip_serializing_if = "Versions::is_empty")]
+    pub versions: Versions,
 }
 
 /// A request as an entity counts it.
@@ -167,6 +172,7 @@ impl EntitySeries {
             fan_out: Calls::default(),
             queue: None,
             exemplars: Exemplars::default(),
+            versions: Versions::default(),
         }
     }
 

@@ -10,6 +10,7 @@ use alerts::AlertSettings;
 use config::{ByteSize, Finding, HumanDuration};
 use dashboards::DashboardSettings;
 use exposition::remote::RemoteWriteSettings;
+use grafana::GrafanaSettings;
 use map::Services;
 pub use sampling::SamplingSettings;
 use schemars::JsonSchema;
@@ -255,8 +256,10 @@ pub struct GenerateSettings {
     pub min_interval: HumanDuration,
     /// Alert rules and Alertmanager.
     pub alerts: AlertSettings,
-    /// Grafana.
+    /// What Grafana shows.
     pub dashboards: DashboardSettings,
+    /// How it gets there.
+    pub grafana: GrafanaSettings,
 }
 
 impl Default for GenerateSettings {
@@ -267,6 +270,7 @@ impl Default for GenerateSettings {
             min_interval: HumanDuration::from_secs(60),
             alerts: AlertSettings::default(),
             dashboards: DashboardSettings::default(),
+            grafana: GrafanaSettings::default(),
         }
     }
 }
@@ -337,6 +341,7 @@ pub fn check(
     services: &Services,
 ) -> Vec<Finding> {
     let mut found = generate.alerts.check("generate.alerts");
+    found.extend(generate.grafana.check("generate.grafana"));
     found.extend(collector.sampling.check("collector.sampling"));
     found.extend(collector.otlp.tls.as_ref().and_then(OtlpTlsSettings::check));
     if let Some(remote_write) = &collector.remote_write {

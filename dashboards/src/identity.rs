@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use map::NodeId;
 use sha2::{Digest, Sha256};
 
+use crate::text::{clipped, shown};
+
 /// Grafana refuses longer uids (`pkg/services/dashboards/errors.go`).
 const UID_PREFIX: &str = "tracemap-";
 const UID_HASH_DIGITS: usize = 30;
@@ -17,14 +19,50 @@ const MAX_FILE_STEM: usize = 100;
 const FILE_HASH_DIGITS: usize = 12;
 const TITLE_HASH_DIGITS: usize = 6;
 
-/// The uid of the overview, 39 characters of `[a-z0-9-]`.
+/// Name of the overview's file below the output directory.
+pub const OVERVIEW_FILE: &str = "dashboards/overview.json";
+/// Name of the file of the dashboard of any edge.
+pub const EDGE_FILE: &str = "dashboards/edge.json";
+/// Name of the file of tracemap's own dashboard.
+pub const ITSELF_FILE: &str = "dashboards/tracemap.json";
+/// Name of the file of the dashboard of any service, where services have none of their own.
+pub const SERVICES_FILE: &str = "dashboards/services.json";
+/// Name of the file of the dashboard of any queue, where queues have none of their own.
+pub const QUEUES_FILE: &str = "dashboards/queues.json";
+
+/// The uid of the overview, 39 characters of `[a-z0-9-]`, as all of these are.
 pub fn overview_uid() -> String {
     uid("overview", "")
 }
 
-/// The uid of a service's dashboard, 39 characters of `[a-z0-9-]`; it depends on the service's id alone.
+/// The uid of a service's dashboard; it depends on the service's id alone.
 pub fn service_uid(id: &NodeId) -> String {
     uid("service", id.as_str())
+}
+
+/// The uid of a queue's dashboard; it depends on the destination's id alone.
+pub fn queue_uid(id: &NodeId) -> String {
+    uid("queue", id.as_str())
+}
+
+/// The uid of the dashboard of any edge, which takes the variables `client` and `server`.
+pub fn edge_uid() -> String {
+    uid("any", "edge")
+}
+
+/// The uid of tracemap's own dashboard.
+pub fn itself_uid() -> String {
+    uid("any", "itself")
+}
+
+/// The uid of the dashboard of any service, which takes the variable `service`.
+pub fn services_uid() -> String {
+    uid("any", "service")
+}
+
+/// The uid of the dashboard of any queue, which takes the variable `queue`.
+pub fn queues_uid() -> String {
+    uid("any", "queue")
 }
 
 fn uid(kind: &str, entity: &str) -> String {
@@ -32,13 +70,20 @@ fn uid(kind: &str, entity: &str) -> String {
 }
 
 /// The name of a service's file below the output directory.
-///
-/// `--` stands before the hash and nowhere else, so that no id can take the name of another.
 pub(crate) fn service_file(id: &NodeId) -> String {
-    let id = id.as_str();
+    file("service", id.as_str())
+}
+
+/// The name of a queue's file below the output directory.
+pub(crate) fn queue_file(id: &NodeId) -> String {
+    file("queue", id.as_str())
+}
+
+/// `--` stands before the hash and nowhere else, so that no id can take the name of another.
+fn file(kind: &str, id: &str) -> String {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     if !id.is_empty() && id.len() <= MAX_FILE_STEM && id.chars().all(legal) && !id.contains("--") {
-        return format!("dashboards/service-{id}.json");
+        return format!("dashboards/{kind}-{id}.json");
     }
     let stem: String = id
         .chars()
@@ -51,38 +96,43 @@ pub(crate) fn service_file(id: &NodeId) -> String {
         .collect::<Vec<_>>()
         .join("-");
     format!(
-        "dashboards/service-{stem}--{}.json",
+        "dashboards/{kind}-{stem}--{}.json",
         hash(&["file", id], FILE_HASH_DIGITS)
     )
 }
 
-/// The title of a service's dashboard; unlike for unlike ids.
-pub(crate) fn service_title(id: &NodeId) -> String {
-    let shown = shown(id.as_str());
-    if shown == id.as_str() {
-        return format!("Service {shown}");
+/// The name of the v2 form of a file: not below the classic ones, whose directory Grafana's provider walks whole and would
+/// find every uid in twice.
+pub(crate) fn v2_file(file: &str) -> String {
+    file.replacen("dashboards/", "dashboards-v2/", 1)
+}
+
+/// The name of the classic form of a file of either form.
+pub(crate) fn classic_file(file: &str) -> String {
+    file.replacen("dashboards-v2/", "dashboards/", 1)
+}
+
+/// The title of a node's dashboard; unlike for unlike ids. `twin` says that another id differs in case only, which
+/// Grafana takes for the same title.
+pub(crate) fn title(kind: &str, id: &NodeId, twin: bool) -> String {
+    let name = plain(id);
+    if name == id.as_str() && !twin {
+        return format!("{kind} {name}");
     }
     format!(
-        "Service {shown} ({})",
+        "{kind} {name} ({})",
         hash(&["title", id.as_str()], TITLE_HASH_DIGITS)
     )
 }
 
-/// Foreign text as it may stand in titles, descriptions and links.
-///
-/// Grafana replaces `$name`, `${name}` and `[[name]]` there and knows no escape: a word joiner after the sign stops
-/// that and is not seen. Control characters become spaces.
-pub(crate) fn shown(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '$' => shown.push_str("$\u{2060}"),
-            '[' => shown.push_str("[\u{2060}"),
-            c if c.is_control() => shown.push(' '),
-            c => shown.push(c),
-        }
-    }
-    shown
+/// What titles of two ids are compared by.
+pub(crate) fn folded(id: &NodeId) -> String {
+    plain(id).to_lowercase()
+}
+
+/// An id as a title shows it. Grafana trims titles, and so do we, or two of them became one.
+fn plain(id: &NodeId) -> String {
+    clipped(&shown(id.as_str())).trim().to_owned()
 }
 
 /// The first hex digits of the SHA-256 of the parts, each ended by a zero byte.
@@ -107,6 +157,7 @@ mod tests {
     #[test]
     fn a_plain_id_is_its_own_file_name_and_any_other_is_told_apart_by_a_hash() {
         assert_eq!(service_file(&"cart".into()), "dashboards/service-cart.json");
+        assert_eq!(queue_file(&"orders".into()), "dashboards/queue-orders.json");
         let (upper, dashed) = (service_file(&"Cart".into()), service_file(&"prod/art".into()));
         assert!(upper.starts_with("dashboards/service-art--"), "{upper}");
         assert!(dashed.starts_with("dashboards/service-prod-art--"), "{dashed}");
@@ -129,13 +180,30 @@ mod tests {
             service_uid(&"cart".into()),
             "tracemap-ffbc77771f0e2722237011430e9520"
         );
+        let all = [
+            overview_uid(),
+            edge_uid(),
+            itself_uid(),
+            services_uid(),
+            queues_uid(),
+        ];
+        assert!(all.iter().all(|uid| uid.len() == 39));
+        assert_ne!(queue_uid(&"cart".into()), service_uid(&"cart".into()));
     }
 
     #[test]
-    fn a_dollar_in_a_name_is_not_read_as_a_variable() {
-        assert_eq!(service_title(&"cart".into()), "Service cart");
-        let title = service_title(&"a${datasource}".into());
-        assert!(!title.contains("${"), "{title}");
-        assert_ne!(title, service_title(&"a$\u{2060}{datasource}".into()));
+    fn a_title_tells_ids_apart_that_look_alike() {
+        let titled = |id: &str, twin| title("Service", &id.into(), twin);
+        assert_eq!(titled("cart", false), "Service cart");
+        assert_ne!(titled("Cart", true).to_lowercase(), titled("cart", true));
+        assert_ne!(titled("cart ", false), titled("cart", false));
+        let dollar = titled("a${datasource}", false);
+        assert!(!dollar.contains("${"), "{dollar}");
+        assert_ne!(dollar, titled("a$\u{2060}{datasource}", false));
+        let long = ["x".repeat(4096), "x".repeat(4097)].map(|id| titled(&id, false));
+        assert!(
+            long.iter().all(|t| t.len() < 150) && long[0] != long[1],
+            "{long:?}"
+        );
     }
 }

@@ -56,6 +56,11 @@ impl Layout {
         self.items.push(Item::Panel(Box::new(panel)));
     }
 
+    /// A panel over the whole width, with the height that it asks for.
+    pub(crate) fn text(&mut self, (h, panel): (u32, Panel)) {
+        self.panel(WIDTH, h, panel);
+    }
+
     pub(crate) fn into_items(self) -> Vec<Item> {
         self.items
     }

@@ -4,8 +4,8 @@
 //! Left out on purpose: tables; see [`crate::table`].
 
 use crate::model::{
-    Color, Custom, DataSource, Defaults, FieldConfig, GridPos, Legend, LineStyle, Options, Override, Panel,
-    Property, ReduceOptions, Stacking, Step, Target, Thresholds, Tooltip,
+    Color, Custom, DataSource, Defaults, FieldConfig, GridPos, Legend, LineStyle, MetricsTarget, Options,
+    Override, Panel, Property, ReduceOptions, Stacking, Step, Target, Thresholds, Tooltip, TracesTarget,
 };
 
 /// The colours of good, doubtful and bad, as Grafana's themes name them.
@@ -24,8 +24,8 @@ pub(crate) struct Text {
 }
 
 /// A query over the range, drawn under `legend` (`{{label}}` for a label's value).
-pub(crate) fn over_time(ref_id: &str, expr: String, legend: &str) -> Target {
-    Target {
+pub(crate) fn over_time(ref_id: &str, expr: String, legend: &str) -> MetricsTarget {
+    MetricsTarget {
         ref_id: ref_id.to_owned(),
         datasource: DataSource::PICKED,
         editor_mode: "code",
@@ -39,8 +39,8 @@ pub(crate) fn over_time(ref_id: &str, expr: String, legend: &str) -> Target {
 }
 
 /// A query of the range's end, as rows with one field for each label.
-pub(crate) fn rows_now(ref_id: &str, expr: String) -> Target {
-    Target {
+pub(crate) fn rows_now(ref_id: &str, expr: String) -> MetricsTarget {
+    MetricsTarget {
         format: "table",
         instant: true,
         range: false,
@@ -49,15 +49,15 @@ pub(crate) fn rows_now(ref_id: &str, expr: String) -> Target {
 }
 
 /// A panel with nothing but what is the same for every type.
-pub(crate) fn bare(kind: &'static str, text: Text, targets: Vec<Target>, options: Options) -> Panel {
+pub(crate) fn bare(kind: &'static str, text: Text, targets: Vec<MetricsTarget>, options: Options) -> Panel {
     Panel {
         id: 0,
         kind,
         title: text.title,
         description: text.description.to_owned(),
-        datasource: DataSource::PICKED,
+        datasource: Some(DataSource::PICKED),
         grid_pos: GridPos::default(),
-        targets,
+        targets: targets.into_iter().map(Target::Metrics).collect(),
         field_config: FieldConfig {
             defaults: Defaults {
                 unit: text.unit,
@@ -70,14 +70,77 @@ pub(crate) fn bare(kind: &'static str, text: Text, targets: Vec<Target>, options
     }
 }
 
+/// A text in Markdown over the whole width, and the height at which it is seen without scrolling.
+pub(crate) fn text(title: &'static str, description: &'static str, content: String) -> (u32, Panel) {
+    let lines: usize = content
+        .lines()
+        .map(|line| line.chars().count().div_ceil(LETTERS_OF_A_LINE).max(1))
+        .sum();
+    let pixels = u32::try_from(lines)
+        .unwrap_or(u32::MAX)
+        .saturating_mul(LINE_PIXELS);
+    let height = pixels.saturating_add(AROUND_TEXT_PIXELS).div_ceil(ROW_PIXELS);
+    let text = Text {
+        title,
+        description,
+        unit: "none",
+    };
+    let options = Options::Text {
+        mode: "markdown",
+        content,
+    };
+    let panel = Panel {
+        datasource: None,
+        ..bare("text", text, Vec::new(), options)
+    };
+    (height, panel)
+}
+
+/// Of a text over the whole width of a laptop's screen, 1366 pixels.
+const LETTERS_OF_A_LINE: usize = 175;
+const LINE_PIXELS: u32 = 22;
+/// The panel's frame and title.
+const AROUND_TEXT_PIXELS: u32 = 56;
+/// A unit of the grid with the gap below it.
+const ROW_PIXELS: u32 = 38;
+
+/// The newest traces that a search in `TraceQL` finds, each a link.
+pub(crate) fn traces(text: Text, query: String) -> Panel {
+    let target = TracesTarget {
+        ref_id: "A".to_owned(),
+        datasource: DataSource::TRACES,
+        query_type: "traceql",
+        query,
+        limit: MOST_TRACES,
+        table_type: "traces",
+        filters: [],
+    };
+    let options = Options::Table {
+        show_header: true,
+        frame_index: 0,
+        sort_by: Vec::new(),
+    };
+    let mut panel = bare("table", text, Vec::new(), options);
+    panel.datasource = Some(DataSource::TRACES);
+    panel.targets = vec![Target::Traces(target)];
+    panel.field_config.defaults.no_value = Some("no such trace in this range");
+    panel.field_config.defaults.custom = Some(Custom::CELLS);
+    panel
+}
+
+/// What a search for traces lists.
+const MOST_TRACES: u32 = 20;
+
 /// Lines over time, from 0 up.
-pub(crate) fn lines(text: Text, targets: Vec<Target>) -> Panel {
+pub(crate) fn lines(text: Text, targets: Vec<MetricsTarget>) -> Panel {
     let options = Options::Lines {
         legend: Legend {
             calcs: ["lastNotNull", "max"],
             display_mode: "table",
             placement: "bottom",
             show_legend: true,
+            sort_by: "Last *",
+            sort_desc: true,
         },
         tooltip: Tooltip {
             mode: "multi",
@@ -96,7 +159,7 @@ pub(crate) fn lines(text: Text, targets: Vec<Target>) -> Panel {
 }
 
 /// Areas on top of each other.
-pub(crate) fn stacked(text: Text, targets: Vec<Target>) -> Panel {
+pub(crate) fn stacked(text: Text, targets: Vec<MetricsTarget>) -> Panel {
     let mut panel = lines(text, targets);
     panel.field_config.defaults.custom = Some(drawn(60, Stacking::NORMAL));
     panel

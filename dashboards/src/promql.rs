@@ -8,27 +8,61 @@ use std::fmt::Write as _;
 use map::NodeId;
 use map::catalogue::{EDGE_INFO, FAILED, NODE_INFO, REQUESTS};
 
+use crate::settings::Histograms;
+
 /// Matchers of every service's own series.
 pub(crate) const SERVICES: &str = r#"kind="service""#;
 /// Matchers of every edge's series.
 pub(crate) const EDGES: &str = r#"kind="edge""#;
 
+/// Which node a dashboard is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Subject<'a> {
+    /// This one.
+    Node(&'a NodeId),
+    /// The one that the viewer picks by the variable of this name.
+    Picked(&'static str),
+}
+
+impl Subject<'_> {
+    /// Its id as a literal.
+    pub(crate) fn literal(self) -> String {
+        match self {
+            Self::Node(id) => quoted(id.as_str()),
+            Self::Picked(variable) => format!("\"${variable}\""),
+        }
+    }
+
+    /// Its name without environment and namespace, as a literal: what its spans say.
+    pub(crate) fn name_literal(self) -> String {
+        match self {
+            Self::Node(id) => quoted(id.name()),
+            Self::Picked(variable) => format!("\"${variable}_name\""),
+        }
+    }
+}
+
+/// Matcher of a node's id.
+pub(crate) fn id(subject: Subject<'_>) -> String {
+    format!("id={}", subject.literal())
+}
+
 /// Matchers of one service's own series.
-pub(crate) fn service(id: &NodeId) -> String {
-    format!("{SERVICES},id={}", quoted(id.as_str()))
+pub(crate) fn service(subject: Subject<'_>) -> String {
+    format!("{SERVICES},{}", id(subject))
 }
 
 /// Matchers of the edges into a node.
-pub(crate) fn edges_into(id: &NodeId) -> String {
-    format!("{EDGES},server={}", quoted(id.as_str()))
+pub(crate) fn edges_into(subject: Subject<'_>) -> String {
+    format!("{EDGES},server={}", subject.literal())
 }
 
 /// Matchers of the edges out of a node.
-pub(crate) fn edges_out_of(id: &NodeId) -> String {
-    format!("{EDGES},client={}", quoted(id.as_str()))
+pub(crate) fn edges_out_of(subject: Subject<'_>) -> String {
+    format!("{EDGES},client={}", subject.literal())
 }
 
-/// A string literal. Grafana reads `$name` and `[[name]]` even inside literals, so those signs are written as escapes.
+/// A string literal, of `TraceQL` as well. Grafana reads `$name` and `[[name]]` even inside literals, so those signs are written as escapes.
 /// Source: Prometheus documentation, "Querying basics", string literals.
 pub(crate) fn quoted(text: &str) -> String {
     let mut literal = String::with_capacity(text.len() + 2);
@@ -69,17 +103,55 @@ pub(crate) fn failed_share(by: &str, matchers: &str) -> String {
     )
 }
 
-/// A quantile in seconds of a histogram's family.
-pub(crate) fn quantile(q: f64, by: &str, histogram: &str, matchers: &str) -> String {
-    let by = if by.is_empty() {
-        "le".to_owned()
-    } else {
-        format!("{by}, le")
-    };
-    format!(
-        "histogram_quantile({q}, {})",
-        rate(&by, &format!("{histogram}_bucket"), matchers)
-    )
+/// Queries of histograms, in the form that the data source keeps them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times(pub(crate) Histograms);
+
+impl Times {
+    /// A quantile of a histogram's family, in its unit.
+    pub(crate) fn quantile(self, q: f64, by: &str, histogram: &str, matchers: &str) -> String {
+        let rate = match self.0 {
+            Histograms::Classic => {
+                let by = if by.is_empty() {
+                    "le".to_owned()
+                } else {
+                    format!("{by}, le")
+                };
+                rate(&by, &format!("{histogram}_bucket"), matchers)
+            }
+            Histograms::Native => rate(by, histogram, matchers),
+        };
+        format!("histogram_quantile({q}, {rate})")
+    }
+
+    /// What a histogram added up per second.
+    pub(crate) fn sum(self, by: &str, histogram: &str, matchers: &str) -> String {
+        self.part("sum", by, histogram, matchers)
+    }
+
+    /// How often a histogram was observed per second.
+    pub(crate) fn count(self, by: &str, histogram: &str, matchers: &str) -> String {
+        self.part("count", by, histogram, matchers)
+    }
+
+    /// The mean of what was observed; nothing where nothing was.
+    pub(crate) fn mean(self, by: &str, histogram: &str, matchers: &str) -> String {
+        let (sum, count) = (
+            self.sum(by, histogram, matchers),
+            self.count(by, histogram, matchers),
+        );
+        format!("{sum} / ({count} > 0)")
+    }
+
+    fn part(self, part: &str, by: &str, histogram: &str, matchers: &str) -> String {
+        match self.0 {
+            Histograms::Classic => rate(by, &format!("{histogram}_{part}"), matchers),
+            Histograms::Native => {
+                let rates = rate(by, histogram, matchers);
+                format!("histogram_{part}({rates})")
+            }
+        }
+    }
 }
 
 /// A gauge or recorded series, once for each combination of labels however many instances report it.
@@ -154,8 +226,12 @@ mod tests {
             "sum(rate(tracemap_requests_total[$__rate_interval]))"
         );
         assert_eq!(
-            quantile(0.95, "", "h", EDGES),
+            Times(Histograms::Classic).quantile(0.95, "", "h", EDGES),
             r#"histogram_quantile(0.95, sum by (le) (rate(h_bucket{kind="edge"}[$__rate_interval])))"#
+        );
+        assert_eq!(
+            Times(Histograms::Native).quantile(0.95, "", "h", EDGES),
+            r#"histogram_quantile(0.95, sum(rate(h{kind="edge"}[$__rate_interval])))"#
         );
     }
 }

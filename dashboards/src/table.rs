@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::links;
-use crate::model::{Custom, Options, Override, Panel, Property, SortBy, Target, Transformation};
+use crate::model::{Custom, MetricsTarget, Options, Override, Panel, Property, SortBy, Transformation};
 use crate::panel::{Text, bare, rows_now};
 
 /// Names of queries, one for each column.
@@ -49,7 +49,7 @@ pub(crate) fn table(
     };
     let order = order(&labels, columns.len());
     let mut overrides: Vec<Override> = labels.into_iter().map(label_override).collect();
-    let mut targets: Vec<Target> = Vec::new();
+    let mut targets: Vec<MetricsTarget> = Vec::new();
     let several = columns.len() > 1;
     for (column, ref_id) in columns.into_iter().zip(REF_IDS) {
         let properties = vec![Property::DisplayName(column.header), Property::Unit(column.unit)];
@@ -58,10 +58,7 @@ pub(crate) fn table(
     }
     overrides.extend(linked);
     let mut panel = bare("table", text, targets, options);
-    panel.field_config.defaults.custom = Some(Custom::Cells {
-        align: "auto",
-        inspect: false,
-    });
+    panel.field_config.defaults.custom = Some(Custom::CELLS);
     panel.field_config.overrides = overrides;
     if several {
         panel.transformations.push(Transformation::Merge {});

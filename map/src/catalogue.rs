@@ -82,9 +82,21 @@ catalogue! {
     FAN_OUT = "tracemap_fan_out", Histogram, ["id", "kind", "client", "server"];
     /// Seconds a message lay in the queue, on the edge from the destination to its consumer.
     QUEUE_SECONDS = "tracemap_queue_seconds", Histogram, ["id", "kind", "client", "server"];
+    /// Requests of a service's version, the newest few of them; `unknown` where the service does not say it.
+    VERSION_REQUESTS = "tracemap_version_requests_total", Counter, ["id", "version"];
+    /// Requests of a service's version that failed.
+    VERSION_FAILED = "tracemap_version_failed_total", Counter, ["id", "version"];
+    /// Own seconds of the requests of a service's version: divided by its requests, the mean own time.
+    VERSION_OWN_SECONDS = "tracemap_version_own_seconds_total", Counter, ["id", "version"];
+    /// When a service's version was first counted, Unix seconds: when it was deployed, or when the collector began.
+    VERSION_FIRST_SEEN = "tracemap_version_first_seen_timestamp_seconds", Gauge, ["id", "version"];
 
     /// 1 for every edge of the map, broker destinations being nodes of their own.
     EDGE_INFO = "tracemap_edge_info", Gauge, ["id", "client", "server", "connection_type"];
+    /// When the first request of an edge began, Unix seconds.
+    EDGE_FIRST_SEEN = "tracemap_edge_first_seen_timestamp_seconds", Gauge, ["id", "client", "server", "connection_type"];
+    /// When the latest request of an edge began, Unix seconds. An edge that falls silent stays until `map.stale_after`.
+    EDGE_LAST_SEEN = "tracemap_edge_last_seen_timestamp_seconds", Gauge, ["id", "client", "server", "connection_type"];
     /// 1 for every node of the map.
     NODE_INFO = "tracemap_node_info", Gauge, ["id", "kind"];
     /// 1 where node `id` waits for node `culprit` over `hops` calls; 0 hops for a node and itself.
@@ -93,6 +105,11 @@ catalogue! {
     ENTRYPOINT_INFO = "tracemap_entrypoint_info", Gauge, ["id"];
     /// 1 for every node, with who answers for it.
     OWNER_INFO = "tracemap_owner_info", Gauge, ["id", "team", "tier"];
+    /// The promised share of requests that are answered in time, from 0 to 1, for each stated objective: `latency` is
+    /// the time, `window` the period of the promise, both as durations such as `300ms`.
+    OBJECTIVE_TARGET = "tracemap_objective_target", Gauge, ["id", "latency", "window"];
+    /// Requests of a service that were answered within the latency of a stated objective, to within 5 % of the latency.
+    OBJECTIVE_GOOD = "tracemap_objective_good_total", Counter, ["id", "latency", "window"];
     /// The learned edge of an entity's busiest operation, in seconds. `measure` is `own` or `total`.
     BASELINE_SECONDS = "tracemap_baseline_seconds", Gauge, ["id", "kind", "measure"];
     /// 1 while a shift of an operation has lasted so long that somebody should say whether it is the new normal.

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::ValueEnum;
-use collector::generate::{SyncReport, artefacts, sync};
+use collector::generate::{Artefacts, Gone, SyncReport, artefacts, keep_gone, sync, too_large};
 use map::Map;
 use map::file::{map_from_yaml, read_stats};
 
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// Write nothing; exit 1 where the directory is out of date
     #[arg(long)]
     check: bool,
+    /// Panels and bytes of every dashboard
+    #[arg(long)]
+    verbose: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,8 +50,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut map = read(&args.map)?;
     // What the configuration states overrides what the map file carries.
     map.services.extend(settings.services);
-    let report = sync(out, &artefacts(&map, &settings.generate), !args.check)?;
+    let mut files = artefacts(&map, &settings.generate);
+    keep_gone(out, &mut files, &settings.generate, Gone::Keep, SystemTime::now())?;
+    let report = sync(out, &files, !args.check)?;
     tell(&report, args.check);
+    for large in too_large(&files, &settings.generate) {
+        println!("left out: {large}");
+    }
+    tell_sizes(&files, args.verbose);
     Ok(if args.check && !report.is_current() {
         ExitCode::from(1)
     } else {
@@ -81,4 +91,31 @@ fn tell(report: &SyncReport, only_look: bool) {
         println!("left alone: {file} (not written by tracemap, or edited since)");
     }
     println!("{} files unchanged", report.unchanged);
+}
+
+/// What the dashboards cost: the sum and the largest, or each.
+fn tell_sizes(files: &Artefacts, verbose: bool) {
+    let mut sizes = dashboards::sizes(files);
+    sizes.retain(|size| size.file.starts_with("dashboards"));
+    let told = |size: &dashboards::Size| {
+        format!(
+            "{}: {} panels, {} queries, {} bytes",
+            size.file, size.panels, size.queries, size.bytes
+        )
+    };
+    if verbose {
+        for size in &sizes {
+            println!("{}", told(size));
+        }
+    }
+    if let Some(largest) = sizes.iter().max_by_key(|size| size.bytes) {
+        let (panels, bytes) = sizes
+            .iter()
+            .fold((0, 0), |sum, size| (sum.0 + size.panels, sum.1 + size.bytes));
+        println!(
+            "{} dashboards, {panels} panels, {bytes} bytes; the largest is {}",
+            sizes.len(),
+            told(largest)
+        );
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! One slow leaf must start exactly one group of notifications; it names the leaf, the leaf's callers are in it as
 //! information, and it resolves when the leaf is healed. So must a database that reports nothing itself, seen only from
-//! its callers. Every query that was generated finds its series meanwhile.
+//! its callers. Every rule that was generated finds its series meanwhile.
 //! Windows are short here so that the test takes minutes; the rules' default windows are proved with promtool.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Notification, Process, Prometheus, Webhook, free_port, get, post_json, until};
+use crate::support::{Notification, Process, Prometheus, Webhook, free_port, get, until};
 use promql_parser::parser::{self, Expr, VectorSelector};
 use serde_json::Value;
 
@@ -24,7 +24,6 @@ struct System {
     out: PathBuf,
     control: String,
     web: String,
-    otlp: String,
     _peers: (Process, Process),
 }
 
@@ -82,7 +81,6 @@ impl System {
             url: format!("http://127.0.0.1:{prometheus}"),
         };
         let web = format!("http://127.0.0.1:{page}");
-        let otlp = format!("http://127.0.0.1:{http}/v1/traces");
         Self {
             tracemap,
             prometheus,
@@ -90,7 +88,6 @@ impl System {
             out,
             control,
             web,
-            otlp,
             _peers: peers,
         }
     }
@@ -131,29 +128,17 @@ impl System {
             .collect()
     }
 
-    /// Every panel's query answers with data; returns every selector of all generated queries, rules included.
-    async fn queries_answer_while_a_fault_is_on(&self) -> BTreeSet<String> {
-        let files = read_all(&self.out.join("dashboards"));
-        let queries = dashboards::queries(&files).into_iter();
-        let place = |q: &dashboards::Query| format!("{} / {} / {}", q.file, q.panel, q.ref_id);
-        let mut exprs: Vec<(String, String)> = queries
-            .map(|q| (place(&q), q.expr.replace("$__rate_interval", "30s")))
-            .collect();
-        assert!(exprs.len() > 50, "{} queries", exprs.len());
-        for (place, expr) in &exprs {
-            let answered = !self.prometheus.query(expr).await.is_empty();
-            assert!(answered, "{place} is empty while a fault is on: {expr}");
-        }
+    /// Every selector of the generated rules. Those of the dashboards are in `tests/dashboards`.
+    fn selectors_of_the_rules(&self) -> BTreeSet<String> {
+        let mut selectors = BTreeSet::new();
         for (name, text) in read_all(&self.out.join("alerts/rules")) {
             let rules: Value = serde_yaml::from_str(&text).unwrap();
             let groups = rules["groups"].as_array().unwrap();
-            let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap());
-            exprs.extend(rules.map(|rule| (name.clone(), rule["expr"].as_str().unwrap().to_owned())));
-        }
-        let mut selectors = BTreeSet::new();
-        for (place, expr) in &exprs {
-            let parsed = parser::parse(expr).unwrap_or_else(|e| panic!("{place}: {e}: {expr}"));
-            selectors_of(&parsed, &mut selectors);
+            for rule in groups.iter().flat_map(|group| group["rules"].as_array().unwrap()) {
+                let expr = rule["expr"].as_str().unwrap();
+                let parsed = parser::parse(expr).unwrap_or_else(|e| panic!("{name}: {e}: {expr}"));
+                selectors_of(&parsed, &mut selectors);
+            }
         }
         selectors
     }
@@ -239,8 +224,7 @@ async fn one_slow_leaf_starts_one_group_that_names_it_and_resolves_when_it_is_he
             "a symptom goes where its culprit's page goes: {alert:#}"
         );
     }
-    a_span_without_a_usable_id_is_refused_and_counted(&system.otlp, prometheus).await;
-    let selectors = system.queries_answer_while_a_fault_is_on().await;
+    let selectors = system.selectors_of_the_rules();
     generated_files_pass_their_own_checks(&system.out);
     links_lead_somewhere(&group, &system.web).await;
 
@@ -284,7 +268,7 @@ async fn one_slow_leaf_starts_one_group_that_names_it_and_resolves_when_it_is_he
         missing.is_empty().then_some(selectors.len())
     })
     .await;
-    assert!(matched > 30, "{selectors:#?}");
+    assert!(matched > 15, "{selectors:#?}");
     assert_eq!(
         system.groups().len(),
         2,
@@ -320,23 +304,6 @@ fn names_of(notification: &Notification, alert: &str, label: &str) -> BTreeSet<S
     of_name
         .filter_map(|a| a["labels"][label].as_str().map(str::to_owned))
         .collect()
-}
-
-/// One bad span in a good request: the sender is told, and the panel of drops has something to show.
-async fn a_span_without_a_usable_id_is_refused_and_counted(otlp: &str, prometheus: &Prometheus) {
-    const SPAN: &str =
-        r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"0102","spanId":"0102030405060708"}]}]}]}"#;
-    let (status, answer) = post_json(otlp, SPAN).await.unwrap();
-    assert_eq!(status, 200, "{answer}");
-    assert!(
-        answer.contains("invalid_trace_id") && answer.contains("rejectedSpans"),
-        "{answer}"
-    );
-    until("the refused span in Prometheus", PATIENCE, async || {
-        let dropped = "rate(tracemap_collector_spans_dropped_total[30s]) > 0";
-        (!prometheus.query(dropped).await.is_empty()).then_some(())
-    })
-    .await;
 }
 
 fn selectors_of(expr: &Expr, into: &mut BTreeSet<String>) {

@@ -171,19 +171,6 @@ pub(crate) async fn get(url: &str) -> Option<(u16, String)> {
     Some((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
-/// Status and body of a POST of JSON; `None` where nobody answers.
-pub(crate) async fn post_json(url: &str, body: &'static str) -> Option<(u16, String)> {
-    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let request = http::Request::post(url).header("content-type", "application/json");
-    let answer = client
-        .request(request.body(Full::from(body)).expect("a test's request is valid"))
-        .await
-        .ok()?;
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.ok()?.to_bytes();
-    Some((status, String::from_utf8_lossy(&body).into_owned()))
-}
-
 /// The JSON of a GET that answers 200.
 pub(crate) async fn get_json(url: &str) -> Option<Value> {
     let (status, body) = get(url).await?;

@@ -75,7 +75,9 @@ impl<T: Write + Unpin> Write for Together<T> {
         let this = &mut *self;
         let length: usize = bufs.iter().map(|buf| buf.len()).sum();
         if this.held.is_empty() && length <= FEW {
-            bufs.iter().for_each(|buf| this.held.extend_from_slice(buf));
+            for buf in bufs {
+                this.held.extend_from_slice(buf);
+            }
             return Poll::Ready(Ok(length));
         }
         while !this.held.is_empty() {

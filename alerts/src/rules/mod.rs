@@ -80,7 +80,7 @@ pub(crate) fn group(settings: &AlertSettings) -> Group {
             culprit_explained::rule(),
             culprit_score::rule(),
             edge_charged::rule(),
-            culprit_evidence::rule(),
+            culprit_evidence::rule(settings),
             culprit_slows::rule(),
             culprit_owner::rule(),
         ]

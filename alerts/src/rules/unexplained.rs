@@ -27,9 +27,11 @@ pub(super) const STORY: Story = Story {
 
 pub(super) fn rule(settings: &AlertSettings) -> Alert {
     let entry_points = entry_points();
+    // Less is a reason to page somebody for a culprit, and none to look for one that is not there.
+    let threshold = settings.evidence_threshold;
     let slow = format!(
         "sum by (id) (
-          {RECORDED_TOTAL_DEGRADED}
+          {RECORDED_TOTAL_DEGRADED} > {threshold}
           and on (id) {entry_points}
           unless on (id) {RECORDED_CULPRIT_SLOWS}
         )"

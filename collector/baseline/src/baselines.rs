@@ -91,6 +91,7 @@ pub struct Baselines {
     tickets: BTreeSet<u32>,
     folded_requests: u64,
     unjudged_requests: u64,
+    held: bool,
 }
 
 /// One entity.
@@ -114,6 +115,19 @@ impl Baselines {
             tickets: BTreeSet::new(),
             folded_requests: 0,
             unjudged_requests: 0,
+            held: false,
+        }
+    }
+
+    /// Takes everything that came so far into the edges, and learns nothing from then on. An operation that is unjudged
+    /// learns from `min_requests` on, however long it was watched.
+    ///
+    /// For a recording whose faults are known: its healthy requests come first, and what among them was degraded without
+    /// a label is left out as at any other time.
+    pub fn hold(&mut self, min_requests: u64, now: u64) {
+        self.held = true;
+        for state in self.states.iter_mut().flatten() {
+            state.learn_all(min_requests, now, &self.settings, &mut self.budget);
         }
     }
 
@@ -136,7 +150,7 @@ impl Baselines {
         };
         let state = self.states.get_mut(number as usize)?.as_deref_mut()?;
         let row = self.rows.get_mut(entity.0 as usize)?;
-        if state.is_due(now) {
+        if !self.held && state.is_due(now) {
             let health = || row.health(now);
             state.learn(now, &self.settings, &mut self.budget, health);
             note_ticket(&mut self.tickets, number, state);

@@ -246,6 +246,18 @@ impl State {
         self.learned.renew(now, settings);
     }
 
+    /// Takes the part under way into the edges, or learns the first ones where there are `min` requests.
+    pub(crate) fn learn_all(&mut self, min: u64, now: u64, settings: &Settings, budget: &mut Budget) {
+        let learned = &mut self.learned;
+        if learned.known {
+            learned.end_part(now, Health::default(), settings, budget);
+            learned.own.choose(now, settings);
+            learned.total.choose(now, settings);
+        } else if u64::from(learned.count) >= min {
+            learned.learn_edges(now, settings, budget);
+        }
+    }
+
     fn take_over(&mut self, now: u64, health: Health, settings: &Settings, budget: &mut Budget) {
         let Some(candidate) = self.end_candidate(budget) else {
             return;
@@ -324,9 +336,12 @@ impl Learning {
             }
             return;
         }
-        if u64::from(self.count) < settings.min_requests {
-            return;
+        if u64::from(self.count) >= settings.min_requests {
+            self.learn_edges(now, settings, budget);
         }
+    }
+
+    fn learn_edges(&mut self, now: u64, settings: &Settings, budget: &mut Budget) {
         self.known = (self.own.has_past() || self.own.learn(now, settings, budget))
             && self.total.learn(now, settings, budget);
         (self.since, self.count, self.renewed) = (now, 0, now);

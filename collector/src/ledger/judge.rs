@@ -107,6 +107,11 @@ impl Judge {
         })
     }
 
+    /// Learns from all that came, and nothing from then on.
+    pub(super) fn hold(&mut self, min_requests: u64, now: u64) {
+        self.baselines.hold(min_requests, now);
+    }
+
     /// Forgets an entity whose series ended.
     pub(super) fn forget(&mut self, entity: u32) {
         self.baselines.forget(Entity(entity));

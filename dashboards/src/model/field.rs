@@ -62,7 +62,21 @@ pub(crate) enum Custom {
         stacking: Stacking,
     },
     #[serde(rename_all = "camelCase")]
-    Cells { align: &'static str, inspect: bool },
+    Cells {
+        align: &'static str,
+        inspect: bool,
+        /// In pixels. Grafana's own 150 let a table of four columns scroll sideways.
+        min_width: u16,
+    },
+}
+
+impl Custom {
+    /// Cells of a table.
+    pub(crate) const CELLS: Self = Self::Cells {
+        align: "auto",
+        inspect: false,
+        min_width: 80,
+    };
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]

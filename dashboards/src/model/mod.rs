@@ -6,6 +6,7 @@
 
 mod field;
 mod options;
+mod v2;
 
 use serde::Serialize;
 
@@ -61,7 +62,7 @@ impl Dashboard {
             refresh,
             annotations: Listed { list: Vec::new() },
             templating: Listed {
-                list: vec![Variable::data_source()],
+                list: vec![Variable::PROMETHEUS],
             },
             links: Vec::new(),
             panels: Vec::new(),
@@ -86,26 +87,84 @@ pub(crate) struct Listed<T> {
     pub(crate) list: Vec<T>,
 }
 
-/// No annotation is generated; the key has to be there.
-#[derive(Debug, Serialize)]
-pub(crate) enum Annotation {}
+/// Marks on every chart of a dashboard, at times that a query's values name.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Annotation {
+    pub(crate) name: &'static str,
+    pub(crate) datasource: DataSource,
+    pub(crate) enable: bool,
+    pub(crate) hide: bool,
+    pub(crate) icon_color: &'static str,
+    #[serde(flatten)]
+    pub(crate) query: AnnotationQuery,
+}
 
-#[derive(Debug, Serialize)]
-pub(crate) struct Variable {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    name: &'static str,
-    label: &'static str,
-    query: &'static str,
+/// The part of an annotation that Grafana's Prometheus data source reads.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AnnotationQuery {
+    pub(crate) expr: String,
+    pub(crate) title_format: &'static str,
+    pub(crate) text_format: &'static str,
+    /// True where a value is the mark's time, in milliseconds since 1970.
+    pub(crate) use_value_for_time: bool,
+}
+
+/// What the viewer picks at the top of a dashboard.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type")]
+pub(crate) enum Variable {
+    #[serde(rename = "datasource")]
+    DataSource {
+        name: &'static str,
+        label: &'static str,
+        query: &'static str,
+    },
+    #[serde(rename = "query")]
+    Query(QueryVariable),
+}
+
+/// A variable whose values the data source lists, anew whenever the time range changes.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct QueryVariable {
+    pub(crate) name: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) datasource: DataSource,
+    pub(crate) query: String,
+    /// Takes a part of each value; all of it where empty.
+    pub(crate) regex: &'static str,
+    refresh: u8,
+    sort: u8,
+    /// 2 shows nothing.
+    pub(crate) hide: u8,
 }
 
 impl Variable {
-    fn data_source() -> Self {
-        Self {
-            kind: "datasource",
-            name: "datasource",
-            label: "Data source",
-            query: "prometheus",
+    /// The data source that all queries but searches for traces ask.
+    pub(crate) const PROMETHEUS: Self = Self::DataSource {
+        name: "prometheus_datasource",
+        label: "Prometheus data source",
+        query: "prometheus",
+    };
+    /// The data source that searches for traces ask.
+    pub(crate) const TEMPO: Self = Self::DataSource {
+        name: "tempo_datasource",
+        label: "Tempo data source",
+        query: "tempo",
+    };
+
+    /// A variable with the values of a query, sorted.
+    pub(crate) fn query(name: &'static str, label: &'static str, query: String) -> QueryVariable {
+        QueryVariable {
+            name,
+            label,
+            datasource: DataSource::PICKED,
+            query,
+            regex: "",
+            refresh: 2,
+            sort: 1,
+            hide: 0,
         }
     }
 }
@@ -165,8 +224,11 @@ pub(crate) struct Panel {
     pub(crate) kind: &'static str,
     pub(crate) title: &'static str,
     pub(crate) description: String,
-    pub(crate) datasource: DataSource,
+    /// None for a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) datasource: Option<DataSource>,
     pub(crate) grid_pos: GridPos,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) targets: Vec<Target>,
     pub(crate) field_config: FieldConfig,
     pub(crate) options: Options,
@@ -174,7 +236,7 @@ pub(crate) struct Panel {
     pub(crate) transformations: Vec<Transformation>,
 }
 
-/// The data source that the viewer picked.
+/// A data source that the viewer picked.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct DataSource {
     #[serde(rename = "type")]
@@ -185,14 +247,26 @@ pub(crate) struct DataSource {
 impl DataSource {
     pub(crate) const PICKED: Self = Self {
         kind: "prometheus",
-        uid: "${datasource}",
+        uid: "${prometheus_datasource}",
+    };
+    pub(crate) const TRACES: Self = Self {
+        kind: "tempo",
+        uid: "${tempo_datasource}",
     };
 }
 
 /// A query of a panel.
 #[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Target {
+    Metrics(MetricsTarget),
+    Traces(TracesTarget),
+}
+
+/// A query in `PromQL`.
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Target {
+pub(crate) struct MetricsTarget {
     pub(crate) ref_id: String,
     pub(crate) datasource: DataSource,
     pub(crate) editor_mode: &'static str,
@@ -203,4 +277,18 @@ pub(crate) struct Target {
     pub(crate) range: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) exemplar: bool,
+}
+
+/// A search in `TraceQL`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TracesTarget {
+    pub(crate) ref_id: String,
+    pub(crate) datasource: DataSource,
+    pub(crate) query_type: &'static str,
+    pub(crate) query: String,
+    pub(crate) limit: u32,
+    pub(crate) table_type: &'static str,
+    /// Of Grafana's search form, which is not used.
+    pub(crate) filters: [Empty; 0],
 }

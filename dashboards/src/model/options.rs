@@ -28,6 +28,10 @@ pub(crate) enum Options {
         graph_mode: &'static str,
         reduce_options: ReduceOptions,
     },
+    Text {
+        mode: &'static str,
+        content: String,
+    },
     Lines {
         legend: Legend,
         tooltip: Tooltip,
@@ -47,7 +51,7 @@ pub(crate) enum Options {
     },
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Empty {}
 
 #[derive(Debug, Serialize)]
@@ -65,6 +69,9 @@ pub(crate) struct Legend {
     pub(crate) display_mode: &'static str,
     pub(crate) placement: &'static str,
     pub(crate) show_legend: bool,
+    /// The column that orders the rows, by its heading.
+    pub(crate) sort_by: &'static str,
+    pub(crate) sort_desc: bool,
 }
 
 #[derive(Debug, Serialize)]

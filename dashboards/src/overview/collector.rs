@@ -1,7 +1,7 @@
 //! Does the collector see everything?
 //!
 //! In: nothing. Out: what the collector received, dropped and holds.
-//! Left out on purpose: the agents and the collector's inner life; a dashboard of its own is to show those.
+//! Left out on purpose: the agents and the collector's inner life; the dashboard of tracemap itself shows those.
 
 use map::catalogue::{COLLECTOR_SPANS, COLLECTOR_SPANS_DROPPED, COLLECTOR_TABLE_BYTES};
 

@@ -1,13 +1,12 @@
 //! Which node or edge is the culprit?
 //!
-//! In: the map and settings, for links. Out: who degradation is charged to, and on what evidence.
+//! In: the topology, for links. Out: who degradation is charged to, and on what evidence.
 //! Left out on purpose: judging. The generated recording rules do it; these panels show their series, so that a page
 //! and this dashboard cannot disagree.
 
-use map::Map;
 use map::catalogue::{
-    OWNER_INFO, RECORDED_CULPRIT, RECORDED_OWN_DEGRADED, RECORDED_OWN_EVIDENCE, RECORDED_OWN_EXPECTED,
-    RECORDED_OWN_SHARE,
+    OWNER_INFO, RECORDED_CULPRIT, RECORDED_CULPRIT_SLOWS, RECORDED_OWN_DEGRADED, RECORDED_OWN_EVIDENCE,
+    RECORDED_OWN_EXPECTED, RECORDED_OWN_SHARE,
 };
 
 use crate::layout::Layout;
@@ -15,13 +14,16 @@ use crate::links;
 use crate::model::Panel;
 use crate::panel::{Text, lines, over_time};
 use crate::promql::{copied, labelled, once};
-use crate::settings::DashboardSettings;
 use crate::table::{Column, LabelColumn, table};
+use crate::topology::Topology;
 
 /// Title of the table of culprits.
 pub(crate) const CULPRITS: &str = "Who is to blame";
 /// Title of the table of degraded services and edges.
 pub(crate) const DEGRADED: &str = "Degraded in their own time";
+
+/// Title of the table of services that are slow and page nobody.
+pub(crate) const SUPPRESSED: &str = "Slow, and not paged";
 
 const NOTHING: &str = "nothing degraded";
 
@@ -29,10 +31,11 @@ const NOTHING: &str = "nothing degraded";
 const MOST: u32 = 20;
 const MOST_CURVES: u32 = 8;
 
-pub(super) fn panels(layout: &mut Layout, map: &Map, settings: &DashboardSettings) {
+pub(super) fn panels(layout: &mut Layout, topology: &Topology<'_>) {
     layout.row("Which node or edge is the culprit?");
-    layout.panel(10, 8, culprits(map, settings));
-    layout.panel(14, 8, degraded());
+    layout.panel(8, 8, culprits(topology));
+    layout.panel(10, 8, degraded());
+    layout.panel(6, 8, suppressed(topology));
 }
 
 pub(super) fn evidence(layout: &mut Layout) {
@@ -51,12 +54,12 @@ const CULPRITS_TEXT: Text = Text {
     unit: "none",
 };
 
-fn culprits(map: &Map, settings: &DashboardSettings) -> Panel {
+fn culprits(topology: &Topology<'_>) -> Panel {
     let labels = vec![
         LabelColumn {
             label: "culprit",
             header: "Node",
-            links: Some(links::of_node(settings, "culprit")),
+            links: Some(links::of_node(topology, "culprit")),
         },
         LabelColumn {
             label: "team",
@@ -69,7 +72,7 @@ fn culprits(map: &Map, settings: &DashboardSettings) -> Panel {
         unit: "none",
         expr: with_team(),
     }];
-    let mut panel = table(CULPRITS_TEXT, labels, columns, Some(super::linked(map)));
+    let mut panel = table(CULPRITS_TEXT, labels, columns, Some(super::linked(topology)));
     panel.field_config.defaults.no_value = Some(NOTHING);
     panel
 }
@@ -107,7 +110,7 @@ fn degraded() -> Panel {
     let labels = vec![
         LabelColumn {
             label: "id",
-            header: "Service or edge",
+            header: "Node",
             links: None,
         },
         LabelColumn {
@@ -128,13 +131,36 @@ fn degraded() -> Panel {
             expr: of_worst(RECORDED_OWN_SHARE),
         },
         Column {
-            header: "Expected share",
+            header: "Expected",
             unit: "percentunit",
             expr: of_worst(RECORDED_OWN_EXPECTED),
         },
     ];
     let mut panel = table(DEGRADED_TEXT, labels, columns, None);
     panel.field_config.defaults.no_value = Some(NOTHING);
+    panel
+}
+
+const SUPPRESSED_TEXT: Text = Text {
+    title: SUPPRESSED,
+    description: "Services that are slow because they wait for a culprit: who it is, and the evidence in nats that they are         slow. Their owners are not paged, because the culprit's are. If a service is here and its culprit is wrong, the         page went to the wrong team. Empty while healthy.",
+    unit: "none",
+};
+
+fn suppressed(topology: &Topology<'_>) -> Panel {
+    let label = |label, header, links| LabelColumn { label, header, links };
+    let labels = vec![
+        label("id", "Service", Some(links::of_node(topology, "id"))),
+        label("culprit", "Waits for", None),
+    ];
+    let slowed = once("id, culprit", RECORDED_CULPRIT_SLOWS, "");
+    let columns = vec![Column {
+        header: "Evidence",
+        unit: "none",
+        expr: format!("topk({MOST}, {})", copied(&slowed, links::FIELD, "id")),
+    }];
+    let mut panel = table(SUPPRESSED_TEXT, labels, columns, Some(super::linked(topology)));
+    panel.field_config.defaults.no_value = Some("nobody waits for a culprit");
     panel
 }
 

@@ -1,26 +1,32 @@
-//! Which edges are busy, and which are new?
+//! Which edges are busy, which are new, and which are gone?
 //!
-//! In: the map and settings, for links. Out: two tables of edges.
-//! Left out on purpose: edges that went away; the map's diff on the collector's page has them.
+//! In: the topology, for links. Out: three tables of edges.
+//! Left out on purpose: edges that left the map; its diff on the collector's page has those.
 
-use map::Map;
-use map::catalogue::{EDGE_INFO, TOTAL_SECONDS};
+use map::catalogue::{EDGE_FIRST_SEEN, EDGE_LAST_SEEN, TOTAL_SECONDS};
 
+use crate::annotations::long_ago;
 use crate::layout::Layout;
 use crate::links;
 use crate::model::Panel;
 use crate::panel::Text;
-use crate::promql::{EDGES, copied, failed_share, once, quantile, requests};
-use crate::settings::DashboardSettings;
+use crate::promql::{EDGES, copied, failed_share, once, requests};
 use crate::table::{Column, LabelColumn, table};
+use crate::topology::Topology;
+
+/// Title of the table of edges that fell silent.
+pub(crate) const SILENT: &str = "Silent edges";
 
 /// What the tables show at most.
 const MOST: u32 = 20;
+/// Milliseconds since 1970, shown as how long ago that is.
+const AGO: &str = "dateTimeFromNow";
 
-pub(super) fn panels(layout: &mut Layout, map: &Map, settings: &DashboardSettings) {
-    layout.row("Which edges are busy, and which are new?");
-    layout.panel(14, 9, busiest(map, settings));
-    layout.panel(10, 9, newest(map, settings));
+pub(super) fn panels(layout: &mut Layout, topology: &Topology<'_>) {
+    layout.row("Which edges are busy, new or gone?");
+    layout.panel(10, 9, busiest(topology));
+    layout.panel(8, 9, newest(topology));
+    layout.panel(6, 9, silent(topology));
 }
 
 const BUSIEST: Text = Text {
@@ -30,7 +36,7 @@ const BUSIEST: Text = Text {
     unit: "none",
 };
 
-fn busiest(map: &Map, settings: &DashboardSettings) -> Panel {
+fn busiest(topology: &Topology<'_>) -> Panel {
     let by = "client, server";
     let busiest = format!("topk({MOST}, {})", requests(by, EDGES));
     let of_busiest = |expr: &str| format!("({expr}) and on ({by}) {busiest}");
@@ -48,50 +54,69 @@ fn busiest(map: &Map, settings: &DashboardSettings) -> Panel {
         Column {
             header: "p95",
             unit: "s",
-            expr: of_busiest(&quantile(0.95, by, TOTAL_SECONDS, EDGES)),
+            expr: of_busiest(&topology.times.quantile(0.95, by, TOTAL_SECONDS, EDGES)),
         },
     ];
-    table(BUSIEST, ends(settings), columns, Some(super::linked(map)))
+    table(BUSIEST, ends(topology), columns, Some(super::linked(topology)))
 }
 
 const NEWEST: Text = Text {
-    title: "New edges",
-    description: "Calls that nobody made a day ago. After a deployment these are what it added; without one, ask who \
-        else has begun to call. Right after installation every edge is new.",
+    title: "Newest edges",
+    description: "Calls that were made for the first time, the latest first. After a deployment these are what it added; \
+        without one, ask who else has begun to call. Right after installation every edge is new.",
     unit: "none",
 };
 
-fn newest(map: &Map, settings: &DashboardSettings) -> Panel {
-    let by = "client, server, connection_type";
-    let a_day_ago = format!("max by ({by}) ({EDGE_INFO} offset 1d)");
-    let new = format!("{} unless on ({by}) {a_day_ago}", once(by, EDGE_INFO, ""));
-    let mut labels = ends(settings);
-    labels.push(LabelColumn {
-        label: "connection_type",
-        header: "Connection",
-        links: None,
-    });
+fn newest(topology: &Topology<'_>) -> Panel {
+    let first = once("client, server", EDGE_FIRST_SEEN, "");
     let columns = vec![Column {
-        header: "New",
-        unit: "none",
-        expr: copied(&new, links::FIELD, "server"),
+        header: "First seen",
+        unit: AGO,
+        expr: format!(
+            "1000 * {}",
+            copied(&format!("topk({MOST}, {first})"), links::FIELD, "server")
+        ),
     }];
-    let mut panel = table(NEWEST, labels, columns, Some(super::linked(map)));
-    panel.field_config.defaults.no_value = Some("no new edge within a day");
+    table(NEWEST, ends(topology), columns, Some(super::linked(topology)))
+}
+
+const SILENT_TEXT: Text = Text {
+    title: SILENT,
+    description: "Calls that were made once and are not made any more, the latest to fall silent first. After a deployment \
+        these are what it removed; without one, the caller is down, or its calls fail before they are sent.",
+    unit: "none",
+};
+
+fn silent(topology: &Topology<'_>) -> Panel {
+    let last = once("client, server", EDGE_LAST_SEEN, "");
+    let silent = format!("topk({MOST}, {last} < {})", long_ago(topology));
+    let columns = vec![Column {
+        header: "Last seen",
+        unit: AGO,
+        expr: format!("1000 * {}", copied(&silent, links::FIELD, "server")),
+    }];
+    let mut panel = table(
+        SILENT_TEXT,
+        ends(topology),
+        columns,
+        Some(super::linked(topology)),
+    );
+    panel.field_config.defaults.no_value = Some("every edge was seen lately");
     panel
 }
 
-fn ends(settings: &DashboardSettings) -> Vec<LabelColumn> {
+fn ends(topology: &Topology<'_>) -> Vec<LabelColumn> {
+    let [client, server] = [links::CLIENT, links::SERVER].map(links::value_of);
     vec![
         LabelColumn {
-            label: "client",
+            label: links::CLIENT,
             header: "Caller",
             links: None,
         },
         LabelColumn {
-            label: "server",
+            label: links::SERVER,
             header: "Callee",
-            links: Some(links::of_node(settings, "server")),
+            links: Some(links::of_edge(topology, links::SERVER, &client, &server)),
         },
     ]
 }

@@ -1,20 +1,19 @@
 //! The dependency map as Grafana draws it, with rate, errors and duration on nodes and edges.
 //!
-//! In: the map and settings, for links. Out: a node graph panel with its two frames, `nodes` and `edges`.
+//! In: the topology, for links. Out: a node graph panel with its two frames, `nodes` and `edges`.
 //! Left out on purpose: transformations. The panel reads fields by their true names, and renaming sets display names
 //! only; so every field is a label made in `PromQL`, and `count_values` turns a number into a label.
 //! Fields: Grafana documentation, "Node graph", data API.
 
-use map::Map;
 use map::catalogue::{EDGE_INFO, NODE_INFO, RECORDED_CULPRIT, RECORDED_OWN_DEGRADED, TOTAL_SECONDS};
 
 use crate::links;
 use crate::model::{Empty, Options, Override, Panel};
 use crate::panel::{Text, bare, rows_now};
 use crate::promql::{
-    EDGES, SERVICES, all_nodes, copied, failed_share, labelled, once, once_of, quantile, requests,
+    EDGES, SERVICES, Times, all_nodes, copied, failed_share, labelled, once, once_of, requests,
 };
-use crate::settings::DashboardSettings;
+use crate::topology::Topology;
 
 /// Circles take colours as CSS has them, in dark and light themes alike.
 const BLAMED: &str = "#F2495C";
@@ -35,24 +34,26 @@ const TEXT: Text = Text {
     unit: "none",
 };
 
-pub(super) fn panel(map: &Map, settings: &DashboardSettings) -> Panel {
+pub(super) fn panel(topology: &Topology<'_>) -> Panel {
     let options = Options::NodeGraph {
         layout_algorithm: "layered",
         zoom_mode: "cooperative",
         nodes: Empty {},
         edges: Empty {},
     };
-    let targets = vec![rows_now("nodes", nodes()), rows_now("edges", edges())];
+    let targets = vec![
+        rows_now("nodes", nodes(topology.times)),
+        rows_now("edges", edges(topology.times)),
+    ];
     let mut panel = bare("nodeGraph", TEXT, targets, options);
-    let kinds = map.nodes.iter().map(|(id, node)| (id, node.kind));
     panel.field_config.overrides = vec![
-        Override::by_name("id", vec![links::of_node(settings, NODE)]),
-        links::hidden_field(kinds, false),
+        Override::by_name("id", vec![links::of_node(topology, NODE)]),
+        links::hidden_field(topology, topology.map.nodes.keys(), false),
     ];
     panel
 }
 
-fn nodes() -> String {
+fn nodes(times: Times) -> String {
     let all = all_nodes();
     let failed = at_nodes(failed_share);
     let blamed = copied(&once("culprit", RECORDED_CULPRIT, ""), "id", "culprit");
@@ -62,7 +63,7 @@ fn nodes() -> String {
         all.clone(),
         frame.rate(&at_nodes(requests)),
         frame.p95(&at_nodes(|by, matchers| {
-            quantile(0.95, by, TOTAL_SECONDS, matchers)
+            times.quantile(0.95, by, TOTAL_SECONDS, matchers)
         })),
         frame.failed(&failed),
         frame.color(&blamed, &failed),
@@ -77,7 +78,7 @@ fn nodes() -> String {
         .fold(expr, |expr, (to, from)| copied(&expr, to, from))
 }
 
-fn edges() -> String {
+fn edges(times: Times) -> String {
     let on = "client, server";
     let all = once(on, EDGE_INFO, "");
     let failed = failed_share(on, EDGES);
@@ -86,7 +87,7 @@ fn edges() -> String {
     let expr = [
         all.clone(),
         frame.rate(&requests(on, EDGES)),
-        frame.p95(&quantile(0.95, on, TOTAL_SECONDS, EDGES)),
+        frame.p95(&times.quantile(0.95, on, TOTAL_SECONDS, EDGES)),
         frame.failed(&failed),
         frame.color(&slow, &failed),
     ];

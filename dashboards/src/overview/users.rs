@@ -1,19 +1,20 @@
 //! Is anything slow or failing for users?
 //!
-//! In: nothing. Out: numbers and curves of the entry points, the services at which work enters the system.
+//! In: the topology's settings. Out: numbers and curves of the entry points, the services at which work enters the system.
 //! Left out on purpose: services behind them. A user does not see those.
 
 use map::catalogue::{ENTRYPOINT_INFO, RECORDED_CULPRIT, RECORDED_TOTAL_DEGRADED, TOTAL_SECONDS};
 
 use crate::layout::Layout;
 use crate::panel::{Text, lines, number, over_time};
-use crate::promql::{SERVICES, failed_share, once, quantile, rate, requests};
+use crate::promql::{SERVICES, failed_share, once, rate, requests};
+use crate::topology::Topology;
 
 /// Share of failed requests that is worth a look, and that is bad. The upper one is what a three-nines objective
 /// spends a month's budget with in 14 hours.
 const FAILED_SHARES: (f64, f64) = (0.01, 0.05);
 
-pub(super) fn panels(layout: &mut Layout) {
+pub(super) fn panels(layout: &mut Layout, topology: &Topology<'_>) {
     layout.row("Is anything slow or failing for users?");
     layout.panel(6, 4, number(SLOW, counted(&at_entry(&slow())), Some((1.0, 1.0))));
     layout.panel(
@@ -50,7 +51,7 @@ pub(super) fn panels(layout: &mut Layout) {
         8,
         lines(
             LATENCY_BY_ID,
-            by_id(&quantile(0.95, "id", TOTAL_SECONDS, SERVICES)),
+            by_id(&topology.times.quantile(0.95, "id", TOTAL_SECONDS, SERVICES)),
         ),
     );
 }

@@ -1,61 +1,53 @@
 //! Who calls it, and whom does it call?
 //!
-//! In: the map, the service's id, settings. Out: up to two tables, whose rows lead to the neighbour's dashboard.
+//! In: whom the dashboard is about. Out: up to two tables, whose rows lead to the edge's and the neighbour's dashboard.
 //! Left out on purpose: neighbours of neighbours; the overview's map has them.
 
+use map::NodeId;
 use map::catalogue::{OWN_SECONDS, TOTAL_SECONDS};
-use map::{Map, NodeId};
 
+use super::About;
 use crate::layout::Layout;
 use crate::links;
 use crate::model::Panel;
 use crate::panel::Text;
-use crate::promql::{copied, edges_into, edges_out_of, failed_share, quantile, requests};
-use crate::settings::DashboardSettings;
+use crate::promql::{Subject, copied, edges_into, edges_out_of, failed_share, requests};
 use crate::table::{Column, LabelColumn, table};
 
-pub(super) fn panels(layout: &mut Layout, map: &Map, id: &NodeId, settings: &DashboardSettings) {
-    let callers: Vec<&NodeId> = map.callers(id).map(|(key, _)| &key.client).collect();
-    let callees: Vec<&NodeId> = map.callees(id).map(|(key, _)| &key.server).collect();
-    if callers.is_empty() && callees.is_empty() {
+pub(super) fn panels(layout: &mut Layout, about: About<'_>) {
+    let ends = |edges: Option<&[&map::EdgeKey]>, end: fn(&map::EdgeKey) -> &NodeId| -> Option<Vec<NodeId>> {
+        edges.map(|edges| edges.iter().map(|key| end(key).clone()).collect())
+    };
+    let callers = ends(about.callers(), |key| &key.client);
+    let callees = ends(about.callees(), |key| &key.server);
+    let [some_callers, some_callees] =
+        [&callers, &callees].map(|nodes| nodes.as_ref().is_none_or(|nodes| !nodes.is_empty()));
+    if !some_callers && !some_callees {
         return;
     }
     layout.row("Who calls it, and whom does it call?");
-    let width = if callers.is_empty() || callees.is_empty() {
-        24
-    } else {
-        12
-    };
-    if !callers.is_empty() {
+    let width = if some_callers && some_callees { 12 } else { 24 };
+    if some_callers {
         layout.panel(
             width,
             9,
-            neighbours(
-                CALLERS,
-                "client",
-                "Caller",
-                &edges_into(id),
-                map,
-                &callers,
-                settings,
-            ),
+            neighbours(CALLERS, Side::Callers, about, callers.as_deref()),
         );
     }
-    if !callees.is_empty() {
+    if some_callees {
         layout.panel(
             width,
             9,
-            neighbours(
-                CALLEES,
-                "server",
-                "Callee",
-                &edges_out_of(id),
-                map,
-                &callees,
-                settings,
-            ),
+            neighbours(CALLEES, Side::Callees, about, callees.as_deref()),
         );
     }
+}
+
+/// Which end of the edges a table lists.
+#[derive(Clone, Copy)]
+enum Side {
+    Callers,
+    Callees,
 }
 
 const CALLERS: Text = Text {
@@ -73,42 +65,41 @@ const CALLEES: Text = Text {
     unit: "none",
 };
 
-fn neighbours(
-    text: Text,
-    label: &'static str,
-    header: &'static str,
-    matchers: &str,
-    map: &Map,
-    nodes: &[&NodeId],
-    settings: &DashboardSettings,
-) -> Panel {
+fn neighbours(text: Text, side: Side, about: About<'_>, nodes: Option<&[NodeId]>) -> Panel {
+    let topology = about.topology;
+    let me = match about.subject {
+        Subject::Node(id) => links::value(id),
+        Subject::Picked(variable) => links::picked(variable),
+    };
+    let (label, header, matchers) = match side {
+        Side::Callers => (links::CLIENT, "Caller", edges_into(about.subject)),
+        Side::Callees => (links::SERVER, "Callee", edges_out_of(about.subject)),
+    };
+    let other = links::value_of(label);
+    let (client, server) = match side {
+        Side::Callers => (&other, &me),
+        Side::Callees => (&me, &other),
+    };
     let labels = vec![LabelColumn {
         label,
         header,
-        links: Some(links::of_node(settings, label)),
+        links: Some(links::of_edge(topology, label, client, server)),
     }];
+    let column = |header, unit, expr| Column { header, unit, expr };
+    let p95 = |histogram| topology.times.quantile(0.95, label, histogram, &matchers);
     let columns = vec![
-        Column {
-            header: "Requests",
-            unit: "reqps",
-            expr: copied(&requests(label, matchers), links::FIELD, label),
-        },
-        Column {
-            header: "Failed",
-            unit: "percentunit",
-            expr: failed_share(label, matchers),
-        },
-        Column {
-            header: "p95",
-            unit: "s",
-            expr: quantile(0.95, label, TOTAL_SECONDS, matchers),
-        },
-        Column {
-            header: "Network p95",
-            unit: "s",
-            expr: quantile(0.95, label, OWN_SECONDS, matchers),
-        },
+        column(
+            "Requests",
+            "reqps",
+            copied(&requests(label, &matchers), links::FIELD, label),
+        ),
+        column("Failed", "percentunit", failed_share(label, &matchers)),
+        column("p95", "s", p95(TOTAL_SECONDS)),
+        column("Network p95", "s", p95(OWN_SECONDS)),
     ];
-    let kinds = nodes.iter().map(|id| (*id, map.kind(id)));
-    table(text, labels, columns, Some(links::hidden_field(kinds, true)))
+    let linked = match nodes {
+        Some(nodes) => links::hidden_field(topology, nodes.iter(), true),
+        None => links::hidden_field(topology, topology.map.nodes.keys(), true),
+    };
+    table(text, labels, columns, Some(linked))
 }

@@ -1,26 +1,25 @@
 //! Is it this service, or something it calls? Own time against what was learned, and where the time goes.
 //!
-//! In: the map and the service's id. Out: three panels.
-//! Left out on purpose: the critical path. Callees that work side by side are stacked here as if one after another,
-//! and the panel says so.
+//! In: whom the dashboard is about. Out: three panels.
+//! Left out on purpose: the critical path of a single trace; the last panel has its sum. Callees that work side by side are
+//! stacked as if one after another, and the panel says so.
 
 use map::catalogue::{
-    BASELINE_SECONDS, OWN_SECONDS, RECORDED_OWN_EXPECTED, RECORDED_OWN_SHARE, TOTAL_SECONDS,
+    BASELINE_SECONDS, CRITICAL_SECONDS, OWN_SECONDS, RECORDED_OWN_EXPECTED, RECORDED_OWN_SHARE, TOTAL_SECONDS,
 };
-use map::{Map, NodeId};
 
+use super::About;
 use crate::layout::Layout;
+use crate::model::Panel;
 use crate::panel::{Text, lines, over_time, reference, stacked};
-use crate::promql::{edges_out_of, once, quantile, rate, service};
+use crate::promql::{edges_out_of, once, rate, service};
 
-pub(super) fn panels(layout: &mut Layout, map: &Map, id: &NodeId) {
-    let of_service = service(id);
+pub(super) fn panels(layout: &mut Layout, about: About<'_>) {
+    let of_service = service(about.subject);
     layout.row("Is it this service, or something it calls?");
     let learned = once("", BASELINE_SECONDS, &format!(r#"{of_service},measure="own""#));
-    let targets = vec![
-        over_time("A", quantile(0.95, "", OWN_SECONDS, &of_service), "p95"),
-        over_time("B", learned, "learned"),
-    ];
+    let p95 = about.topology.times.quantile(0.95, "", OWN_SECONDS, &of_service);
+    let targets = vec![over_time("A", p95, "p95"), over_time("B", learned, "learned")];
     let mut own = lines(OWN, targets);
     own.field_config.overrides.push(reference("learned"));
     layout.panel(12, 8, own);
@@ -31,16 +30,24 @@ pub(super) fn panels(layout: &mut Layout, map: &Map, id: &NodeId) {
     let mut share = lines(SHARE, targets);
     share.field_config.overrides.push(reference("expected"));
     layout.panel(12, 8, share);
-    let mut targets = vec![over_time(
-        "own",
-        per_visit(&rate("", &sum(OWN_SECONDS), &of_service), id),
-        "own time",
-    )];
-    if map.callees(id).next().is_some() {
-        let waiting = rate("server", &sum(TOTAL_SECONDS), &edges_out_of(id));
-        targets.push(over_time("callees", per_visit(&waiting, id), "{{server}}"));
+    layout.panel(16, 9, breakdown(about));
+    let critical = over_time(
+        "A",
+        rate("", CRITICAL_SECONDS, &of_service),
+        "own time that users wait for",
+    );
+    layout.panel(8, 9, lines(CRITICAL, vec![critical]));
+}
+
+fn breakdown(about: About<'_>) -> Panel {
+    let times = about.topology.times;
+    let own = times.sum("", OWN_SECONDS, &service(about.subject));
+    let mut targets = vec![over_time("own", per_visit(&own, about), "own time")];
+    if about.has_callees() {
+        let waiting = times.sum("server", TOTAL_SECONDS, &edges_out_of(about.subject));
+        targets.push(over_time("callees", per_visit(&waiting, about), "{{server}}"));
     }
-    layout.panel(24, 9, stacked(BREAKDOWN, targets));
+    stacked(BREAKDOWN, targets)
 }
 
 const OWN: Text = Text {
@@ -66,12 +73,17 @@ const BREAKDOWN: Text = Text {
     unit: "s",
 };
 
-fn sum(histogram: &str) -> String {
-    format!("{histogram}_sum")
-}
+const CRITICAL: Text = Text {
+    title: "On the critical path",
+    description: "Seconds per second of this service's own time that the callers at the entry points waited for and for         nothing else. Own time that is long and not on the critical path hurts nobody yet.",
+    unit: "s",
+};
 
 /// Seconds per second over visits per second of the service.
-fn per_visit(seconds: &str, id: &NodeId) -> String {
-    let visits = rate("", &format!("{TOTAL_SECONDS}_count"), &service(id));
+fn per_visit(seconds: &str, about: About<'_>) -> String {
+    let visits = about
+        .topology
+        .times
+        .count("", TOTAL_SECONDS, &service(about.subject));
     format!("{seconds} / on () group_left () ({visits} > 0)")
 }

@@ -9,3 +9,4 @@ mod linter;
 mod promql;
 mod sample;
 mod schema;
+mod texts;

@@ -1,8 +1,9 @@
 //! Maps to generate from, and the files as JSON.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use dashboards::{DashboardSettings, generate};
+use dashboards::{DashboardSettings, Files, Histograms, generate};
 use map::file::map_from_yaml;
 use map::{ConnectionType, Edge, EdgeKey, Map, Node, NodeKind};
 use serde_json::Value;
@@ -12,7 +13,7 @@ pub(crate) fn shop() -> Map {
     map_from_yaml(include_str!("shop.yaml")).expect("the sample is a map")
 }
 
-/// Names that have broken generators: quotes, slashes, line ends, variables, other scripts, 300 characters.
+/// Names that have broken generators: quotes, slashes, line ends, variables, other scripts, 4 KiB.
 pub(crate) fn hostile_names() -> Vec<String> {
     let short = [
         "",
@@ -35,8 +36,21 @@ pub(crate) fn hostile_names() -> Vec<String> {
         "__proto__",
         ".*",
         "con",
+        "cart ",
+        "CART",
+        "سلة التسوق",
+        "\u{202e}trac\u{202c}",
+        "a`b``c```",
+        "<img src=x onerror=alert(1)>",
+        "*bold* _it_ [link](http://x) | # h",
+        "%n$1 $$ \\x24",
     ];
-    let long = ["x".repeat(300), "本".repeat(300)];
+    let long = [
+        "x".repeat(300),
+        "本".repeat(300),
+        "y".repeat(4096),
+        "y".repeat(4097),
+    ];
     short.map(str::to_owned).into_iter().chain(long).collect()
 }
 
@@ -46,6 +60,22 @@ pub(crate) fn hostile() -> Map {
     let names = hostile_names();
     for (name, next) in names.iter().zip(names.iter().cycle().skip(1)) {
         map.nodes.insert(name.as_str().into(), Node::default());
+        let queue = format!("{name} q");
+        map.nodes.insert(
+            queue.as_str().into(),
+            Node {
+                kind: NodeKind::Destination,
+                ..Node::default()
+            },
+        );
+        let key = EdgeKey::new(
+            name.as_str().into(),
+            queue.as_str().into(),
+            ConnectionType::MessagingSystem,
+        );
+        map.edges.insert(key, Edge::default());
+        let stated = map.services.entry(name.clone()).or_default();
+        (stated.team, stated.runbook) = (Some(name.clone()), Some("https://runbooks.example/".to_owned()));
         let database = format!("{name} db");
         map.nodes.insert(
             database.as_str().into(),
@@ -63,26 +93,70 @@ pub(crate) fn hostile() -> Map {
     map
 }
 
-/// Files of the shop, of hostile names and of nothing at all, as generated.
-pub(crate) fn all_files() -> Vec<BTreeMap<String, String>> {
-    [shop(), hostile(), Map::default()]
-        .iter()
-        .map(|map| generate(map, &DashboardSettings::default()))
-        .collect()
+/// 1,000 services, each of which calls ten others.
+pub(crate) fn large() -> Map {
+    let name = |i: usize| format!("service-{:04}", i % 1000);
+    let mut map = Map::default();
+    for i in 0..1000 {
+        map.nodes.insert(name(i).as_str().into(), Node::default());
+        for step in 1..=10 {
+            let (client, server) = (name(i), name(i + step * 37));
+            let key = EdgeKey::new(
+                client.as_str().into(),
+                server.as_str().into(),
+                ConnectionType::Direct,
+            );
+            map.edges.insert(key, Edge::default());
+        }
+    }
+    map
+}
+
+/// Settings under which the files differ: one per entity, templates, native histograms.
+pub(crate) fn all_settings() -> [DashboardSettings; 3] {
+    let templated = DashboardSettings {
+        files: Files::Templated,
+        ..DashboardSettings::default()
+    };
+    let native = DashboardSettings {
+        histograms: Histograms::Native,
+        traces: false,
+        ..DashboardSettings::default()
+    };
+    [DashboardSettings::default(), templated, native]
+}
+
+/// Files of the shop, of hostile names and of nothing at all, as generated under all settings.
+pub(crate) fn all_files() -> &'static [BTreeMap<String, String>] {
+    static FILES: LazyLock<Vec<BTreeMap<String, String>>> = LazyLock::new(|| {
+        let maps = [shop(), hostile(), Map::default()];
+        let settings = all_settings();
+        let each = |map: &Map| settings.each_ref().map(|settings| generate(map, settings));
+        maps.iter().flat_map(each).collect()
+    });
+    &FILES
 }
 
 /// Every file of every sample, as JSON.
-pub(crate) fn all_dashboards() -> Vec<(String, Value)> {
-    let read = |(file, json): (String, String)| {
-        let value = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{file} is no JSON: {e}"));
-        (file, value)
-    };
-    all_files().into_iter().flatten().map(read).collect()
+pub(crate) fn all_dashboards() -> &'static [(String, Value)] {
+    static DASHBOARDS: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
+        let read = |(file, json): (&String, &String)| {
+            let value = serde_json::from_str(json).unwrap_or_else(|e| panic!("{file} is no JSON: {e}"));
+            (file.clone(), value)
+        };
+        all_files().iter().flatten().map(read).collect()
+    });
+    &DASHBOARDS
 }
 
 /// Panels of a dashboard, rows left out.
 pub(crate) fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
     list(dashboard, "panels").filter(|panel| panel["type"] != "row")
+}
+
+/// Panels that show data: no texts either.
+pub(crate) fn charts(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    panels(dashboard).filter(|panel| panel["type"] != "text")
 }
 
 /// The items of a list below a key; nothing where there is none.
