@@ -77,6 +77,9 @@ struct Args {
     /// Seconds a turn; default 3, or half of one where it is quick
     #[arg(long)]
     seconds: Option<f64>,
+    /// The share of traces that the agent records, 0 to 1
+    #[arg(long, default_value_t = 1.0)]
+    ratio: f64,
     /// Is the collector; how the benchmark starts its own child process
     #[arg(long, hide = true)]
     serve: Option<String>,
@@ -116,6 +119,7 @@ fn serve() -> Result<(), Failure> {
 fn run(args: &Args) -> Result<(), Failure> {
     let plan = measure::Plan {
         agent: args.agent.clone(),
+        ratio: args.ratio,
         rounds: args.rounds.unwrap_or(if args.quick { 1 } else { 3 }).max(1),
         length: Duration::from_secs_f64(args.seconds.unwrap_or(if args.quick { 0.5 } else { 3.0 })),
     };
@@ -136,6 +140,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let report = report::Report {
         quick: args.quick,
         rounds: plan.rounds,
+        ratio: plan.ratio,
         machine,
         setups,
     };

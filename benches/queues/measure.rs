@@ -34,6 +34,8 @@ pub(crate) trait Producer: Send {
 /// How long, and with which agent.
 pub(crate) struct Plan {
     pub(crate) agent: PathBuf,
+    /// The share of traces that it records, 0 to 1.
+    pub(crate) ratio: f64,
     pub(crate) rounds: usize,
     pub(crate) length: Duration,
 }
@@ -76,7 +78,7 @@ pub(crate) fn measure(setup: Setup, jars: Option<&Path>, plan: &Plan) -> Result<
     let dir = tempfile::tempdir()?;
     let broker = Broker::start(setup, jars, dir.path())?;
     let (_sink, [spans, _]) = Contestant::peer::<2>("sink")?;
-    let agent = Agent::start(&plan.agent, setup, broker.address, spans)?;
+    let agent = Agent::start(plan, setup, broker.address, spans)?;
     // Everything is warm afterwards.
     saturate(setup, broker.address, plan.length / 4)?;
     saturate(setup, agent.address, plan.length / 4)?;
@@ -209,17 +211,17 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(program: &Path, setup: Setup, broker: SocketAddr, sink: SocketAddr) -> Result<Self, Failure> {
+    fn start(plan: &Plan, setup: Setup, broker: SocketAddr, sink: SocketAddr) -> Result<Self, Failure> {
         let dir = tempfile::tempdir()?;
         let [address, admin] = free_addresses()?;
         let path = dir.path().join("agent.yaml");
-        let (protocol, context) = (setup.protocol(), setup.context());
+        let (protocol, context, ratio) = (setup.protocol(), setup.context(), plan.ratio);
         let text = format!(
             "agent:\n  service: producer\n  admin: {{ listen: '{admin}' }}\n  export: {{ endpoint: 'http://{sink}' }}\n  \
-             queues: [{{ protocol: {protocol}, listen: '{address}', upstream: '{broker}', context: {context} }}]\n"
+             sampling: {{ type: parent_based_traceidratio, ratio: {ratio} }}\n  queues: [{{ protocol: {protocol}, listen: '{address}', upstream: '{broker}', context: {context} }}]\n"
         );
         std::fs::write(&path, text)?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&plan.agent);
         command.arg("--config").arg(&path);
         let process = Contestant::start(&mut command, &dir.path().join("log"))?;
         until("the agent is not ready", admin, "/readyz", READY_EVERY, |_| true)?;

@@ -12,6 +12,7 @@ use crate::stat::Spread;
 pub(crate) struct Report {
     pub(crate) quick: bool,
     pub(crate) rounds: usize,
+    pub(crate) ratio: f64,
     pub(crate) machine: Machine,
     pub(crate) setups: Vec<Figures>,
 }
@@ -21,8 +22,8 @@ impl fmt::Display for Report {
         writeln!(f, "{}", self.machine)?;
         writeln!(
             f,
-            "medians of {} rounds (least..greatest); messages of 1 KiB",
-            self.rounds
+            "medians of {} rounds (least..greatest); messages of 1 KiB; share of traces recorded: {}",
+            self.rounds, self.ratio
         )?;
         writeln!(f)?;
         writeln!(

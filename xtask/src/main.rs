@@ -8,10 +8,12 @@ mod agent_buffer;
 mod agent_faults;
 mod agent_process;
 mod agent_soak;
+mod backtest;
 mod deny;
 mod edges;
 mod fuzz;
 mod kills;
+mod looks;
 mod page;
 #[path = "../../agent/tests/wire/pairs.rs"]
 mod pairs;
@@ -48,6 +50,10 @@ enum Task {
 enum Proof {
     /// Compares the maps of recorded traces with the edges that are known of them
     RecordedMaps(recorded_maps::Args),
+    /// Plays recorded systems with labelled faults to the generated alerts
+    Backtest(backtest::Args),
+    /// Draws the generated dashboards with Grafana's own components in a browser
+    Looks(looks::Args),
     /// Kills a collector under load, again and again, and compares what it knows with what was sent
     Kills(kills::Args),
     /// Kills an agent with a buffer on disk and its collector in turns, and compares what is known with what was sent
@@ -69,6 +75,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Proof(Proof::RecordedMaps(args)) => recorded_maps::run(&args),
+        Task::Proof(Proof::Backtest(args)) => backtest::run(&args),
+        Task::Proof(Proof::Looks(args)) => looks::run(&args),
         Task::Proof(Proof::Kills(args)) => kills::run(&args),
         Task::Proof(Proof::AgentBuffer(args)) => agent_buffer::run(&args),
         Task::Proof(Proof::PowerCuts(args)) => power_cuts::run(&args),
