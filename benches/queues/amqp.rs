@@ -98,7 +98,7 @@ impl Amqp {
         let start_ok = [long(&[]), short("PLAIN"), long(b"\0guest\0guest"), short("en_US")].concat();
         amqp.say(&method(0, 10, 11, &start_ok), (10, 30))?;
         let tune_ok = [
-            &0_u16.to_be_bytes()[..],
+            &2047_u16.to_be_bytes()[..],
             &131_072_u32.to_be_bytes(),
             &0_u16.to_be_bytes(),
         ]

@@ -6,10 +6,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use crate::measure::Producer;
-use crate::process::{Contestant, READY_EVERY, free_addresses};
+use crate::process::{Contestant, free_addresses};
 use crate::{Failure, amqp, kafka, mqtt, nats, redis};
 
 /// A broker with a way to use it.
@@ -117,30 +116,8 @@ impl Broker {
         command.current_dir(dir);
         let process = Contestant::start(&mut command, &dir.join("log"))?;
         Contestant::listening(setup.name(), address)?;
-        if setup == Setup::Amqp {
-            // RabbitMQ listens before it is ready, and resets who comes meanwhile.
-            until_it_takes_producers(address)?;
-        }
         Ok(Self { process, address })
     }
-}
-
-/// Longer than a broker that listens takes to be ready.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the state is another process's, and it can only be tried again"
-)]
-fn until_it_takes_producers(address: SocketAddr) -> Result<(), Failure> {
-    let started = Instant::now();
-    while let Err(failure) = amqp::Amqp::connect(address) {
-        if started.elapsed() > PATIENCE {
-            return Err(failure);
-        }
-        std::thread::sleep(READY_EVERY);
-    }
-    Ok(())
 }
 
 /// A program of the PATH, or of `/usr/sbin`, where Debian has some of them.
