@@ -1,9 +1,12 @@
 //! How far a long command has come: a bar on a terminal, nothing in a pipe.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use otlp::files::TraceFile;
+use otlp::files::{Request, TraceFile};
+
+use crate::Failure;
 
 /// A bar over the bytes of one recorded file.
 pub(crate) struct FileProgress(ProgressBar);
@@ -29,6 +32,28 @@ impl FileProgress {
         self.0.set_position(file.progress().read);
         self.0.set_message(format!("{spans} spans"));
     }
+}
+
+/// Hands every request of recorded files to `take`, in the order of the files, with a bar for each.
+pub(crate) fn each_request<E>(
+    files: &[PathBuf],
+    mut take: impl FnMut(&Request) -> Result<(), E>,
+) -> Result<(), Failure>
+where
+    Failure: From<E>,
+{
+    for path in files {
+        let mut file = otlp::files::open(path)?;
+        let bar = FileProgress::new(&path.display().to_string(), &file);
+        let mut spans = 0;
+        while let Some(request) = file.next() {
+            let request = request?;
+            spans += request.spans;
+            take(&request)?;
+            bar.update(&file, spans);
+        }
+    }
+    Ok(())
 }
 
 impl Drop for FileProgress {

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use collector::backtest::{self, BacktestSettings, Fault, Learning, Recording, RecordingReader, read_faults};
 
 use crate::Failure;
-use crate::progress::FileProgress;
+use crate::progress::each_request;
 use crate::settings::{Settings, Uses};
 
 /// Arguments of `tracemap backtest`.
@@ -82,16 +82,6 @@ fn faults(path: &Path) -> Result<Vec<Fault>, Failure> {
 
 fn read(files: &[PathBuf]) -> Result<Recording, Failure> {
     let mut reader = RecordingReader::default();
-    for path in files {
-        let mut file = otlp::files::open(path)?;
-        let bar = FileProgress::new(&path.display().to_string(), &file);
-        let mut spans = 0;
-        while let Some(request) = file.next() {
-            let request = request?;
-            spans += request.spans;
-            reader.take(&request.body)?;
-            bar.update(&file, spans);
-        }
-    }
+    each_request(files, |request| reader.take(&request.body))?;
     Ok(reader.finish())
 }

@@ -9,7 +9,7 @@ use collector::offline::{OfflineMap, Summary};
 use map::{Map, export, file};
 
 use crate::Failure;
-use crate::progress::FileProgress;
+use crate::progress::each_request;
 
 /// Arguments of `tracemap map`.
 #[derive(clap::Args)]
@@ -71,17 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 fn read(files: &[PathBuf]) -> Result<(Map, Summary), Failure> {
     let mut offline = OfflineMap::default();
-    for path in files {
-        let mut file = otlp::files::open(path)?;
-        let bar = FileProgress::new(&path.display().to_string(), &file);
-        let mut spans = 0;
-        while let Some(request) = file.next() {
-            let request = request?;
-            spans += request.spans;
-            offline.take(&request.body)?;
-            bar.update(&file, spans);
-        }
-    }
+    each_request(files, |request| offline.take(&request.body))?;
     Ok(offline.finish())
 }
 
