@@ -21,19 +21,19 @@ use crate::names::{End, Node};
 use crate::peer::{Attribute, Facts};
 
 /// The metric's name.
-pub(crate) const METRIC: &str = "tracemap.edge.client.duration";
+pub const METRIC: &str = "tracemap.edge.client.duration";
 
 /// What was read of a request.
 #[derive(Debug, Default)]
-pub(crate) struct Counted {
+pub struct Counted {
     /// One per point.
-    pub(crate) edges: Vec<EdgeCounts>,
+    pub edges: Vec<EdgeCounts>,
     /// Points of other metrics, and points that name no edge.
-    pub(crate) rejected: u64,
+    pub rejected: u64,
 }
 
 /// Reads all points of a request.
-pub(crate) fn read(request: &ExportMetricsServiceRequest) -> Counted {
+pub fn read(request: &ExportMetricsServiceRequest) -> Counted {
     let scopes = request
         .resource_metrics
         .iter()

@@ -15,6 +15,8 @@ mod edge_counts;
 pub mod engine;
 mod families;
 mod fragment;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod generate;
 mod intake;
 mod keeper;

@@ -14,39 +14,39 @@ use serde::{Deserialize, Serialize};
 use crate::skew::SavedSkews;
 
 /// The file in `data_dir`.
-pub(crate) const FILE: &str = "snapshot";
+pub const FILE: &str = "snapshot";
 const VERSION: u32 = 1;
 /// Longer first lines are not ours.
 const MAX_HEADER: u64 = 64 << 20;
 
 /// What the file says beside the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Header {
-    pub(crate) version: u32,
+pub struct Header {
+    pub version: u32,
     /// Whose state it is, where several collectors share the work.
-    pub(crate) shard: u32,
+    pub shard: u32,
     /// The cut's time, nanoseconds since 1970.
-    pub(crate) time: u64,
+    pub time: u64,
     /// Records of the journal before this position are in the ledger.
-    pub(crate) position: u64,
+    pub position: u64,
     /// Records from this position on belong to traces that were not forgotten yet.
-    pub(crate) oldest: u64,
+    pub oldest: u64,
     /// Segments of the trace store that hold every trace kept before the cut.
-    pub(crate) segments: Vec<String>,
+    pub segments: Vec<String>,
     /// Ids of the latest batches of agents.
-    pub(crate) batches: Vec<String>,
+    pub batches: Vec<String>,
     /// What was learned of late halves, and the waits in force from `oldest` on.
     #[serde(default)]
-    pub(crate) skews: SavedSkews,
-    pub(crate) ledger_bytes: u64,
-    pub(crate) ledger_crc32c: u32,
+    pub skews: SavedSkews,
+    pub ledger_bytes: u64,
+    pub ledger_crc32c: u32,
 }
 
 /// A snapshot that was read.
 #[derive(Debug)]
-pub(crate) struct Snapshot {
-    pub(crate) header: Header,
-    pub(crate) ledger: Vec<u8>,
+pub struct Snapshot {
+    pub header: Header,
+    pub ledger: Vec<u8>,
 }
 
 /// The snapshot cannot be used.
@@ -85,7 +85,7 @@ pub enum SnapshotError {
 ///
 /// # Errors
 /// [`SnapshotError`] where there is one that cannot be used. Nobody should lose a map to a silent fresh start.
-pub(crate) fn read(dir: &Path) -> Result<Option<Snapshot>, SnapshotError> {
+pub fn read(dir: &Path) -> Result<Option<Snapshot>, SnapshotError> {
     let path = dir.join(FILE);
     let mut file = match File::open(&path) {
         Ok(file) => file,
@@ -122,7 +122,7 @@ pub(crate) fn read(dir: &Path) -> Result<Option<Snapshot>, SnapshotError> {
 }
 
 /// Replaces the snapshot of `dir`; when this returns it survives the loss of power.
-pub(crate) fn write(dir: &Path, mut header: Header, ledger: &[u8]) -> Result<(), SnapshotError> {
+pub fn write(dir: &Path, mut header: Header, ledger: &[u8]) -> Result<(), SnapshotError> {
     header.version = VERSION;
     header.ledger_bytes = ledger.len() as u64;
     header.ledger_crc32c = crc32c::crc32c(ledger);

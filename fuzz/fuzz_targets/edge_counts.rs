@@ -6,14 +6,10 @@
 
 #![no_main]
 
-// Read here by its path, since nobody outside the collector needs it.
-#[path = "../../collector/src/edge_counts.rs"]
-mod edge_counts;
-
 use arbitrary::Arbitrary;
+use collector::fuzzing::edge_counts::{self, METRIC};
 use collector::ledger::{self, Ledger, LedgerSettings, MapBudget};
 use collector::names;
-use edge_counts::METRIC;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};

@@ -6,15 +6,11 @@
 
 #![no_main]
 
-// Read here by its path, since nobody outside the collector needs it.
-#[allow(dead_code, reason = "what writes is not asked for here")]
-#[path = "../../collector/src/snapshot.rs"]
-mod snapshot;
-
 use std::sync::LazyLock;
 
 use arbitrary::Arbitrary;
 use collector::engine::{Engine, EngineSettings};
+use collector::fuzzing::snapshot;
 use collector::ledger::{LedgerSettings, MapBudget};
 use collector::read::Reader;
 use collector::table::TableSettings;

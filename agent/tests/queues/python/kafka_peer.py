@@ -127,12 +127,30 @@ class Python:
         self.base = {"bootstrap_servers": address, "client_id": "python"}
 
     def create(self, topics):
-        from kafka.admin import KafkaAdminClient, NewTopic
+        from kafka.admin import NewTopic
+        from kafka.errors import TopicAlreadyExistsError, UnknownBrokerIdError
+
+        whole(lambda: self.asked(lambda admin: admin.describe_cluster()["brokers"]))
+        # A client keeps the brokers that it met at its start, and the controller may be another one; so a new one asks again.
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                return self.asked(lambda admin: admin.create_topics([NewTopic(topic, 3, 3) for topic in topics]))
+            except TopicAlreadyExistsError:
+                return None
+            except UnknownBrokerIdError:
+                continue
+        raise SystemExit(f"{topics} are not created")
+
+    def asked(self, question):
+        """What a client that was made for this one question is answered."""
+        from kafka.admin import KafkaAdminClient
 
         admin = KafkaAdminClient(**self.base)
-        whole(lambda: admin.describe_cluster()["brokers"])
-        admin.create_topics([NewTopic(topic, 3, 3) for topic in topics])
-        admin.close()
+        try:
+            return question(admin)
+        finally:
+            admin.close()
 
     def produce(self, topic, codec, numbers, acks="all", slowly=False):
         from kafka import KafkaProducer
