@@ -37,7 +37,7 @@ enum Command {
     Map(commands::map::Args),
     /// Writes dashboards, rules and everything else from a map
     Generate(commands::generate::Args),
-    /// Brings a running Grafana in step with the generated dashboards
+    /// Brings a running Grafana or Mimir in step with what is generated
     Publish(commands::publish::Args),
     /// Names panels whose queries have found nothing for days
     Rot(commands::rot::Args),

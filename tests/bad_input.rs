@@ -183,7 +183,7 @@ fn a_check_says_no_until_generate_has_run_and_yes_after() {
 }
 
 #[test]
-fn a_service_that_only_the_configuration_knows_changes_nothing() {
+fn a_service_that_only_the_configuration_knows_is_named_and_nothing_is_written() {
     let (dir, map) = shop();
     let config = dir.path().join("tracemap.yaml");
     std::fs::write(&config, "services:\n  nobody: { team: ghosts }\n").unwrap();
@@ -197,8 +197,12 @@ fn a_service_that_only_the_configuration_knows_changes_nothing() {
         "--config",
         text(&config),
     ]);
-    assert_eq!(done.status.code(), Some(0), "{done:?}");
-    no_panic(&stderr(&done));
+    assert_eq!(done.status.code(), Some(2), "{done:?}");
+    assert!(
+        stderr(&done).contains("tracemap.yaml:2: `nobody` is no node of the map"),
+        "{done:?}"
+    );
+    assert!(!out.exists(), "nothing is written");
 }
 
 #[test]

@@ -66,7 +66,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "propagation",
         ],
     ),
-    ("xtask", &["journal"]),
+    ("xtask", &["collector", "journal", "map"]),
 ];
 
 /// Crates that are functions of their arguments.

@@ -7,7 +7,8 @@
 //! Source: Prometheus documentation, "Template reference"; Go `text/template`, for `urlquery`.
 
 use map::catalogue::{
-    RECORDED_EDGE_CHARGED, RECORDED_JUDGED, RECORDED_OWN_DEGRADED, RECORDED_OWN_EXPECTED, RECORDED_OWN_SHARE,
+    RECORDED_EDGE_CHARGED, RECORDED_JUDGED, RECORDED_OBJECTIVE_BURNING, RECORDED_OWN_DEGRADED,
+    RECORDED_OWN_EVIDENCE, RECORDED_OWN_EXPECTED, RECORDED_OWN_SHARE, RECORDED_TOTAL_EVIDENCE,
     RECORDED_TOTAL_EXPECTED, RECORDED_TOTAL_SHARE,
 };
 
@@ -20,21 +21,32 @@ pub(crate) fn of_culprit(alert: &str, summary: &str, settings: &AlertSettings) -
         "printf `{RECORDED_EDGE_CHARGED}{{culprit=%q}} or {RECORDED_OWN_DEGRADED}{{kind=\"service\",id=%q}}` \
          $labels.culprit $labels.culprit"
     );
-    let shift = shift(RECORDED_OWN_EXPECTED, RECORDED_OWN_SHARE);
+    let shift = shift(RECORDED_OWN_EVIDENCE, RECORDED_OWN_EXPECTED, RECORDED_OWN_SHARE);
     let description = format!(
-        "Own time over the last {}:{{{{ range query ({charged}) | sortByLabel \"id\" }}}}{{{{ $id := .Labels.id }}}}\n\
-         - {{{{ $id }}}}: {shift}{{{{ end }}}}",
-        settings.window.as_prometheus()
+        "Own time:{{{{ range query ({charged}) | sortByLabel \"id\" }}}}{{{{ $id := .Labels.id }}}}\n\
+         - {{{{ $id }}}}: {shift}{{{{ end }}}}"
     );
     with_links(alert, summary, description, "culprit", settings)
 }
 
 /// For an alert about the service in the label `id`: how slow its callers see it.
 pub(crate) fn of_service(alert: &str, summary: &str, settings: &AlertSettings) -> Pairs {
-    let shift = shift(RECORDED_TOTAL_EXPECTED, RECORDED_TOTAL_SHARE);
+    let shift = shift(
+        RECORDED_TOTAL_EVIDENCE,
+        RECORDED_TOTAL_EXPECTED,
+        RECORDED_TOTAL_SHARE,
+    );
+    let description = format!("Total time:{{{{ $id := $labels.id }}}}\n- {{{{ $id }}}}: {shift}");
+    with_links(alert, summary, description, "id", settings)
+}
+
+/// For an alert about the stated objectives of the service in the label `id`, over the windows that `ranges` matches.
+pub(crate) fn of_objective(alert: &str, summary: &str, ranges: &str, settings: &AlertSettings) -> Pairs {
+    let burning = format!("printf `{RECORDED_OBJECTIVE_BURNING}{{id=%q,{ranges}}}` $labels.id");
     let description = format!(
-        "Total time over the last {}:{{{{ $id := $labels.id }}}}\n- {{{{ $id }}}}: {shift}",
-        settings.window.as_prometheus()
+        "Late answers:{{{{ range query ({burning}) | sortByLabel \"range\" }}}}\n\
+         - within {{{{ .Labels.latency }}}} over {{{{ .Labels.range }}}}: {{{{ . | value | printf \"%.1f\" }}}} times \
+         as many as the promise over {{{{ .Labels.window }}}} allows{{{{ end }}}}"
     );
     with_links(alert, summary, description, "id", settings)
 }
@@ -46,11 +58,13 @@ pub(crate) fn of_unjudged(alert: &str, summary: &str, settings: &AlertSettings) 
     with_links(alert, summary, description.to_owned(), "id", settings)
 }
 
-/// `5% expected, 62% slow, of 600 requests`, for the entity in the template's variable `$id`.
-fn shift(expected: &str, share: &str) -> String {
+/// `5% expected, 62% slow, of 600 requests in 5m`, for the entity in the template's variable `$id`, over the window that says
+/// most.
+fn shift(evidence: &str, expected: &str, share: &str) -> String {
     let value = |series: &str, format: &str| {
         format!(
-            "{{{{ with query (printf `{series}{{id=%q}}` $id) }}}}{{{{ . | first | value | {format} }}}}{{{{ end }}}}"
+            "{{{{ with query (printf `{series}{{id=%q,window=%q}}` $id $window) }}}}\
+             {{{{ . | first | value | {format} }}}}{{{{ end }}}}"
         )
     };
     let (expected, share) = (
@@ -58,7 +72,10 @@ fn shift(expected: &str, share: &str) -> String {
         value(share, "humanizePercentage"),
     );
     let judged = value(RECORDED_JUDGED, "printf \"%.0f\"");
-    format!("{expected} of requests were expected to be slow, {share} of {judged} were")
+    format!(
+        "{{{{ range query (printf `topk(1, {evidence}{{id=%q}})` $id) }}}}{{{{ $window := .Labels.window }}}}\
+         {expected} of requests were expected to be slow, {share} of {judged} in {{{{ $window }}}} were{{{{ end }}}}"
+    )
 }
 
 fn with_links(

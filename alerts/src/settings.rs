@@ -9,6 +9,8 @@ use config::{Finding, HumanDuration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::alertmanager::TicketHours;
+
 /// When an alert fires, how long it holds, and where it goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -74,9 +76,27 @@ pub struct NotifySettings {
     pub group_interval: HumanDuration,
     /// How long until an unchanged group is sent again. Default `4h`.
     pub repeat_interval: HumanDuration,
+    /// When tickets are delivered. Default: always. Outside these hours they wait, and those that are over by then are
+    /// never sent. Pages and notes know no hours.
+    pub ticket_hours: Option<TicketHours>,
+    /// Writes the same rules and routes as resources of the Prometheus operator. Default: none are written.
+    pub kubernetes: Option<KubernetesSettings>,
 }
 
-/// Where notifications go: addresses that take Alertmanager's webhook format.
+/// Where the resources of the Prometheus operator belong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KubernetesSettings {
+    /// The namespace of both objects. Default `monitoring`. It is a label of the alerts as well, because the operator
+    /// routes to an `AlertmanagerConfig` only alerts of its own namespace.
+    pub namespace: String,
+    /// Labels of both objects besides `app.kubernetes.io/managed-by`, for example `release: kube-prometheus-stack`.
+    /// Default: none. The `ruleSelector` of the Prometheus and the `alertmanagerConfigSelector` of the Alertmanager must
+    /// match them.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Where notifications go: addresses that take Alertmanager's webhook format, and channels of Slack.
 ///
 /// Addresses stand in the generated file as they are written here: an address that holds a token makes that file a
 /// secret. Let such an integration be reached through a relay of your own instead.
@@ -89,7 +109,32 @@ pub struct ReceiverSettings {
     pub ticket: Option<String>,
     /// Who reads notes that ask for nothing. Default: none.
     pub info: Option<String>,
-    /// Who is woken for a team's nodes, by team. Default: none; pages of a team without an address go to `page`.
+    /// Who is woken for a team's nodes, by team. Default: none; pages of a team without an address go to `page`. Where
+    /// there is no `page` either, a team of the map without an address is an error, unless nobody has one.
+    pub teams: BTreeMap<String, String>,
+    /// Channels of Slack, besides the addresses or instead of them; their text is that of the generated templates.
+    /// Default: none.
+    pub slack: Option<SlackSettings>,
+}
+
+/// Channels of Slack, or of what takes its format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SlackSettings {
+    /// A file on Alertmanager's host that holds the address to post to, which is a secret. Not used in resources of
+    /// Kubernetes: those post to the global `slackApiUrl` of Alertmanager.
+    pub api_url_file: String,
+    /// Who is woken, as a channel such as `#oncall`. Default: none.
+    #[serde(default)]
+    pub page: Option<String>,
+    /// Who reads tickets in working hours. Default: none.
+    #[serde(default)]
+    pub ticket: Option<String>,
+    /// Who reads notes that ask for nothing. Default: none.
+    #[serde(default)]
+    pub info: Option<String>,
+    /// Who is woken for a team's nodes, by team. Default: none; pages of a team without a channel go to that of `page`.
+    #[serde(default)]
     pub teams: BTreeMap<String, String>,
 }
 
@@ -124,6 +169,17 @@ impl Default for NotifySettings {
             group_wait: HumanDuration::from_secs(10),
             group_interval: HumanDuration::from_secs(300),
             repeat_interval: HumanDuration::from_secs(4 * 3600),
+            ticket_hours: None,
+            kubernetes: None,
+        }
+    }
+}
+
+impl Default for KubernetesSettings {
+    fn default() -> Self {
+        Self {
+            namespace: "monitoring".to_owned(),
+            labels: BTreeMap::new(),
         }
     }
 }
@@ -201,6 +257,7 @@ impl AlertSettings {
                 "write a label name: letters, digits and `_`, no digit first",
             );
         }
+        self.notify.check(&mut say);
         for (key, url) in self.addresses() {
             if !(url.starts_with("http://") || url.starts_with("https://")) {
                 say(
@@ -235,6 +292,45 @@ impl AlertSettings {
             )
             .collect()
     }
+}
+
+impl NotifySettings {
+    /// What Alertmanager or Kubernetes would refuse, by key, message and hint.
+    fn check(&self, say: &mut impl FnMut(&str, String, &str)) {
+        for (key, interval) in [
+            ("group_interval", self.group_interval),
+            ("repeat_interval", self.repeat_interval),
+        ] {
+            if interval.get().is_zero() {
+                let message = format!("`{key}` is {interval}");
+                say(
+                    &format!("notify.{key}"),
+                    message,
+                    "write a duration above 0, such as `5m`",
+                );
+            }
+        }
+        if let Some(hours) = &self.ticket_hours {
+            hours.check(say);
+        }
+        if let Some(kubernetes) = &self.kubernetes {
+            let namespace = &kubernetes.namespace;
+            if !is_dns_label(namespace) {
+                let message = format!("`namespace` is `{namespace}`");
+                let hint = "write a namespace: lower-case letters, digits and `-`, at most 63";
+                say("notify.kubernetes.namespace", message, hint);
+            }
+        }
+    }
+}
+
+/// Source: Kubernetes documentation, "Object Names and IDs", RFC 1123 label names.
+fn is_dns_label(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 fn is_label_name(text: &str) -> bool {
@@ -278,6 +374,39 @@ mod tests {
         check(
             "receivers: {teams: {shop: ftp}}",
             &["alerts.receivers.teams.shop"],
+        );
+    }
+
+    #[test]
+    fn hours_that_alertmanager_would_refuse_are_found_and_those_it_takes_are_not() {
+        check("notify: {ticket_hours: {}}", &[]);
+        check(
+            "notify: {ticket_hours: {weekdays: ['monday:thursday', sunday], from: '00:00', to: '24:00'}}",
+            &[],
+        );
+        check(
+            "notify: {ticket_hours: {from: '9:00', to: '24:01'}}",
+            &["alerts.notify.ticket_hours.from", "alerts.notify.ticket_hours.to"],
+        );
+        check(
+            "notify: {ticket_hours: {from: '17:00', to: '09:00', weekdays: ['saturday:sunday', Mon]}}",
+            &[
+                "alerts.notify.ticket_hours.to",
+                "alerts.notify.ticket_hours.weekdays",
+                "alerts.notify.ticket_hours.weekdays",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_namespace_that_kubernetes_refuses_and_an_interval_of_nothing_are_found() {
+        check("notify: {kubernetes: {}}", &[]);
+        check(
+            "notify: {group_interval: 0s, kubernetes: {namespace: My_Space}}",
+            &[
+                "alerts.notify.group_interval",
+                "alerts.notify.kubernetes.namespace",
+            ],
         );
     }
 

@@ -112,6 +112,45 @@ fn the_smaller_shift_counts_at_entry_points_only() {
         .run();
 }
 
+/// Three requests in five minutes, which cannot convict anybody there, and nine in fifteen, which can.
+fn rarely_called() -> Scene {
+    Scene::of("user->gw gw->basic")
+        .judged("basic", (0.3, 0.3))
+        .own_slow("basic", (0.015, 0.3))
+        .total_slow("gw", (3.0, 40.0))
+}
+
+#[test]
+fn a_rarely_called_culprit_is_found_over_a_longer_window_and_let_go_by_its_latest_part() {
+    rarely_called()
+        .fires("20m", &[])
+        .fires("28m", &[BASIC_PAGES, GW_WAITS])
+        .fires("40m", &[])
+        .annotated(
+            "28m",
+            BASIC_PAGES,
+            &[
+                (
+                    "description",
+                    "Own time:\\n- basic: 5% of requests were expected to be slow, 99.99% of 9 in 15m were",
+                ),
+                ("map_url", "http://127.0.0.1:7070/?node=basic"),
+                ("runbook_url", "http://127.0.0.1:7070/runbooks/LatencyDegraded.md"),
+                ("summary", "basic is slow by itself, and users wait for it"),
+            ],
+        )
+        .run();
+}
+
+#[test]
+fn a_busy_service_is_not_looked_at_over_a_longer_window() {
+    rarely_called()
+        .judged("basic", (60.0, 60.0))
+        .count("tracemap_own_slow_total", "basic", (3.0, 3.0))
+        .expect_nothing("29m", "tracemap:judged:increase{id=\"basic\",window!=\"5m\"}")
+        .run();
+}
+
 #[test]
 fn a_culprit_that_no_entry_point_feels_becomes_a_ticket_after_a_quarter_of_an_hour() {
     Scene::of("user->gw gw->basic")
@@ -127,15 +166,13 @@ fn a_culprit_that_no_entry_point_feels_becomes_a_ticket_after_a_quarter_of_an_ho
 }
 
 #[test]
-fn two_slow_requests_at_an_entry_point_are_no_reason_to_page() {
+fn two_slow_requests_at_an_entry_point_are_no_reason_to_page_and_six_in_a_longer_window_are() {
     Scene::of("user->gw gw->basic")
         .judged("gw", (0.2, 0.2))
         .own_slow("basic", (3.0, 40.0))
         .total_slow("gw", (0.01, 0.2))
-        .fires(
-            "29m",
-            &["LatencyDegradedNoUserImpact culprit=basic team=rail tier=2"],
-        )
+        .pages("16m", &[])
+        .pages("29m", &[BASIC_PAGES])
         .run();
 }
 
@@ -247,9 +284,9 @@ fn the_page_says_in_words_what_was_expected_and_what_happened() {
             &[
                 (
                     "description",
-                    "Own time over the last 5m:\\n\
-                     - basic: 5% of requests were expected to be slow, 66.67% of 600 were\\n\
-                     - gw->basic: 5% of requests were expected to be slow, 50% of 600 were",
+                    "Own time:\\n\
+                     - basic: 5% of requests were expected to be slow, 66.67% of 600 in 5m were\\n\
+                     - gw->basic: 5% of requests were expected to be slow, 50% of 600 in 5m were",
                 ),
                 ("map_url", "http://127.0.0.1:7070/?node=basic"),
                 ("runbook_url", "http://127.0.0.1:7070/runbooks/LatencyDegraded.md"),

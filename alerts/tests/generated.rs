@@ -324,6 +324,7 @@ fn a_team_with_quotes_in_its_name_is_routed() {
         "alertname=LatencyDegraded",
         "severity=page",
         r#"team="a \"b\" \\ c""#,
+        "culprit=x",
     ];
     amtool_routes(&AlertSettings::default(), MAPS[6].1, r#"page-a "b" \ c"#, &labels);
 }

@@ -109,8 +109,10 @@ pub struct Call {
     pub queue: Option<f64>,
     /// Seconds of network and waiting on the critical path of the trace: the chain back from the end of its root.
     pub critical: f64,
-    /// How many requests it stands for.
+    /// How many requests it stands for: of a batch, all its messages.
     pub weight: f32,
+    /// How many messages of a batch it is; 1 of all that is no batch.
+    pub messages: u32,
     /// True where either side is an error.
     pub failed: bool,
     /// True where it repeats a call of the same visit that failed.
@@ -119,6 +121,13 @@ pub struct Call {
     pub counted_elsewhere: bool,
     /// What it rests on.
     pub evidence: Basis,
+}
+
+impl Call {
+    /// The seconds on the critical path for each of the requests that it stands for: a trace waits once for a batch.
+    pub fn critical_each(&self) -> f64 {
+        self.critical / f64::from(self.messages.max(1))
+    }
 }
 
 /// What a call rests on.

@@ -32,6 +32,7 @@ pub use promtool::PromtoolError;
 pub use recording::{Recording, RecordingReader};
 pub use report::{json, text};
 pub use score::{Chance, Exposure, Hit, Score, Verdict};
+pub use timeline::Judged;
 
 use timeline::Timeline;
 
@@ -91,6 +92,8 @@ pub struct Outcome {
     pub tickets: Vec<Ticket>,
     /// What the pages are worth; `None` where no faults were given.
     pub score: Option<Score>,
+    /// How many requests could be judged at all, so that a silence can be understood.
+    pub judged: Judged,
 }
 
 /// Plays the recording through the collector and its rules.
@@ -118,6 +121,7 @@ pub fn run(
         pages,
         tickets,
         score,
+        judged: timeline.into_judged(),
     })
 }
 

@@ -11,8 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use config::Finding;
 use grafana::TooLarge;
-use map::{Map, file};
+use map::{Map, NodeId, Services, file};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -39,6 +40,86 @@ pub fn artefacts(map: &Map, settings: &GenerateSettings) -> Artefacts {
 /// Dashboards among `files` that the Kubernetes objects among them are without.
 pub fn too_large(files: &Artefacts, settings: &GenerateSettings) -> Vec<TooLarge> {
     grafana::files(files, &settings.grafana, &settings.dashboards.web_url).1
+}
+
+/// Services that people state something of and the map does not hold, by id or by bare name: slips of the pen, by which
+/// an owner or an objective is lost. Keys are those of the section `services`.
+pub fn unknown_services(map: &Map, stated: &Services) -> Vec<Finding> {
+    let is_known = |name: &str| {
+        map.nodes
+            .keys()
+            .any(|id| id.as_str() == name || id.name() == name)
+    };
+    let unknown = stated.keys().filter(|name| !is_known(name));
+    let finding = |name: &String| Finding {
+        path: format!("services.{name}"),
+        message: format!("`{name}` is no node of the map"),
+        hint: Some(match nearest(map, name) {
+            Some(near) => format!("did you mean `{near}`? Else take it out"),
+            None => "write the id of a node, or take it out".to_owned(),
+        }),
+    };
+    unknown.map(finding).collect()
+}
+
+/// The node whose name begins or ends most like this one, where it is at least half of it.
+fn nearest<'a>(map: &'a Map, name: &str) -> Option<&'a NodeId> {
+    let common = |id: &NodeId| {
+        let same = |pair: &(char, char)| pair.0 == pair.1;
+        let begin = id.name().chars().zip(name.chars()).take_while(same).count();
+        let end = id
+            .name()
+            .chars()
+            .rev()
+            .zip(name.chars().rev())
+            .take_while(same)
+            .count();
+        begin + end
+    };
+    let nearest = map
+        .nodes
+        .keys()
+        .map(|id| (common(id), id))
+        .max_by_key(|(common, _)| *common)?;
+    (2 * nearest.0 >= name.chars().count()).then_some(nearest.1)
+}
+
+/// Objectives that no request can keep or break, or whose target is no share. Keys are those of the section `services`.
+pub fn impossible_objectives(stated: &Services) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (name, service) in stated {
+        for (i, objective) in service.objectives.iter().enumerate() {
+            let mut say = |key: &str, value: String, hint: &str| {
+                found.push(Finding {
+                    path: format!("services.{name}.objectives[{i}].{key}"),
+                    message: format!("`{key}` of an objective of `{name}` is {value}"),
+                    hint: Some(hint.to_owned()),
+                });
+            };
+            if !(objective.target > 0.0 && objective.target < 1.0) {
+                say(
+                    "target",
+                    objective.target.to_string(),
+                    "write a share between 0 and 1, such as 0.99 for 99 %",
+                );
+            }
+            if objective.latency.get().is_zero() {
+                say(
+                    "latency",
+                    objective.latency.to_string(),
+                    "write a duration above 0, such as `300ms`",
+                );
+            }
+            if objective.window.get().is_zero() {
+                say(
+                    "window",
+                    objective.window.to_string(),
+                    "write a duration above 0, such as `30d`",
+                );
+            }
+        }
+    }
+    found
 }
 
 fn add_ways(files: &mut Artefacts, settings: &GenerateSettings) {
@@ -337,6 +418,41 @@ mod tests {
         assert!(
             next(Gone::Mark, day(9)).is_empty(),
             "what somebody edited is not ours to mark"
+        );
+    }
+
+    #[test]
+    fn a_service_that_the_map_lacks_is_named_with_the_nearest_that_it_has() {
+        let map =
+            file::map_from_yaml("version: 1\nedges: [{client: prod/web, server: prod/cart}]\n").unwrap();
+        let found = |yaml: &str| -> Vec<String> {
+            let services: Services = serde_yaml::from_str(yaml).unwrap();
+            let found = unknown_services(&map, &services).into_iter();
+            found
+                .map(|f| format!("{}: {}: {}", f.path, f.message, f.hint.unwrap_or_default()))
+                .collect()
+        };
+        assert!(
+            found("{prod/web: {tier: 1}, cart: {team: a}}").is_empty(),
+            "by id, and by bare name"
+        );
+        assert_eq!(
+            found("{crat: {team: a}, billing: {team: b}}"),
+            [
+                "services.billing: `billing` is no node of the map: write the id of a node, or take it out",
+                "services.crat: `crat` is no node of the map: did you mean `prod/cart`? Else take it out",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_objective_out_of_range_is_named_with_its_key() {
+        let stated = "{a: {objectives: [{latency: 1s, target: 0.9, window: 30d}, {latency: 0s, target: 99, window: 0s}]}}";
+        let paths = impossible_objectives(&serde_yaml::from_str(stated).unwrap());
+        let paths: Vec<String> = paths.into_iter().map(|f| f.path).collect();
+        assert_eq!(
+            paths,
+            ["target", "latency", "window"].map(|key| format!("services.a.objectives[1].{key}"))
         );
     }
 

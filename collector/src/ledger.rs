@@ -413,7 +413,7 @@ impl Ledger {
             failed: call.failed,
             own: times.own,
             total: client.or(times.server.filter(|_| !call.counted_elsewhere)),
-            critical: call.critical,
+            critical: call.critical_each(),
             counted_elsewhere: call.counted_elsewhere,
         };
         series.request(&request, verdict);

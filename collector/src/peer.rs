@@ -43,10 +43,24 @@ pub enum Attribute {
     ServerPort,
     /// `http.request.resend_count`: a number.
     ResendCount,
+    /// `messaging.batch.message_count`: a number.
+    MessageCount,
 }
 
 /// How many of them are text.
 const TEXTS: usize = 13;
+
+/// Of how many messages a span is; on a link, how many of them are the linked span's.
+pub const MESSAGE_COUNT: &[u8] = b"messaging.batch.message_count";
+/// More messages in one span are not believed: no broker takes a batch of so many.
+const MAX_MESSAGES: u32 = 1 << 20;
+
+/// How many messages a number that someone wrote says they are.
+pub fn message_count(number: i64) -> u32 {
+    u32::try_from(number.max(0))
+        .unwrap_or(MAX_MESSAGES)
+        .min(MAX_MESSAGES)
+}
 
 /// Names of caches among the values of `db.system.name`.
 const CACHES: &[&[u8]] = &[b"redis", b"memcached", b"valkey", b"hazelcast", b"geode"];
@@ -82,6 +96,7 @@ impl Attribute {
             (24, b"messaging.operation.type") => (Self::Operation, 2),
             (25, b"http.request.resend_count") => (Self::ResendCount, 1),
             (26, b"messaging.destination.name") => (Self::Destination, 2),
+            (29, MESSAGE_COUNT) => (Self::MessageCount, 1),
             (30, b"messaging.destination.template") => (Self::DestinationTemplate, 2),
             _ => return None,
         };
@@ -98,6 +113,7 @@ pub struct Facts<'a> {
     port: i64,
     port_rank: u8,
     resend: u32,
+    messages: Option<u32>,
 }
 
 impl<'a> Facts<'a> {
@@ -105,13 +121,14 @@ impl<'a> Facts<'a> {
     #[inline]
     pub fn clear(&mut self) {
         (self.ranks, self.port_rank, self.resend) = ([0; TEXTS], 0, 0);
+        self.messages = None;
     }
 
     /// Takes note of a text. Of the same fact said twice the newer name counts; empty text says nothing.
     #[inline]
     pub fn note_text(&mut self, attribute: Attribute, rank: u8, text: &'a [u8]) {
         match attribute {
-            Attribute::ServerPort | Attribute::ResendCount => {
+            Attribute::ServerPort | Attribute::ResendCount | Attribute::MessageCount => {
                 let number = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
                 number.inspect(|number| self.note_number(attribute, rank, *number));
             }
@@ -133,6 +150,7 @@ impl<'a> Facts<'a> {
         match attribute {
             Attribute::ServerPort if self.port_rank < rank => (self.port, self.port_rank) = (number, rank),
             Attribute::ResendCount => self.resend = u32::try_from(number).unwrap_or(0),
+            Attribute::MessageCount => self.messages = Some(message_count(number)),
             _ => {}
         }
     }
@@ -140,6 +158,11 @@ impl<'a> Facts<'a> {
     /// How often the same request was sent before.
     pub fn resend(&self) -> u32 {
         self.resend
+    }
+
+    /// How many messages the span says it is of: those that were sent, received or processed as one batch.
+    pub fn messages(&self) -> Option<u32> {
+        self.messages
     }
 
     #[inline]
@@ -205,10 +228,12 @@ impl<'a> Facts<'a> {
             .or_else(|| self.text(Attribute::Destination))
     }
 
-    /// The names that a broker gave to the messages of the span.
-    pub fn places(&self) -> impl Iterator<Item = &'a [u8]> {
+    /// The names that a broker gave to the messages of the span, each with how many it is of (`NAME+N`).
+    pub fn places(&self) -> impl Iterator<Item = (&'a [u8], u32)> {
         let all = self.text(Attribute::MessagePlaces).unwrap_or_default();
-        all.split(|byte| *byte == b' ').filter(|place| !place.is_empty())
+        all.split(|byte| *byte == b' ')
+            .filter(|place| !place.is_empty())
+            .map(counted_place)
     }
 
     /// A broker that is named but not its queue stands for the queue: one node too few beats a lost edge.
@@ -298,6 +323,17 @@ impl<'a> Facts<'a> {
         }
         named(text(Attribute::RpcService)?, NodeKind::External)
     }
+}
+
+/// A broker's name for messages, and of how many it is. What comes before the last `@` is an application's own, and may hold `+`.
+fn counted_place(place: &[u8]) -> (&[u8], u32) {
+    let counted = || {
+        let at = place.iter().rposition(|byte| matches!(byte, b'+' | b'@'))?;
+        let (name, number) = place.split_at_checked(at)?;
+        let number = lossless(number.strip_prefix(b"+")?).parse().ok()?;
+        Some((name, message_count(number)))
+    };
+    counted().unwrap_or((place, 1))
 }
 
 /// Text of a validated request, which is UTF-8; empty where it is not.

@@ -18,7 +18,7 @@ use propagation::{EDGE_HINT_KEY, EdgeHint};
 use sampling::{Predicates, SpanBits};
 
 use crate::names::{Node, Operation, Version, cut};
-use crate::peer::{Attribute, Facts};
+use crate::peer::{Attribute, Facts, MESSAGE_COUNT, message_count};
 use crate::span::{Address, Extra, Hint, Message, MessageRole, Span, SpanId, TraceId, place_id};
 
 /// A usable span of a request.
@@ -247,6 +247,8 @@ struct Pass<'a, 'r> {
     /// Predicates that the coming span fulfils.
     bits: SpanBits,
     links: Vec<(TraceId, SpanId)>,
+    /// Of how many messages each link is, where one of them says it.
+    times: Vec<u32>,
     key: Vec<u8>,
     place: Place,
     out: Extracted,
@@ -270,6 +272,7 @@ impl<'r> Pass<'_, 'r> {
             bits: SpanBits::default(),
             facts: Facts::default(),
             links: Vec::new(),
+            times: Vec::new(),
             key: Vec::new(),
             place: Place::default(),
             out,
@@ -326,7 +329,13 @@ impl<'a> Visit<'a> for Pass<'a, '_> {
 
     fn link(&mut self, link: Link<'a>) {
         let named = link.trace_id.try_into().ok().zip(id_of(link.span_id));
-        self.links.extend(named);
+        let Some(named) = named else { return };
+        let mut attributes = link.attributes();
+        let times = attributes.find_map(|(key, value)| match value {
+            Value::Int(number) if key.as_bytes() == MESSAGE_COUNT => Some(message_count(number)),
+            _ => None,
+        });
+        self.note_link(named, times.unwrap_or(1));
     }
 
     #[inline]
@@ -342,6 +351,7 @@ impl<'a> Visit<'a> for Pass<'a, '_> {
         }
         self.facts.clear();
         self.links.clear();
+        self.times.clear();
         self.bits = SpanBits::default();
     }
 }
@@ -408,10 +418,14 @@ impl<'a> Pass<'a, '_> {
         let (resend, predicates) = (self.facts.resend(), self.predicates_of(span));
         let mut places = Vec::new();
         if let Some(message) = message {
-            let named = self.facts.places().take(MAX_PLACES).map(place_id);
+            let facts = self.facts;
+            let named = facts.places().take(MAX_PLACES);
+            let named = named.map(|(place, times)| (place_id(place), times));
             match message.role {
-                MessageRole::Send => places.extend(named),
-                MessageRole::Receive | MessageRole::Process => self.links.extend(named),
+                MessageRole::Send => places.extend(named.map(|(place, _)| place)),
+                MessageRole::Receive | MessageRole::Process => {
+                    named.for_each(|(place, times)| self.note_link(place, times));
+                }
                 MessageRole::Settle => {}
             }
         }
@@ -422,6 +436,7 @@ impl<'a> Pass<'a, '_> {
         Some(Box::new(Extra {
             message,
             links: self.links.clone(),
+            times: self.times.clone(),
             places,
             caller,
             hint,
@@ -444,7 +459,22 @@ impl<'a> Pass<'a, '_> {
         let role = self.facts.role(kind)?;
         let named = self.facts.destination_or_broker();
         let destination = named.map(|name| self.known.destination(name));
-        Some(Message { role, destination })
+        let count = self.facts.messages();
+        Some(Message {
+            role,
+            destination,
+            count,
+        })
+    }
+
+    /// Notes a link that is of so many messages.
+    #[inline]
+    fn note_link(&mut self, link: (TraceId, SpanId), times: u32) {
+        if times != 1 || !self.times.is_empty() {
+            self.times.resize(self.links.len(), 1);
+            self.times.push(times);
+        }
+        self.links.push(link);
     }
 
     /// A SERVER span says at which address its callers dialled it.
@@ -623,6 +653,7 @@ mod tests {
             span(4, "send", "kafka:orders/0@17"),
             span(3, "receive", "kafka:orders/0@17  kafka:orders/0@18"),
             span(3, "", "kafka:orders/0@17"),
+            span(3, "receive", "kafka:orders/0@17 kafka:orders/0@18+40"),
         ];
         let scope = long(2, &spans.concat());
         let read = Reader::default().read(&long(1, &scope)).expect("well-formed");
@@ -631,11 +662,70 @@ mod tests {
         assert_ne!(first, second);
         assert_eq!((extra(0).places, extra(0).links), (vec![first], vec![]));
         assert_eq!((extra(1).places, extra(1).links), (vec![], vec![first, second]));
+        assert!(extra(1).times.is_empty(), "each is of one message");
+        assert_eq!(
+            (extra(3).links, extra(3).times),
+            (vec![first, second], vec![1, 40])
+        );
         assert_eq!(
             extra(2),
             Extra::default(),
             "a call that is no message has no messages"
         );
+    }
+
+    #[test]
+    fn a_batch_says_of_how_many_messages_it_is_and_each_link_of_how_many() {
+        let number = |value: i64| {
+            let mut bytes = vec![3 << 3];
+            prost::encoding::encode_varint(value as u64, &mut bytes);
+            bytes
+        };
+        let count = |field: u8, value: i64| {
+            let pair = [
+                string(1, b"messaging.batch.message_count"),
+                string(2, &number(value)),
+            ];
+            string(field, &pair.concat())
+        };
+        let link =
+            |id: u8, more: &[u8]| string(13, &[&string(1, &[1; 16]), &string(2, &[id; 8]), more].concat());
+        let span = |count: Vec<u8>, links: &[Vec<u8>]| {
+            let role = [
+                string(1, b"messaging.operation.type"),
+                string(2, &string(1, b"receive")),
+            ]
+            .concat();
+            let parts = [
+                string(1, &[1; 16]),
+                string(2, &[1; 8]),
+                vec![6 << 3, 5],
+                string(9, &role),
+                count,
+                links.concat(),
+            ];
+            long(2, &parts.concat())
+        };
+        let spans = [
+            span(
+                count(9, 43),
+                &[link(2, &[]), link(3, &count(4, 40)), link(4, &[])],
+            ),
+            span(vec![], &[link(2, &[])]),
+            span(count(9, i64::MAX), &[]),
+            span(count(9, -1), &[]),
+        ];
+        let read = Reader::default()
+            .read(&long(1, &long(2, &spans.concat())))
+            .expect("well-formed");
+        let said = |at: usize| {
+            let extra = read.spans[at].span.extra.as_deref().cloned().expect("a message");
+            (extra.message.and_then(|message| message.count), extra.times)
+        };
+        assert_eq!(said(0), (Some(43), vec![1, 40, 1]));
+        assert_eq!(said(1), (None, vec![]));
+        assert_eq!(said(2).0, Some(1 << 20), "no batch is so large");
+        assert_eq!(said(3).0, Some(0));
     }
 
     /// A field of bytes.

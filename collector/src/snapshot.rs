@@ -22,6 +22,7 @@ const MAX_HEADER: u64 = 64 << 20;
 /// What the file says beside the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Header {
+    /// Of the form; another one is not read.
     pub version: u32,
     /// Whose state it is, where several collectors share the work.
     pub shard: u32,
@@ -38,14 +39,18 @@ pub struct Header {
     /// What was learned of late halves, and the waits in force from `oldest` on.
     #[serde(default)]
     pub skews: SavedSkews,
+    /// How long the ledger is.
     pub ledger_bytes: u64,
+    /// Its checksum.
     pub ledger_crc32c: u32,
 }
 
 /// A snapshot that was read.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// What it says beside the ledger.
     pub header: Header,
+    /// The ledger as it was saved.
     pub ledger: Vec<u8>,
 }
 
@@ -122,6 +127,9 @@ pub fn read(dir: &Path) -> Result<Option<Snapshot>, SnapshotError> {
 }
 
 /// Replaces the snapshot of `dir`; when this returns it survives the loss of power.
+///
+/// # Errors
+/// [`SnapshotError::Io`] where the system does not write it; what was there stays.
 pub fn write(dir: &Path, mut header: Header, ledger: &[u8]) -> Result<(), SnapshotError> {
     header.version = VERSION;
     header.ledger_bytes = ledger.len() as u64;

@@ -48,6 +48,8 @@ pub struct Extra {
     pub message: Option<Message>,
     /// Spans of other traces (or of this one) that it continues.
     pub links: Vec<(TraceId, SpanId)>,
+    /// Of how many messages each link is; empty where each is of one.
+    pub times: Vec<u32>,
     /// Messages that it sent, by the names that the broker gave them; those that it received are links.
     pub places: Vec<(TraceId, SpanId)>,
     /// The address of whoever called a SERVER span without parent, by [`Address`].
@@ -82,6 +84,8 @@ pub struct Message {
     pub role: MessageRole,
     /// The queue or topic, where it is named: a node of kind `Destination`.
     pub destination: Option<Node>,
+    /// How many messages the span says it is of (`messaging.batch.message_count`): 0 of a poll that got none.
+    pub count: Option<u32>,
 }
 
 /// The side of the broker that a span is on.
@@ -162,6 +166,13 @@ impl Span {
     /// Its links.
     pub fn links(&self) -> &[(TraceId, SpanId)] {
         self.extra.as_deref().map_or(&[], |extra| &extra.links)
+    }
+
+    /// Its links, each with how many messages it is of.
+    pub fn counted_links(&self) -> impl Iterator<Item = ((TraceId, SpanId), u32)> {
+        let times = self.extra.as_deref().map_or(&[][..], |extra| &extra.times);
+        let links = self.links().iter().enumerate();
+        links.map(|(at, link)| (*link, times.get(at).copied().unwrap_or(1)))
     }
 
     /// Bytes it occupies in the trace table, shared names aside.

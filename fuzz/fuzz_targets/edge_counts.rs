@@ -7,7 +7,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use collector::fuzzing::edge_counts::{self, METRIC};
+use collector::edge_counts::{self, METRIC};
 use collector::ledger::{self, Ledger, LedgerSettings, MapBudget};
 use collector::names;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;

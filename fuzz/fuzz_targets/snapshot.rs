@@ -10,9 +10,9 @@ use std::sync::LazyLock;
 
 use arbitrary::Arbitrary;
 use collector::engine::{Engine, EngineSettings};
-use collector::fuzzing::snapshot;
 use collector::ledger::{LedgerSettings, MapBudget};
 use collector::read::Reader;
+use collector::snapshot;
 use collector::table::TableSettings;
 use fuzz::kept::{START, trace};
 use serde_json::Value;

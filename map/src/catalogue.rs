@@ -283,22 +283,22 @@ catalogue! {
     /// Bytes of encoded spans that wait for the collector.
     AGENT_BUFFERED_BYTES = "tracemap_agent_buffered_bytes", Gauge, [];
 
-    /// Judged requests in the window, by entity.
-    RECORDED_JUDGED = "tracemap:judged:increase", Recorded, ["id", "kind", "client", "server"];
+    /// Judged requests by entity and window. Longer windows than that of the settings are there for entities with few only.
+    RECORDED_JUDGED = "tracemap:judged:increase", Recorded, ["id", "kind", "client", "server", "window"];
     /// Slow share of own time in the window; absent where nothing was judged.
-    RECORDED_OWN_SHARE = "tracemap:own_slow:share", Recorded, ["id", "kind", "client", "server"];
+    RECORDED_OWN_SHARE = "tracemap:own_slow:share", Recorded, ["id", "kind", "client", "server", "window"];
     /// Expected slow share of own time in the window.
-    RECORDED_OWN_EXPECTED = "tracemap:own_slow:expected", Recorded, ["id", "kind", "client", "server"];
+    RECORDED_OWN_EXPECTED = "tracemap:own_slow:expected", Recorded, ["id", "kind", "client", "server", "window"];
     /// Evidence in nats that own time is degraded; negative where it is healthier than expected.
-    RECORDED_OWN_EVIDENCE = "tracemap:own_slow:evidence", Recorded, ["id", "kind", "client", "server"];
+    RECORDED_OWN_EVIDENCE = "tracemap:own_slow:evidence", Recorded, ["id", "kind", "client", "server", "window"];
     /// Evidence of those entities whose own time is degraded; empty while healthy.
     RECORDED_OWN_DEGRADED = "tracemap:own:degraded", Recorded, ["id", "kind", "client", "server"];
     /// Slow share of total time in the window. Services only: an edge's total is its callee's and its own.
-    RECORDED_TOTAL_SHARE = "tracemap:total_slow:share", Recorded, ["id", "kind"];
+    RECORDED_TOTAL_SHARE = "tracemap:total_slow:share", Recorded, ["id", "kind", "window"];
     /// Expected slow share of total time in the window. Services only.
-    RECORDED_TOTAL_EXPECTED = "tracemap:total_slow:expected", Recorded, ["id", "kind"];
+    RECORDED_TOTAL_EXPECTED = "tracemap:total_slow:expected", Recorded, ["id", "kind", "window"];
     /// Evidence in nats that total time is degraded. Services only.
-    RECORDED_TOTAL_EVIDENCE = "tracemap:total_slow:evidence", Recorded, ["id", "kind"];
+    RECORDED_TOTAL_EVIDENCE = "tracemap:total_slow:evidence", Recorded, ["id", "kind", "window"];
     /// Evidence of those services whose total time is degraded; empty while healthy.
     RECORDED_TOTAL_DEGRADED = "tracemap:total:degraded", Recorded, ["id", "kind"];
     /// Degraded edges, once for each end that could be the culprit (`side` is `caller` or `callee`), with the evidence.
@@ -315,6 +315,20 @@ catalogue! {
     RECORDED_CULPRIT_SLOWS = "tracemap:culprit:slows", Recorded, ["culprit", "id"];
     /// 1 for every culprit, with who answers for it; empty while healthy.
     RECORDED_CULPRIT_OWNER = "tracemap:culprit:owner", Recorded, ["culprit", "team", "tier"];
+    /// Requests of a service in five minutes, for each objective that was stated before them.
+    RECORDED_OBJECTIVE_REQUESTS = "tracemap:objective_requests:increase5m", Recorded, ["id", "latency", "window"];
+    /// Those of them that are evidence: not more than were judged, which are not weighted by sampling.
+    RECORDED_OBJECTIVE_SEEN = "tracemap:objective_seen:increase5m", Recorded, ["id", "latency", "window"];
+    /// Those of them that were answered later than the objective's latency.
+    RECORDED_OBJECTIVE_LATE = "tracemap:objective_late:increase5m", Recorded, ["id", "latency", "window"];
+    /// Late share of the requests over the time in `range`; absent where no request came.
+    RECORDED_OBJECTIVE_SHARE = "tracemap:objective_late:share", Recorded, ["id", "latency", "window", "range"];
+    /// How many times faster than allowed an objective's budget of late answers was spent over the time in `range`.
+    RECORDED_OBJECTIVE_BURN = "tracemap:objective:burn", Recorded, ["id", "latency", "window", "range"];
+    /// The same for objectives whose budget is spent too fast, over the long window in `range`; empty while promises are kept.
+    RECORDED_OBJECTIVE_BURNING = "tracemap:objective:burning", Recorded, ["id", "latency", "window", "range"];
+    /// The fastest of them by service and long window, where no page for a culprit explains it.
+    RECORDED_OBJECTIVE_UNEXPLAINED = "tracemap:objective:unexplained", Recorded, ["id", "range"];
 }
 
 /// The series that a selector's metric name belongs to, histogram suffixes included.

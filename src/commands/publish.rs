@@ -1,4 +1,11 @@
-//! `tracemap publish grafana`: a folder of a running Grafana in step with the generated dashboards.
+//! `tracemap publish`: a folder of a running Grafana in step with the generated dashboards, a namespace of Mimir's ruler
+//! with the generated rules.
+//!
+//! In: arguments; a map or a generated directory. Out: what became of each dashboard and group of rules.
+//! Left out on purpose: what they say.
+
+pub(super) mod http;
+mod mimir;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,9 +32,11 @@ pub(crate) struct Args {
 enum Target {
     /// By Grafana's HTTP API, into one folder; what others have there stays
     Grafana(GrafanaArgs),
+    /// By the API of Mimir's ruler, into one namespace; other namespaces stay
+    Mimir(mimir::Args),
 }
 
-/// Where dashboards come from.
+/// Where dashboards and rules come from.
 #[derive(clap::Args)]
 pub(super) struct Source {
     /// A map to generate from; statistics are read from beside it
@@ -84,7 +93,13 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Publishes, and says what became of each dashboard.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let Target::Grafana(args) = &args.to;
+    match &args.to {
+        Target::Grafana(args) => run_grafana(args),
+        Target::Mimir(args) => mimir::run(args),
+    }
+}
+
+fn run_grafana(args: &GrafanaArgs) -> Result<ExitCode, Failure> {
     let (files, settings) = args.source.read()?;
     let generate = settings.generate;
     let options = Options {
@@ -131,8 +146,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 impl Source {
-    /// The generated files and the settings that they are of.
+    /// The generated dashboards, among other files, and the settings that they are of.
     pub(super) fn read(&self) -> Result<(Artefacts, Settings), Failure> {
+        self.read_of("dashboards", "json")
+    }
+
+    /// The generated files, of a directory only those that lie in `below` with that extension.
+    fn read_of(&self, below: &str, extension: &str) -> Result<(Artefacts, Settings), Failure> {
         let mut settings = Settings::read(self.config.as_deref(), Uses::Collector)?;
         if let Some(path) = &self.map {
             let mut map = super::generate::read(path)?;
@@ -140,27 +160,28 @@ impl Source {
             return Ok((artefacts(&map, &settings.generate), settings));
         }
         let dir = self.dir.as_ref().or(settings.generate.out.as_ref());
-        let dir =
-            dir.ok_or("no dashboards: give `--dir` or `--map`, or set `generate.out` in the configuration")?;
-        Ok((read_dashboards(dir)?, settings))
+        let dir = dir.ok_or(
+            "nothing to publish: give `--dir` or `--map`, or set `generate.out` in the configuration",
+        )?;
+        Ok((read_files(dir, below, extension)?, settings))
     }
 }
 
-/// The files of the directory `dashboards` below `dir`.
-fn read_dashboards(dir: &Path) -> Result<Artefacts, Failure> {
-    let below = dir.join("dashboards");
-    let cannot = |error| format!("cannot read `{}`: {error}", below.display());
+/// The files of the directory `below` in `dir` with that extension, by path from `dir`.
+fn read_files(dir: &Path, below: &str, extension: &str) -> Result<Artefacts, Failure> {
+    let within = dir.join(below);
+    let cannot = |error| format!("cannot read `{}`: {error}", within.display());
     let mut files = Artefacts::new();
-    for entry in std::fs::read_dir(&below).map_err(cannot)? {
+    for entry in std::fs::read_dir(&within).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
         let name = path
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
-        if path.is_file() && path.extension().is_some_and(|extension| extension == "json") {
+        if path.is_file() && path.extension().is_some_and(|found| found == extension) {
             let text = std::fs::read_to_string(&path);
             let text = text.map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
-            files.insert(format!("dashboards/{name}"), text);
+            files.insert(format!("{below}/{name}"), text);
         }
     }
     Ok(files)

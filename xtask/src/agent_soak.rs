@@ -122,18 +122,28 @@ fn compare(agent: &AgentProcess, asked: &Asked, collector: &Collector) -> Result
             "requests by the source of their context",
             "tracemap_agent_context_total{",
         ),
-        (
-            "spans that the agent calls sent",
-            "tracemap_agent_spans_total{outcome=\"sent\"}",
-        ),
         ("spans in any outcome", "tracemap_agent_spans_total{"),
     ];
     for (what, series) in sums {
         figures.push((what.to_owned(), agent.until_metric(series, all)?, Some(all)));
     }
+    // Random bytes in a context header may say that nobody wants the trace, such as `b3: 0`.
+    let unsampled = agent.metric("tracemap_agent_spans_total{outcome=\"unsampled\"}")?;
+    figures.push((
+        "spans that the caller's context did not want".to_owned(),
+        unsampled,
+        None,
+    ));
+    let wanted = all.saturating_sub(unsampled);
+    let sent = agent.until_metric("tracemap_agent_spans_total{outcome=\"sent\"}", wanted)?;
+    figures.push(("spans that the agent calls sent".to_owned(), sent, Some(wanted)));
     let waiting = agent.until_metric("tracemap_agent_buffered_bytes", 0)?;
     figures.push(("bytes that wait for the collector".to_owned(), waiting, Some(0)));
-    figures.push(("spans at the collector".to_owned(), collector.spans(), Some(all)));
+    figures.push((
+        "spans at the collector".to_owned(),
+        collector.spans(),
+        Some(wanted),
+    ));
     let calls = asked.outbound();
     figures.push((
         "calls in the edge counts at the collector".to_owned(),
@@ -166,7 +176,7 @@ fn markdown(args: &Args, took: Duration, figures: &[Figure], memory: &Memory) ->
     );
     let mut text = page::head(
         "An agent under load for long",
-        "the agent's memory stays flat, nothing stays open, every request is in exactly one outcome, and every span arrives.",
+        "the agent's memory stays flat, nothing stays open, every request is in exactly one outcome, and every span that its caller wants arrives.",
         &command,
     )?;
     text.push_str(

@@ -21,6 +21,7 @@ mod power_cuts;
 mod recorded_maps;
 mod report;
 mod sets;
+mod simulate;
 mod store;
 
 use std::error::Error;
@@ -52,6 +53,8 @@ enum Proof {
     RecordedMaps(recorded_maps::Args),
     /// Plays recorded systems with labelled faults to the generated alerts
     Backtest(backtest::Args),
+    /// Plays random systems with planted faults to the generated alerts
+    Simulate(simulate::Args),
     /// Draws the generated dashboards with Grafana's own components in a browser
     Looks(looks::Args),
     /// Kills a collector under load, again and again, and compares what it knows with what was sent
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Proof(Proof::RecordedMaps(args)) => recorded_maps::run(&args),
         Task::Proof(Proof::Backtest(args)) => backtest::run(&args),
+        Task::Proof(Proof::Simulate(args)) => simulate::run(&args),
         Task::Proof(Proof::Looks(args)) => looks::run(&args),
         Task::Proof(Proof::Kills(args)) => kills::run(&args),
         Task::Proof(Proof::AgentBuffer(args)) => agent_buffer::run(&args),

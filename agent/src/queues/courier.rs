@@ -5,19 +5,21 @@
 //! meanwhile is theirs.
 //! Left out on purpose: protocols. Parents are found as for calls over HTTP, by the same evidence (see `place`).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use otlp::Kind;
 use otlp::encode::{Attributes, LinkRecord};
-use propagation::{EdgeClass, Extracted, SpanContext};
+use propagation::{EdgeClass, Extracted, SpanContext, SpanId, TraceId};
 
 use super::Queue;
 use super::cloud_events::Event;
-use super::metrics::{Became, Way};
-use super::splice::{Courier, End, How, Received, Receiving, Sending, Sent, Skip, Token};
+use super::metrics::{Became, MessageCounters, Way};
+use super::splice::{Carried, Courier, End, How, Received, Receiving, Sending, Sent, Skip, Token};
 use super::ways::Ways;
 use crate::config::{EdgeMode, QueueContext};
 use crate::correlation::LiveGuard;
@@ -32,9 +34,13 @@ use crate::trace::{self, RandomIds};
 /// Spans of one connection that may be open at a time, at about 1 KiB each. Beyond it new ones end at once.
 const MAX_OPEN: usize = 16_384;
 
+/// How many messages a span, or one of its links, is of.
+const MESSAGE_COUNT: &str = "messaging.batch.message_count";
+
 /// The courier of one connection.
 pub(super) struct Messages {
     queue: Arc<Queue>,
+    counters: MessageCounters,
     /// The broker of this connection; of a cluster there are several.
     broker: Peer,
     ways: Arc<Ways>,
@@ -44,7 +50,7 @@ pub(super) struct Messages {
     next: u64,
 }
 
-/// A message, or several that were received together, of which the end is not known yet.
+/// A message, or several that were sent or received together, of which the end is not known yet.
 struct Open {
     way: Way,
     messages: usize,
@@ -56,13 +62,22 @@ struct Open {
 
 impl Messages {
     pub(super) fn new(queue: Arc<Queue>, broker: Peer, ways: Arc<Ways>, here: SocketAddr) -> Self {
+        let counters = queue.metrics.counters(queue.protocol);
         Self {
             queue,
+            counters,
             broker,
             ways,
             here,
             open: HashMap::new(),
             next: 0,
+        }
+    }
+
+    fn read<'a>(&self, carried: Carried<'a>) -> Cow<'a, Extracted> {
+        match carried {
+            Carried::Raw(carried) => Cow::Owned(self.extract(carried)),
+            Carried::Read(extracted) => Cow::Borrowed(extracted),
         }
     }
 
@@ -80,7 +95,7 @@ impl Messages {
 
     fn keep(&mut self, open: Open) -> Option<Token> {
         if self.open.len() >= MAX_OPEN {
-            finish(&self.queue, open, Became::Open, End::default());
+            finish(&self.queue, &self.counters, open, Became::Open, End::default());
             return None;
         }
         self.next += 1;
@@ -100,7 +115,7 @@ impl Messages {
         attributes.push("server.address", self.broker.address.as_str());
         attributes.push("server.port", i64::from(self.broker.port));
         if what.messages > 1 {
-            attributes.push("messaging.batch.message_count", what.messages as i64);
+            attributes.push(MESSAGE_COUNT, what.messages as i64);
         }
         more(&mut attributes);
         Opening {
@@ -110,16 +125,14 @@ impl Messages {
         }
     }
 
-    /// Says how the broker named messages.
-    fn place<'a>(&self, out: &mut Attributes, places: impl IntoIterator<Item = &'a str>) {
+    /// Says how the broker named messages, and of how many each name is.
+    fn places(&self, out: &mut Attributes, places: &[(&str, usize)]) {
         let system = self.queue.protocol.system();
-        let each = places.into_iter().map(|place| format!("{system}:{place}"));
-        let all = each.collect::<Vec<_>>().join(" ");
-        out.push(semconv::MESSAGE_PLACES, &all);
+        out.push_display(semconv::MESSAGE_PLACES, Places { system, places });
     }
 
     fn processes(&mut self, what: &What<'_>, message: &Received<'_>, more: &dyn Fn(&mut Attributes)) -> Open {
-        let extracted = self.extract(message.carried);
+        let extracted = self.read(message.carried);
         let workload = &self.queue.workload;
         let found = place::inbound(workload, &extracted, || what.name(), &mut RandomIds);
         let correlation = workload.shared.correlation_attribute(&found.correlation);
@@ -130,7 +143,7 @@ impl Messages {
             }
             // Where context came it says who sent the message, and one way to say it is enough.
             if let Some(place) = message.place.filter(|_| extracted.context.is_none()) {
-                self.place(&mut opening.attributes, [place]);
+                self.places(&mut opening.attributes, &[(place, message.messages)]);
             }
             OpenSpan::new(workload.resource.clone(), &found.joined, Vec::new(), opening)
         });
@@ -140,7 +153,7 @@ impl Messages {
         }
         Open {
             way: Way::Received,
-            messages: 1,
+            messages: message.messages,
             began: Instant::now(),
             span,
             _live: live,
@@ -153,17 +166,18 @@ impl Messages {
         messages: &[Received<'_>],
         more: &dyn Fn(&mut Attributes),
     ) -> Open {
-        let (mut links, mut places) = (Vec::with_capacity(messages.len()), Vec::new());
+        let (mut links, mut places) = (Contexts::default(), Vec::new());
         let mut sampled = false;
         for message in messages {
-            match self.extract(message.carried).context {
+            match &self.read(message.carried).context {
                 Some(context) => {
                     sampled |= context.flags.is_sampled();
-                    links.push(link(&context));
+                    links.add(context, message.messages);
                 }
-                None => places.extend(message.place),
+                None => places.extend(message.place.map(|place| (place, message.messages))),
             }
         }
+        let links = links.into_links();
         let workload = &self.queue.workload;
         let mut joined = trace::join_inbound(&Extracted::default(), &mut RandomIds);
         if links.is_empty() {
@@ -178,13 +192,13 @@ impl Messages {
         let span = (joined.recorded && mode == EdgeMode::Span).then(|| {
             let mut opening = self.opening(Kind::Client, what, more);
             if !places.is_empty() {
-                self.place(&mut opening.attributes, places);
+                self.places(&mut opening.attributes, &places);
             }
             OpenSpan::new(workload.resource.clone(), &joined, links, opening)
         });
         Open {
             way: Way::Received,
-            messages: messages.len(),
+            messages: what.messages,
             began: Instant::now(),
             span,
             _live: None,
@@ -207,7 +221,60 @@ impl What<'_> {
     }
 }
 
+/// Names that the broker gave, as the attribute has them: `SYSTEM:NAME`, with `+N` behind one that is of N messages.
+struct Places<'a> {
+    system: &'static str,
+    places: &'a [(&'a str, usize)],
+}
+
+impl fmt::Display for Places<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (place, messages)) in self.places.iter().enumerate() {
+            let space = if at > 0 { " " } else { "" };
+            write!(out, "{space}{}:{place}", self.system)?;
+            if *messages > 1 {
+                write!(out, "+{messages}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Contexts that messages bear, each once, with how many bear it.
+#[derive(Default)]
+struct Contexts {
+    links: Vec<(LinkRecord, usize)>,
+    known: HashMap<(TraceId, SpanId), usize>,
+}
+
+impl Contexts {
+    fn add(&mut self, context: &SpanContext, messages: usize) {
+        let at = *self
+            .known
+            .entry((context.trace_id, context.span_id))
+            .or_insert(self.links.len());
+        match self.links.get_mut(at) {
+            Some((_, times)) => *times += messages,
+            None => self.links.push((link(context), messages)),
+        }
+    }
+
+    fn into_links(self) -> Vec<LinkRecord> {
+        let each = self.links.into_iter().map(|(mut link, messages)| {
+            if messages > 1 {
+                link.attributes.push(MESSAGE_COUNT, messages as i64);
+            }
+            link
+        });
+        each.collect()
+    }
+}
+
 impl Courier for Messages {
+    fn reads(&mut self, carried: &dyn propagation::Extract) -> Extracted {
+        self.extract(carried)
+    }
+
     fn sends(&mut self, message: &Sending<'_>) -> Sent {
         let what = What {
             operation: message.operation,
@@ -215,12 +282,12 @@ impl Courier for Messages {
             destination: message.destination,
             messages: 1,
         };
-        let extracted = self.extract(message.carried);
-        let workload = self.queue.workload.clone();
+        let extracted = self.read(message.carried);
+        let workload = &self.queue.workload;
         let shared = &workload.shared;
         let now = Instant::now();
         let mut found = place::outbound(
-            &workload,
+            workload,
             &extracted,
             (&self.broker, EdgeClass::Message),
             (now, || what.name()),
@@ -235,7 +302,9 @@ impl Courier for Messages {
                 .propagator
                 .inject(&mut add, context.0, context.1, extracted.format);
             // What the message has stays, also where it is not valid.
-            add.retain(|(key, _): &(String, Vec<u8>)| !has(message.carried, key));
+            if let Carried::Raw(carried) = message.carried {
+                add.retain(|(key, _): &(String, Vec<u8>)| !has(carried, key));
+            }
         }
         let span = found.telling.span.then(|| {
             // The semantic conventions ask for PRODUCER where the context that travels is this span's.
@@ -273,28 +342,37 @@ impl Courier for Messages {
         }
     }
 
+    fn sent_together(&mut self, token: Token, messages: usize) {
+        if let Some(open) = self.open.get_mut(&token) {
+            open.messages = messages;
+            if let Some(span) = &mut open.span {
+                span.attributes().push(MESSAGE_COUNT, messages as i64);
+            }
+        }
+    }
+
     fn not_added(&mut self, token: Token) {
         let open = self.open.get_mut(&token);
+        let messages = open.as_ref().map_or(1, |open| open.messages);
         if let Some(span) = open.and_then(|open| open.span.as_mut()) {
             span.is_of_kind(Kind::Client);
         }
-        self.queue
-            .workload
-            .shared
-            .metrics
-            .not_carried(NotCarried::HeadersFull);
+        let metrics = &self.queue.workload.shared.metrics;
+        for _ in 0..messages {
+            metrics.not_carried(NotCarried::HeadersFull);
+        }
     }
 
     fn receives(&mut self, receiving: &Receiving<'_>) -> Option<Token> {
         let (kind, one) = match (receiving.how, receiving.messages) {
-            (How::Processes, [one]) => ("process", Some(one)),
+            (How::Processes, [one @ Received { messages: 1, .. }]) => ("process", Some(one)),
             _ => ("receive", None),
         };
         let what = What {
             operation: receiving.operation,
             kind,
             destination: receiving.destination,
-            messages: receiving.messages.len(),
+            messages: receiving.messages.iter().map(|each| each.messages).sum(),
         };
         let open = match one {
             Some(one) => self.processes(&what, one, receiving.more),
@@ -310,13 +388,13 @@ impl Courier for Messages {
             } else {
                 Became::Ok
             };
-            finish(&self.queue, open, became, end);
+            finish(&self.queue, &self.counters, open, became, end);
         }
     }
 
     fn goes_blind(&mut self) {
         for (_, open) in self.open.drain() {
-            finish(&self.queue, open, Became::Open, End::default());
+            finish(&self.queue, &self.counters, open, Became::Open, End::default());
         }
     }
 
@@ -354,15 +432,13 @@ impl Drop for Messages {
             place: None,
         };
         for (_, open) in self.open.drain() {
-            finish(&self.queue, open, Became::Open, lost);
+            finish(&self.queue, &self.counters, open, Became::Open, lost);
         }
     }
 }
 
-fn finish(queue: &Queue, mut open: Open, became: Became, end: End<'_>) {
-    queue
-        .metrics
-        .message(queue.protocol, open.way, became, open.messages);
+fn finish(queue: &Queue, counters: &MessageCounters, mut open: Open, became: Became, end: End<'_>) {
+    counters.count(open.way, became, open.messages);
     if let Some(mut span) = open.span.take() {
         if let Some(place) = end.place {
             let system = queue.protocol.system();

@@ -1,13 +1,15 @@
 //! Kafka: requests of a client and a broker's responses.
 //!
 //! In: both directions of a connection. Out: the same frames; in Produce requests records have context in their headers, and
-//! in what names brokers their addresses lead through the agent. Every message has its span.
+//! in what names brokers their addresses lead through the agent. A batch has its span, or several where its messages are of
+//! several traces.
 //! Source: the Kafka protocol guide; KIP-98 (record batches), KIP-482 (flexible versions), KIP-511 (`ApiVersions`).
 //! Left out on purpose: share groups (KIP-932), versions that name topics by ids (clients are told that the broker does not
 //! speak them), consumer groups' names (a group is joined on another connection than messages are fetched on), and SASL tokens
 //! without frames of their own (KIP-43): such a connection passes unseen.
 
 mod addresses;
+mod alike;
 mod batch;
 mod compression;
 mod errors;

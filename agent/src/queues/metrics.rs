@@ -4,7 +4,7 @@
 //! Left out on purpose: destinations, which have no bound; spans tell of them.
 
 use map::catalogue as names;
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use super::splice::{NotUnderstood, Skip};
 use crate::config::QueueProtocol;
@@ -14,6 +14,21 @@ use crate::config::QueueProtocol;
 pub(crate) struct QueueMetrics {
     messages: IntCounterVec,
     skipped: IntCounterVec,
+}
+
+/// Counters of one protocol's messages, found once for a connection and not for each of its messages.
+#[derive(Debug, Clone)]
+pub(super) struct MessageCounters {
+    sent: ByEnd,
+    received: ByEnd,
+}
+
+/// One for each end.
+#[derive(Debug, Clone)]
+struct ByEnd {
+    ok: IntCounter,
+    failed: IntCounter,
+    open: IntCounter,
 }
 
 /// Where a message is going.
@@ -90,9 +105,21 @@ impl QueueMetrics {
         })
     }
 
-    pub(super) fn message(&self, protocol: QueueProtocol, way: Way, became: Became, messages: usize) {
-        let labels = [protocol.as_str(), way.as_str(), became.as_str()];
-        self.messages.with_label_values(&labels).inc_by(messages as u64);
+    /// What counts the messages of `protocol`.
+    pub(super) fn counters(&self, protocol: QueueProtocol) -> MessageCounters {
+        let counter = |way: Way, became: Became| {
+            let labels = [protocol.as_str(), way.as_str(), became.as_str()];
+            self.messages.with_label_values(&labels)
+        };
+        let by_end = |way| ByEnd {
+            ok: counter(way, Became::Ok),
+            failed: counter(way, Became::Failed),
+            open: counter(way, Became::Open),
+        };
+        MessageCounters {
+            sent: by_end(Way::Sent),
+            received: by_end(Way::Received),
+        }
     }
 
     pub(super) fn skipped(&self, protocol: QueueProtocol, why: Skip) {
@@ -105,5 +132,21 @@ impl QueueMetrics {
         self.skipped
             .with_label_values(&[protocol.as_str(), why.as_str()])
             .inc();
+    }
+}
+
+impl MessageCounters {
+    /// Counts so many messages that ended alike.
+    pub(super) fn count(&self, way: Way, became: Became, messages: usize) {
+        let by_end = match way {
+            Way::Sent => &self.sent,
+            Way::Received => &self.received,
+        };
+        let counter = match became {
+            Became::Ok => &by_end.ok,
+            Became::Failed => &by_end.failed,
+            Became::Open => &by_end.open,
+        };
+        counter.inc_by(messages as u64);
     }
 }

@@ -24,7 +24,9 @@ use otlp::encode::Attributes;
 use self::packet::{Fields, Fixed, Kind, MAX_PACKET, Properties, Property};
 use self::publish::Publish;
 use self::side::{Said, Side};
-use super::splice::{Courier, How, NotUnderstood, Received, Receiving, Sending, Skip, Splice, Token};
+use super::splice::{
+    Carried, Courier, How, NotUnderstood, Received, Receiving, Sending, Skip, Splice, Token,
+};
 
 /// How much of CONNECT and CONNACK is waited for and read, in bytes.
 const MAX_HANDSHAKE: usize = 128 * 1024;
@@ -212,7 +214,7 @@ impl Mqtt {
         let sent = courier.sends(&Sending {
             destination: &self.client.destination,
             operation: "publish",
-            carried: &publish.properties,
+            carried: Carried::Raw(&publish.properties),
             size: Some(publish.payload as u64),
             more: &|attributes| describe(attributes, level, &self.client_id, &publish),
         });
@@ -264,8 +266,9 @@ impl Mqtt {
             operation: "deliver",
             how,
             messages: &[Received {
-                carried: &publish.properties,
+                carried: Carried::Raw(&publish.properties),
                 place: None,
+                messages: 1,
             }],
             more: &|attributes| {
                 describe(attributes, level, &self.client_id, &publish);

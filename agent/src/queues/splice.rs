@@ -6,7 +6,7 @@
 
 use bytes::BytesMut;
 use otlp::encode::Attributes;
-use propagation::Extract;
+use propagation::{Extract, Extracted};
 
 /// One protocol on one connection.
 ///
@@ -78,12 +78,20 @@ pub(crate) struct Sending<'a> {
     pub(crate) destination: &'a str,
     /// `messaging.operation.name`: what the protocol calls it, such as `publish`.
     pub(crate) operation: &'static str,
-    /// The message's metadata as it came.
-    pub(crate) carried: &'a dyn Extract,
-    /// `messaging.message.body.size` in bytes, where it is known by now.
+    pub(crate) carried: Carried<'a>,
+    /// `messaging.message.body.size` in bytes, where it is known by now and of one message.
     pub(crate) size: Option<u64>,
     /// Adds what else the conventions ask for.
     pub(crate) more: &'a dyn Fn(&mut Attributes),
+}
+
+/// What a message says of its place in a trace.
+#[derive(Clone, Copy)]
+pub(crate) enum Carried<'a> {
+    /// Its metadata as it came.
+    Raw(&'a dyn Extract),
+    /// What [`Courier::reads`] made of that, so that messages of one batch that bear the same are told of as one.
+    Read(&'a Extracted),
 }
 
 /// What becomes of a message that is sent.
@@ -92,6 +100,7 @@ pub(crate) struct Sent {
     /// Absent where nothing is told of the message.
     pub(crate) token: Option<Token>,
     /// What to add to the message's metadata, keys in lower case and none of them there yet; empty where it stays as it is.
+    /// Of [`Carried::Read`] nobody knows which keys are there: whoever adds it passes over those that a message has.
     /// Whoever cannot add it says so by [`Courier::skipped`] and [`Courier::not_added`].
     pub(crate) add: Vec<(String, Vec<u8>)>,
 }
@@ -109,11 +118,13 @@ pub(crate) struct Receiving<'a> {
     pub(crate) more: &'a dyn Fn(&mut Attributes),
 }
 
-/// One of them.
+/// One of them, or several of one batch that bear the same.
 pub(crate) struct Received<'a> {
-    pub(crate) carried: &'a dyn Extract,
+    pub(crate) carried: Carried<'a>,
     /// As [`End::place`].
     pub(crate) place: Option<&'a str>,
+    /// How many; at least 1.
+    pub(crate) messages: usize,
 }
 
 /// What the consumer does with messages.
@@ -132,15 +143,20 @@ pub(crate) struct End<'a> {
     /// `error.type` where it failed: few values, such as the broker's error code by name.
     pub(crate) error: Option<&'a str>,
     /// The name that the broker gave to the message, by which another agent's span of the same message is found without a
-    /// change to it: `TOPIC/PARTITION@OFFSET` (Kafka), `STREAM@ENTRY-ID` (Redis), `STREAM@SEQUENCE` (`JetStream`). It is the
-    /// same for sender and receiver.
+    /// change to it: `TOPIC/PARTITION@OFFSET` (Kafka; the offset of the first record of its batch, whichever of them a consumer
+    /// gets), `STREAM@ENTRY-ID` (Redis), `STREAM@SEQUENCE` (`JetStream`). It is the same for sender and receiver.
     pub(crate) place: Option<&'a str>,
 }
 
 /// Whoever is told of messages, and says what to add to them.
 pub(crate) trait Courier {
+    /// What a message bears, for those who compare messages of a batch.
+    fn reads(&mut self, carried: &dyn Extract) -> Extracted;
     /// The client sends a message.
     fn sends(&mut self, message: &Sending<'_>) -> Sent;
+    /// So many messages, more than one, were sent in one batch with what the message of `token` was given: its span is
+    /// that of all of them.
+    fn sent_together(&mut self, token: Token, messages: usize);
     /// What was to be added to the message of `token` could not be.
     fn not_added(&mut self, token: Token);
     /// The consumer gets messages. `None` where nothing is told of them.
@@ -167,6 +183,9 @@ pub(crate) mod testing {
 
     use std::fmt::Write as _;
 
+    use propagation::Propagator;
+
+    use super::super::cloud_events::Event;
     use super::*;
 
     /// What was told, a line each.
@@ -179,6 +198,28 @@ pub(crate) mod testing {
         /// Where brokers are found: by port, as `127.0.0.1` and this much more.
         pub(crate) port_shift: Option<u16>,
         next: u64,
+    }
+
+    /// What a message says, in words.
+    fn words(carried: Carried<'_>) -> String {
+        match carried {
+            Carried::Raw(carried) => pairs(carried),
+            Carried::Read(extracted) => {
+                let of = |context: &propagation::SpanContext| format!("of {}", context.span_id);
+                extracted.context.as_ref().map_or_else(String::new, of)
+            }
+        }
+    }
+
+    fn bears(carried: Carried<'_>) -> bool {
+        match carried {
+            Carried::Raw(carried) => {
+                let mut bears = false;
+                carried.get_all("traceparent", &mut |_| bears = true);
+                bears
+            }
+            Carried::Read(extracted) => extracted.context.is_some(),
+        }
     }
 
     /// A `traceparent` and a correlation id as every message gets them.
@@ -216,9 +257,17 @@ pub(crate) mod testing {
     }
 
     impl Courier for Notes {
+        fn reads(&mut self, carried: &dyn Extract) -> Extracted {
+            let propagator = Propagator::default();
+            match Event::of(carried) {
+                Some(event) => propagator.extract(&event),
+                None => propagator.extract(carried),
+            }
+        }
+
         fn sends(&mut self, message: &Sending<'_>) -> Sent {
             let token = self.token();
-            let carried = pairs(message.carried);
+            let carried = words(message.carried);
             let Sending {
                 destination,
                 operation,
@@ -230,12 +279,18 @@ pub(crate) mod testing {
                 "{} {operation} {destination} {size} [{carried}]",
                 token.0
             ));
-            let mut bears = false;
-            message.carried.get_all("traceparent", &mut |_| bears = true);
             Sent {
                 token: Some(token),
-                add: if bears { Vec::new() } else { self.add.clone() },
+                add: if bears(message.carried) {
+                    Vec::new()
+                } else {
+                    self.add.clone()
+                },
             }
+        }
+
+        fn sent_together(&mut self, token: Token, messages: usize) {
+            self.lines.push(format!("{} are {messages}", token.0));
         }
 
         fn not_added(&mut self, token: Token) {
@@ -246,7 +301,11 @@ pub(crate) mod testing {
             let token = self.token();
             let each = messages.messages.iter().map(|message| {
                 let place = message.place.unwrap_or_default();
-                format!("{place}[{}]", pairs(message.carried))
+                let times = match message.messages {
+                    1 => String::new(),
+                    messages => format!("*{messages}"),
+                };
+                format!("{place}[{}]{times}", words(message.carried))
             });
             let each = each.collect::<Vec<_>>().join(" ");
             let Receiving {

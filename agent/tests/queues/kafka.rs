@@ -1,7 +1,7 @@
 //! A Kafka cluster of three nodes behind the agent, and clients that know one address of it.
 //!
 //! In: Apache Kafka and its Java client from Maven Central, librdkafka's client and kafka-python. Out: every message once and as
-//! it was sent but for its context, a span for each, and clients that stay on the agent.
+//! it was sent but for its context, a span for each batch, and clients that stay on the agent.
 //! Left out on purpose: making Kafka ready to be run, see `kafka/cluster.rs`.
 
 mod cluster;
@@ -15,9 +15,10 @@ use tokio::net::TcpStream;
 
 use self::cluster::{Cluster, java};
 use crate::brokers::{before, free_port, python, spans};
-use crate::support::{Collector, Seen, hex, soon};
+use crate::support::{Collector, Seen, attributes, hex, soon};
 
 const PEER: &str = "kafka_peer.py";
+const MESSAGE_COUNT: &str = "messaging.batch.message_count";
 /// Kafka's three brokers stand at three ports.
 const NODES: usize = 3;
 
@@ -56,53 +57,82 @@ fn once_each(topics: &[&str], number: u64) -> BTreeMap<(String, u64), usize> {
     topics.iter().flat_map(of).collect()
 }
 
-/// Trace and span of the `traceparent`s that consumers saw.
+/// Trace and span of the `traceparent` that a consumer saw.
+fn seen_by(message: &Value) -> Option<String> {
+    let parent = message["context"]["traceparent"].as_str()?;
+    parent.get(3..52).map(str::to_owned)
+}
+
+/// Those of all of them.
 fn seen(consumed: &[Value]) -> BTreeSet<String> {
-    let of = |message: &Value| {
-        message["context"]["traceparent"]
-            .as_str()?
-            .get(3..52)
-            .map(str::to_owned)
-    };
-    consumed.iter().filter_map(of).collect()
+    consumed.iter().filter_map(seen_by).collect()
 }
 
 fn context(span: &Seen) -> String {
     format!("{}-{}", span.trace_id(), span.span_id())
 }
 
-/// The spans that those of `polls` link to.
-fn linked(polls: &[Seen]) -> BTreeSet<String> {
-    let links = polls.iter().flat_map(|poll| &poll.span.links);
-    links
-        .map(|link| format!("{}-{}", hex(&link.trace_id), hex(&link.span_id)))
-        .collect()
+/// The spans that those of `polls` link to, and of how many messages each is.
+fn linked(polls: &[Seen]) -> BTreeMap<String, usize> {
+    let mut out = BTreeMap::new();
+    for link in polls.iter().flat_map(|poll| &poll.span.links) {
+        let count = attributes(&link.attributes)
+            .remove(MESSAGE_COUNT)
+            .map_or(1, |count| count.parse().expect("a number"));
+        *out.entry(format!("{}-{}", hex(&link.trace_id), hex(&link.span_id)))
+            .or_default() += count;
+    }
+    out
+}
+
+/// What the broker named.
+fn named(span: &Seen) -> String {
+    span.get("tracemap.message.places").expect("a place").to_owned()
 }
 
 fn ports(spans: &[Seen]) -> BTreeSet<&str> {
     spans.iter().filter_map(|seen| seen.get("server.port")).collect()
 }
 
-/// As many polls as tell of `number` messages.
-async fn polled(collector: &Collector, number: usize) -> Vec<Seen> {
-    let messages = |polls: &[Seen]| -> usize {
-        let of = |poll: &Seen| {
-            poll.get("messaging.batch.message_count")
-                .map_or(1, |count| count.parse().expect("a number"))
-        };
-        polls.iter().map(of).sum()
+/// How many messages the spans are of.
+fn messages<'a>(spans: impl IntoIterator<Item = &'a Seen>) -> usize {
+    let of = |span: &Seen| {
+        let count = span.get(MESSAGE_COUNT);
+        count.map_or(1, |count| count.parse().expect("a number"))
     };
+    spans.into_iter().map(of).sum()
+}
+
+/// As many spans of `operation` as tell of `number` messages.
+async fn of(collector: &Collector, operation: &'static str, number: usize) -> Vec<Seen> {
     let enough = async {
         loop {
-            let polls = spans(collector, 1, is("poll")).await;
-            if messages(&polls) >= number {
-                assert_eq!(messages(&polls), number);
-                return polls;
+            let told = spans(collector, 1, is(operation)).await;
+            if messages(&told) >= number {
+                assert_eq!(messages(&told), number);
+                return told;
             }
             tokio::task::yield_now().await;
         }
     };
-    soon("all messages in polls", enough).await
+    soon("all messages in spans", enough).await
+}
+
+async fn polled(collector: &Collector, number: usize) -> Vec<Seen> {
+    of(collector, "poll", number).await
+}
+
+async fn sent(collector: &Collector, number: usize) -> Vec<Seen> {
+    of(collector, "send", number).await
+}
+
+/// How many messages bear the context of each span, as consumers saw it.
+fn borne(consumed: &[Value]) -> BTreeMap<String, usize> {
+    let mut out = BTreeMap::new();
+    for context in consumed.iter().filter_map(seen_by) {
+        *out.entry(context).or_default() += 1;
+    }
+    out
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,8 +146,12 @@ async fn messages_arrive_as_they_were_sent_with_context_in_every_compression() {
         let produced = peer("confluent", &agent, &["produce", codec, codec, "60"]).await;
         assert_eq!(produced.len(), 60);
     }
-    let sent = spans(&collector, 300, is("send")).await;
-    assert_eq!(sent.len(), 300);
+    let sent = sent(&collector, 300).await;
+    assert!(
+        sent.len() < 150,
+        "{} spans of 300 messages in batches",
+        sent.len()
+    );
     assert_eq!(
         ports(&sent).len(),
         NODES,
@@ -138,14 +172,17 @@ async fn messages_arrive_as_they_were_sent_with_context_in_every_compression() {
     )
     .await;
     assert_eq!(times(&consumed), once_each(&topics, 60));
-    let contexts: BTreeSet<_> = sent.iter().map(context).collect();
+    let batches: BTreeMap<_, _> = sent
+        .iter()
+        .map(|span| (context(span), messages([span])))
+        .collect();
     assert_eq!(
-        seen(&consumed),
-        contexts,
-        "each message bears the context of its own span"
+        borne(&consumed),
+        batches,
+        "each message bears the context of its batch's span"
     );
     let polls = polled(&collector, 300).await;
-    assert_eq!(linked(&polls), contexts);
+    assert_eq!(linked(&polls), batches);
     assert!(
         polls
             .iter()
@@ -167,15 +204,15 @@ async fn a_client_in_python_alone_speaks_through_the_agent() {
     }
     let consumed = peer("python", &agent, &["consume", "120", "readers", "none", "gzip"]).await;
     assert_eq!(times(&consumed), once_each(&topics, 60));
-    let sent = spans(&collector, 120, is("send")).await;
-    assert_eq!(seen(&consumed), sent.iter().map(context).collect());
-    assert_eq!(ports(&sent).len(), NODES);
+    let told = sent(&collector, 120).await;
+    assert_eq!(seen(&consumed), told.iter().map(context).collect());
+    assert_eq!(ports(&told).len(), NODES);
     polled(&collector, 120).await;
     // Without acknowledgements nothing answers, and what follows on the connection is still understood.
     peer("confluent", &agent, &["produce", "none", "none", "30", "0"]).await;
     let consumed = peer("python", &agent, &["consume", "90", "others", "none"]).await;
     assert_eq!(consumed.len(), 90);
-    assert_eq!(spans(&collector, 150, is("send")).await.len(), 150);
+    sent(&collector, 150).await;
     agent.stop().await;
 }
 
@@ -188,10 +225,11 @@ async fn the_java_client_speaks_through_the_agent() {
     let expected = "produced 90\ncommitted 30\nconsumed 120, with context 120, as sent 120\n";
     assert_eq!(told, expected);
     // Thirty more were sent in a transaction that was aborted.
-    let sent = spans(&collector, 150, is("send")).await;
-    assert_eq!((sent.len(), ports(&sent).len()), (150, NODES));
+    let sent = sent(&collector, 150).await;
+    assert_eq!(ports(&sent).len(), NODES);
     let polls = polled(&collector, 120).await;
-    assert!(linked(&polls).is_subset(&sent.iter().map(context).collect()));
+    let contexts: BTreeSet<_> = sent.iter().map(context).collect();
+    assert!(linked(&polls).keys().all(|context| contexts.contains(context)));
     agent.stop().await;
 }
 
@@ -213,8 +251,8 @@ async fn transactions_stay_whole_and_what_was_aborted_is_not_received() {
         .map(|number| (("orders".to_owned(), number), 1))
         .collect();
     assert_eq!(times(&consumed), committed);
-    assert_eq!(spans(&collector, 120, is("send")).await.len(), 120);
-    assert_eq!(linked(&polled(&collector, 60).await), seen(&consumed));
+    sent(&collector, 120).await;
+    assert_eq!(linked(&polled(&collector, 60).await), borne(&consumed));
     agent.stop().await;
 }
 
@@ -234,16 +272,21 @@ async fn joined_messages_stay_as_they_are_and_both_sides_name_the_same_places() 
     );
     let place = |at: &Value| format!("kafka:orders/{}@{}", at["produced"][0], at["produced"][1]);
     let places: BTreeSet<String> = produced.iter().map(place).collect();
-    let told = |spans: &[Seen]| -> BTreeSet<String> {
-        let of = |seen: &Seen| seen.get("tracemap.message.places").unwrap_or_default().to_owned();
-        spans
-            .iter()
-            .map(of)
-            .flat_map(|places| places.split(' ').map(str::to_owned).collect::<Vec<_>>())
-            .collect()
-    };
-    assert_eq!(told(&spans(&collector, 60, is("send")).await), places);
-    assert_eq!(told(&polled(&collector, 60).await), places);
+    // A batch has the name of its first message, and who got it says how many of its messages came: `NAME+N`.
+    let batches: BTreeMap<String, usize> = sent(&collector, 60)
+        .await
+        .iter()
+        .map(|span| (named(span), messages([span])))
+        .collect();
+    assert!(batches.keys().all(|name| places.contains(name)), "{batches:?}");
+    let mut got: BTreeMap<String, usize> = BTreeMap::new();
+    for names in polled(&collector, 60).await.iter().map(named) {
+        for name in names.split(' ') {
+            let (name, times) = name.split_once('+').unwrap_or((name, "1"));
+            *got.entry(name.to_owned()).or_default() += times.parse::<usize>().expect("a number");
+        }
+    }
+    assert_eq!(got, batches);
     agent.stop().await;
 }
 

@@ -11,6 +11,7 @@ mod kafka;
 mod mqtt;
 mod nats;
 mod redis;
+mod reload;
 #[path = "../wire/support.rs"]
 #[allow(dead_code, reason = "the tests of `wire` use more of it")]
 mod support;

@@ -8,16 +8,21 @@ use map::catalogue::{
     RECORDED_CULPRIT_EXPLAINED, RECORDED_CULPRIT_SCORE, RECORDED_JUDGED, RECORDED_OWN_DEGRADED,
 };
 
-use super::{NOBODY, at_end, recording};
+use super::{NOBODY, at_end, ladder, recording};
 use crate::prometheus::{Recording, indent};
+use crate::settings::AlertSettings;
 
 /// Judged requests in the window from which an edge is as busy as can be.
 const BUSY_REQUESTS: f64 = 40.0;
 /// Nats that such an edge counts against the nodes at its ends when it is healthy.
 const VOTE_NATS: f64 = 4.0;
 
-pub(super) fn rule() -> Recording {
-    let (callee, caller) = (votes("server", "callee"), votes("client", "caller"));
+pub(super) fn rule(settings: &AlertSettings) -> Recording {
+    let first = ladder::first(settings);
+    let (callee, caller) = (
+        votes("server", "callee", &first),
+        votes("client", "caller", &first),
+    );
     let against = format!(
         "sum by (culprit) (\n{}\n)",
         indent(&format!("{callee}\nor\n{caller}"))
@@ -32,11 +37,13 @@ pub(super) fn rule() -> Recording {
 }
 
 /// What the healthy edges say against the nodes at one of their ends.
-fn votes(end: &str, side: &str) -> String {
+fn votes(end: &str, side: &str, first: &str) -> String {
     let share = VOTE_NATS / BUSY_REQUESTS;
-    let edges = format!(r#"{RECORDED_JUDGED}{{kind="edge",client!~"{NOBODY}"}}"#);
+    let edges = format!(r#"{RECORDED_JUDGED}{{kind="edge",client!~"{NOBODY}",{first}}}"#);
     at_end(
-        &format!("clamp_max({edges}, {BUSY_REQUESTS}) * {share} unless {RECORDED_OWN_DEGRADED}"),
+        &format!(
+            "sum by (id, client, server, kind) (clamp_max({edges}, {BUSY_REQUESTS})) * {share} unless {RECORDED_OWN_DEGRADED}"
+        ),
         end,
         side,
     )

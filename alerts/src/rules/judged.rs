@@ -3,16 +3,12 @@
 //! Summed over collectors, each of which judges its share. Unweighted: three sampled requests that stand for 300 are
 //! evidence of three. A request without a baseline is in no count, neither as slow nor as healthy.
 
-use map::catalogue::{JUDGED, RECORDED_JUDGED};
+use map::catalogue::RECORDED_JUDGED;
 
-use super::recording;
+use super::{ladder, recording};
 use crate::prometheus::Recording;
 use crate::settings::AlertSettings;
 
 pub(super) fn rule(settings: &AlertSettings) -> Recording {
-    let window = settings.window.as_prometheus();
-    recording(
-        RECORDED_JUDGED,
-        &format!("sum by (id, kind, client, server) (increase({JUDGED}[{window}]))"),
-    )
+    recording(RECORDED_JUDGED, &ladder::judged(settings))
 }

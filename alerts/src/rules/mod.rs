@@ -1,11 +1,13 @@
 //! The rules, each in a file of its own, in the order in which Prometheus evaluates them.
 //!
-//! In: settings. Out: one rule group, the same whatever the topology. Everything stands in one group, because the
+//! In: settings. Out: one rule group, the same whatever the topology, and that of stated objectives ([`burn`]). What is
+//! about culprits stands in one group, because the
 //! rules of a group are evaluated one after another at one time: each sees what those above it have just recorded.
 //! Left out on purpose: what to slow requests; the collector judges each against its own operation. Requests without a
 //! baseline are in none of the inputs, so they vote neither way.
 
 mod baseline_missing;
+pub(crate) mod burn;
 mod culprit_evidence;
 mod culprit_explained;
 mod culprit_owner;
@@ -19,6 +21,7 @@ mod edge_suspect;
 mod evidence;
 mod expected_share;
 mod judged;
+mod ladder;
 mod own_degraded;
 mod slow_share;
 mod total_degraded;
@@ -55,13 +58,16 @@ pub(crate) struct Story {
     pub(crate) silenced_by: &'static str,
 }
 
-/// Every alert's story, in the order of the rule file.
-pub(crate) const STORIES: [&Story; 5] = [
+/// Every alert's story, in the order of the rule files.
+pub(crate) const STORIES: [&Story; 8] = [
     &degraded::STORY,
     &degraded_by_dependency::STORY,
     &degraded_no_user_impact::STORY,
     &unexplained::STORY,
     &baseline_missing::STORY,
+    &burn::fast::STORY,
+    &burn::by_culprit::STORY,
+    &burn::slowly::STORY,
 ];
 
 /// All rules with these settings.
@@ -78,7 +84,7 @@ pub(crate) fn group(settings: &AlertSettings) -> Group {
             total_degraded::rule(settings),
             edge_suspect::rule(),
             culprit_explained::rule(),
-            culprit_score::rule(),
+            culprit_score::rule(settings),
             edge_charged::rule(),
             culprit_evidence::rule(settings),
             culprit_slows::rule(),

@@ -3,14 +3,14 @@
 //! Evidence alone would call a shift of one per cent under heavy traffic a degradation, a share alone would call
 //! three requests one. Both have to be there, as in [`map::evidence::is_degraded`]; but here it takes less evidence, because
 //! a culprit is charged with the sum of its own time and its edges: requests on several edges of one node are that much
-//! more evidence. The latest minute must not say that it is over, so that a burst is no page and a page ends soon after its
-//! cause; a minute without requests says nothing.
+//! more evidence. The latest fifth of the window must not say that it is over, so that a burst is no page and a page ends
+//! soon after its cause; a fifth without requests says nothing. The strongest rung of the [`ladder`] counts.
 //! Source: Google SRE Workbook, "Alerting on SLOs", 6: Multiwindow, Multi-Burn-Rate Alerts, for the short window.
 
 use map::catalogue::{JUDGED, OWN_SLOW, RECORDED_OWN_DEGRADED, RECORDED_OWN_EVIDENCE, RECORDED_OWN_SHARE};
 
-use super::recording;
-use crate::prometheus::Recording;
+use super::{ladder, recording};
+use crate::prometheus::{Recording, indent};
 use crate::settings::AlertSettings;
 
 pub(super) fn rule(settings: &AlertSettings) -> Recording {
@@ -19,15 +19,13 @@ pub(super) fn rule(settings: &AlertSettings) -> Recording {
         min_slow_share,
         ..
     } = settings;
-    let recent = settings.recent().as_prometheus();
-    let by = "sum by (id, kind, client, server)";
+    let over = indent(&indent(&ladder::joined(settings, |rung| {
+        let (slow, judged) = (rung.recently(OWN_SLOW), rung.recently(JUDGED));
+        format!("{slow} <= {min_slow_share} * ({judged} > 0)")
+    })));
     let expr = format!(
-        "
-        {RECORDED_OWN_EVIDENCE} > {suspect_threshold}
-        and {RECORDED_OWN_SHARE} > {min_slow_share}
-        unless
-        {by} (increase({OWN_SLOW}[{recent}]))
-        <= {min_slow_share} * ({by} (increase({JUDGED}[{recent}])) > 0)"
+        "max by (id, kind, client, server) (\n  {RECORDED_OWN_EVIDENCE} > {suspect_threshold}\n  \
+         and {RECORDED_OWN_SHARE} > {min_slow_share}\n  unless (\n{over}\n  )\n)"
     );
     recording(RECORDED_OWN_DEGRADED, &expr)
 }

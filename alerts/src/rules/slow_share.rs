@@ -3,8 +3,8 @@
 //! Kept a little away from 0 and 1, as [`map::evidence`] does, so that the logarithms of the evidence stay finite.
 //! Absent where nothing was judged in the window: 0/0 is not a number, and no traffic is no evidence.
 
-use super::{Measure, recording};
-use crate::prometheus::Recording;
+use super::{Measure, ladder, recording};
+use crate::prometheus::{Recording, indent};
 use crate::settings::AlertSettings;
 
 /// How far shares are kept from 0 and 1; the same as in [`map::evidence`], which a test compares.
@@ -19,14 +19,8 @@ pub(super) fn rule(measure: &Measure, settings: &AlertSettings) -> Recording {
 
 /// The clamped share that a counter has of the judged requests.
 pub(super) fn of_judged(counter: &str, selector: &str, settings: &AlertSettings) -> String {
-    let (window, judged) = (settings.window.as_prometheus(), map::catalogue::RECORDED_JUDGED);
-    let most = 1.0 - MARGIN;
-    format!(
-        "
-        clamp(
-          sum by (id, kind, client, server) (increase({counter}{selector}[{window}]))
-          / ({judged} > 0),
-          {MARGIN}, {most}
-        )"
-    )
+    let (judged, most) = (map::catalogue::RECORDED_JUDGED, 1.0 - MARGIN);
+    let counted = ladder::joined(settings, |rung| rung.increase(&format!("{counter}{selector}")));
+    let counted = indent(&indent(&counted));
+    format!("clamp(\n  (\n{counted}\n  )\n  / ({judged} > 0),\n  {MARGIN}, {most}\n)")
 }

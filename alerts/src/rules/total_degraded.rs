@@ -24,12 +24,14 @@ pub(super) fn rule(settings: &AlertSettings) -> Recording {
     let entry_points = entry_points();
     let expr = format!(
         "
-        {RECORDED_TOTAL_EVIDENCE} > {evidence_threshold}
-        and {RECORDED_TOTAL_SHARE} > {min_slow_share}
-        or
-        {RECORDED_TOTAL_EVIDENCE} > {suspect_threshold}
-        and {RECORDED_TOTAL_SHARE} - {RECORDED_TOTAL_EXPECTED} > {entry_shift}
-        and on (id) {entry_points}"
+        max by (id, kind) (
+          {RECORDED_TOTAL_EVIDENCE} > {evidence_threshold}
+          and {RECORDED_TOTAL_SHARE} > {min_slow_share}
+          or
+          {RECORDED_TOTAL_EVIDENCE} > {suspect_threshold}
+          and {RECORDED_TOTAL_SHARE} - {RECORDED_TOTAL_EXPECTED} > {entry_shift}
+          and on (id) {entry_points}
+        )"
     );
     recording(RECORDED_TOTAL_DEGRADED, &expr)
 }

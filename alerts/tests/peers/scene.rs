@@ -171,6 +171,11 @@ impl Scene {
         self.expect(at, "ALERTS{alertstate=\"firing\",severity=\"page\"}", alerts)
     }
 
+    /// An expression that finds nothing at a time.
+    pub(crate) fn expect_nothing(self, at: &str, expr: &str) -> Self {
+        self.expect(at, expr, &[])
+    }
+
     fn expect(mut self, at: &str, expr: &str, alerts: &[&str]) -> Self {
         let samples: Vec<String> = alerts
             .iter()

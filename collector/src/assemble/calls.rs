@@ -123,6 +123,7 @@ pub(super) fn arrived(span: &Span, client: Node, server: Node, evidence: Basis) 
         queue: None,
         critical: 0.0,
         weight: span.weight,
+        messages: 1,
         failed: span.failed(),
         retry: false,
         counted_elsewhere: false,

@@ -1,7 +1,8 @@
 //! Messages: producer to destination, destination to consumer, and the flow from end to end.
 //!
 //! In: a [`Tree`], and the producers that links into other traces name. Out: [`Call`]s with a destination at one
-//! end, and [`FlowSeen`]s.
+//! end, and [`FlowSeen`]s. A span of a batch stands for all its messages: as many as `messaging.batch.message_count` says, with a
+//! link as many of them as the link says in the same words, else one.
 //! Left out on purpose: brokers as callers. A destination waits for nobody.
 
 use map::ConnectionType;
@@ -32,12 +33,18 @@ pub(super) fn find(tree: &Tree<'_>, links: &Links<'_>, out: &mut Draft) {
     for i in tree.indices() {
         let facts = tree.seat(i).facts;
         if facts.any(SENDS) && !facts.any(BELOW_SENDING) {
-            sent(tree, i, out);
+            sent(tree, i, links.trace, out);
         }
         if facts.any(CONSUMES) && counts(tree, i) {
             producers(tree, i, links, &mut joined);
-            if joined.is_empty() {
-                unjoined(tree, i, links.trace, out);
+            let known: u32 = joined
+                .iter()
+                .map(|from| from.messages)
+                .fold(0, u32::saturating_add);
+            let rest =
+                count(tree.span(i)).map_or(u32::from(joined.is_empty()), |all| all.saturating_sub(known));
+            if rest > 0 {
+                unjoined(tree, i, (links.trace, joined.is_empty(), rest), out);
             }
             for from in joined.drain(..) {
                 join(tree, i, links.trace, &from, out);
@@ -46,11 +53,42 @@ pub(super) fn find(tree: &Tree<'_>, links: &Links<'_>, out: &mut Draft) {
     }
 }
 
+/// How many messages a span says it is of.
+fn count(span: &Span) -> Option<u32> {
+    span.message()?.count
+}
+
+/// A call that stands for so many messages.
+fn times(messages: u32, call: Call) -> Call {
+    Call {
+        weight: call.weight * messages as f32,
+        messages,
+        ..call
+    }
+}
+
+/// How many messages a sending span stands for: all of its batch but those that have spans of their own (`create`), which
+/// it links to.
+fn sends(tree: &Tree<'_>, i: Index, trace: TraceId) -> u32 {
+    let span = tree.span(i);
+    let Some(all) = count(span) else { return 1 };
+    let created = |((of, id), times): ((TraceId, SpanId), u32)| {
+        let to = tree.ids.linked(tree.spans, i, id).filter(|_| of == trace)?;
+        tree.seat(to).facts.any(SENDS).then_some(times)
+    };
+    let created = span.counted_links().filter_map(created);
+    all.saturating_sub(created.fold(0, u32::saturating_add))
+}
+
 /// An outermost sending span whose destination is named, by itself or by a consumer below it.
-fn sent(tree: &Tree<'_>, i: Index, out: &mut Draft) {
+fn sent(tree: &Tree<'_>, i: Index, trace: TraceId, out: &mut Draft) {
     let seat = tree.seat(i);
     if seat.facts.any(REMOTE_CALL) {
         return; // what was sent is a request after all; the call is counted where it arrived
+    }
+    let messages = sends(tree, i, trace);
+    if messages == 0 {
+        return;
     }
     let named = found(seat.destination).or_else(|| found(seat.consumer_destination));
     let Some(destination) = named.and_then(|j| destination(tree.span(j))) else {
@@ -63,7 +101,7 @@ fn sent(tree: &Tree<'_>, i: Index, out: &mut Draft) {
         connection: BROKER,
         ..left(tree, i, destination)
     };
-    out.call(call, leaving(tree, i));
+    out.call(times(messages, call), leaving(tree, i));
 }
 
 /// Which of several nested consuming spans of one visit stands for the message.
@@ -90,11 +128,13 @@ struct Joined {
     basis: Basis,
     /// The producer's own span leads to the destination, so that only the way from there is missing.
     sent: bool,
+    /// How many of the consumer's messages are the producer's.
+    messages: u32,
 }
 
 fn producers(tree: &Tree<'_>, i: Index, links: &Links<'_>, joined: &mut Vec<Joined>) {
-    let by_link = tree.span(i).links().iter();
-    joined.extend(by_link.filter_map(|&link| linked(tree, i, link, links)));
+    let by_link = tree.span(i).counted_links();
+    joined.extend(by_link.filter_map(|link| linked(tree, i, link, links)));
     if !joined.is_empty() {
         return;
     }
@@ -111,11 +151,17 @@ fn producers(tree: &Tree<'_>, i: Index, links: &Links<'_>, joined: &mut Vec<Join
             id: (links.trace, tree.span(parent).id),
             basis: if bridged { Basis::Bridged } else { Basis::Paired },
             sent: tree.seat(parent).facts.any(SENDS),
+            messages: count(tree.span(i)).unwrap_or(1).max(1),
         });
     }
 }
 
-fn linked(tree: &Tree<'_>, i: Index, link: (TraceId, SpanId), links: &Links<'_>) -> Option<Joined> {
+fn linked(
+    tree: &Tree<'_>,
+    i: Index,
+    (link, messages): ((TraceId, SpanId), u32),
+    links: &Links<'_>,
+) -> Option<Joined> {
     let (trace, id) = link;
     let producer = if trace == links.trace {
         produced(tree, tree.ids.linked(tree.spans, i, id)?)
@@ -127,6 +173,7 @@ fn linked(tree: &Tree<'_>, i: Index, link: (TraceId, SpanId), links: &Links<'_>)
         id: link,
         basis: Basis::Linked,
         sent: producer.destination.is_some(),
+        messages,
     })
 }
 
@@ -143,11 +190,11 @@ fn join(tree: &Tree<'_>, i: Index, trace: TraceId, joined: &Joined, out: &mut Dr
         failed,
         ..arrived(span, client, node(tree, i), joined.basis)
     };
-    out.call(call, Origin::NOWHERE);
+    out.call(times(joined.messages, call), Origin::NOWHERE);
     if let Some(destination) = named.filter(|_| !joined.sent) {
         let call = unsent(span, from.service, destination, joined.basis);
         let failed = from.failed;
-        out.call(Call { failed, ..call }, Origin::NOWHERE);
+        out.call(times(joined.messages, Call { failed, ..call }), Origin::NOWHERE);
     }
     out.flows.push(FlowSeen {
         span: span.id,
@@ -159,7 +206,7 @@ fn join(tree: &Tree<'_>, i: Index, trace: TraceId, joined: &Joined, out: &mut Dr
         client_seconds: Some(from.seconds),
         server_seconds: span.seconds(),
         failed,
-        weight: span.weight,
+        weight: span.weight * joined.messages as f32,
     });
 }
 
@@ -173,24 +220,22 @@ fn unsent(span: &Span, client: Node, destination: Node, basis: Basis) -> Call {
     }
 }
 
-/// A consumer whose producer is not known, where at least the destination is, or who sent.
-fn unjoined(tree: &Tree<'_>, i: Index, trace: TraceId, out: &mut Draft) {
+/// So many messages of a consumer whose producer is not known, where at least the destination is, or who sent; that is told of
+/// all of them or of none.
+fn unjoined(tree: &Tree<'_>, i: Index, (trace, all, messages): (TraceId, bool, u32), out: &mut Draft) {
     let (span, seat) = (tree.span(i), tree.seat(i));
     let entry = tree.span(seat.entry);
     let hint_of = |span: &Span| span.extra.as_deref().and_then(|extra| extra.hint);
     let hint = hint_of(span).or_else(|| hint_of(entry));
-    match hint.filter(|_| tree.seat(seat.entry).parent == NONE) {
-        Some(hint) => hinted(tree, i, trace, hint, out),
+    match hint.filter(|_| all && tree.seat(seat.entry).parent == NONE) {
+        Some(hint) => hinted(tree, i, (trace, messages), hint, out),
         None => {
             if let Some(destination) = destination(span) {
-                let call = arrived(span, destination, node(tree, i), Basis::ServerOnly);
-                out.call(
-                    Call {
-                        connection: BROKER,
-                        ..call
-                    },
-                    Origin::NOWHERE,
-                );
+                let call = Call {
+                    connection: BROKER,
+                    ..arrived(span, destination, node(tree, i), Basis::ServerOnly)
+                };
+                out.call(times(messages, call), Origin::NOWHERE);
             }
         }
     }
@@ -198,7 +243,7 @@ fn unjoined(tree: &Tree<'_>, i: Index, trace: TraceId, out: &mut Draft) {
 
 /// A consumer whose message says who sent it. What the sender's agent counts is the way to the destination, or where
 /// there is none the way to the consumer.
-fn hinted(tree: &Tree<'_>, i: Index, trace: TraceId, hint: Hint, out: &mut Draft) {
+fn hinted(tree: &Tree<'_>, i: Index, (trace, messages): (TraceId, u32), hint: Hint, out: &mut Draft) {
     let (span, consumer) = (tree.span(i), node(tree, i));
     let destination = destination(span);
     let queue = (hint.sent != 0).then(|| span.start.saturating_sub(hint.sent) as f64 / 1e9);
@@ -208,14 +253,14 @@ fn hinted(tree: &Tree<'_>, i: Index, trace: TraceId, hint: Hint, out: &mut Draft
         counted_elsewhere: hint.counted && destination.is_none(),
         ..arrived(span, destination.unwrap_or(hint.caller), consumer, Basis::Hinted)
     };
-    out.call(call, Origin::NOWHERE);
+    out.call(times(messages, call), Origin::NOWHERE);
     if let Some(destination) = destination {
         let call = Call {
             counted_elsewhere: hint.counted,
             failed: false,
             ..unsent(span, hint.caller, destination, Basis::Hinted)
         };
-        out.call(call, Origin::NOWHERE);
+        out.call(times(messages, call), Origin::NOWHERE);
     }
     let Some(queue) = queue else { return };
     out.flows.push(FlowSeen {
@@ -228,7 +273,7 @@ fn hinted(tree: &Tree<'_>, i: Index, trace: TraceId, hint: Hint, out: &mut Draft
         client_seconds: None,
         server_seconds: span.seconds(),
         failed: span.failed(),
-        weight: span.weight,
+        weight: span.weight * messages as f32,
     });
 }
 

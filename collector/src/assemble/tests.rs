@@ -63,6 +63,7 @@ fn message(mut span: Span, role: MessageRole) -> Span {
         message: Some(Message {
             role,
             destination: Some(Node::destination("orders")),
+            count: None,
         }),
         ..Extra::default()
     }));
@@ -267,6 +268,7 @@ fn a_message_whose_sender_did_not_report_has_its_time_in_the_queue_from_the_hint
     let message = Message {
         role: MessageRole::Process,
         destination: Some(Node::destination("orders")),
+        count: None,
     };
     let said = assembled(&[hinted(
         span("mail", Kind::Consumer, 3, 2, 20, 80),
@@ -287,6 +289,160 @@ fn a_message_whose_sender_did_not_report_has_its_time_in_the_queue_from_the_hint
     assert_eq!(
         (said.flows[0].producer, said.flows[0].consumer),
         (service("web"), service("mail"))
+    );
+}
+
+/// The same span of a batch: of so many messages, with links that are each of so many.
+fn batch(mut span: Span, role: MessageRole, count: Option<u32>, links: &[(u64, u32)]) -> Span {
+    span = message(span, role);
+    let extra = span.extra.as_mut().unwrap();
+    extra.message.as_mut().unwrap().count = count;
+    extra.links = links.iter().map(|(id, _)| ([1; 16], *id)).collect();
+    extra.times = links.iter().map(|(_, times)| *times).collect();
+    span
+}
+
+/// Every way with its messages and its evidence, and how many messages were followed from end to end.
+fn messages(spans: &[Span]) -> (Vec<String>, u32) {
+    let said = assembled(spans);
+    let line = |call: &Call| {
+        let Call {
+            client,
+            server,
+            weight,
+            evidence,
+            ..
+        } = call;
+        format!("{}->{} {weight} {}", client.id, server.id, evidence.as_str())
+    };
+    let mut calls: Vec<_> = said.calls.iter().map(line).collect();
+    calls.sort();
+    let followed: f32 = said.flows.iter().map(|flow| flow.weight).sum();
+    (calls, followed.round() as u32)
+}
+
+fn sent(id: u64, count: Option<u32>) -> Span {
+    batch(
+        span("shop", Kind::Producer, id, 0, 0, 10),
+        MessageRole::Send,
+        count,
+        &[],
+    )
+}
+
+fn polled(count: Option<u32>, links: &[(u64, u32)]) -> Span {
+    batch(
+        span("mail", Kind::Client, 9, 0, 20, 30),
+        MessageRole::Receive,
+        count,
+        links,
+    )
+}
+
+#[test]
+fn a_batch_is_as_many_messages_as_it_says_and_each_link_as_many_as_that_says() {
+    let spans = [
+        sent(2, Some(60)),
+        sent(3, None),
+        polled(Some(41), &[(2, 40), (3, 1)]),
+    ];
+    let ways = [
+        "orders->mail 1 linked",
+        "orders->mail 40 linked",
+        "shop->orders 1 client_only",
+        "shop->orders 60 client_only",
+    ];
+    assert_eq!(messages(&spans), (ways.map(str::to_owned).to_vec(), 41));
+}
+
+#[test]
+fn messages_of_a_batch_that_no_link_explains_came_from_the_destination_all_the_same() {
+    let (ways, flows) = messages(&[sent(2, Some(60)), polled(Some(70), &[(2, 60), (4, 3)])]);
+    assert_eq!(
+        ways,
+        [
+            "orders->mail 10 server_only",
+            "orders->mail 60 linked",
+            "shop->orders 60 client_only"
+        ]
+    );
+    assert_eq!(flows, 60);
+    assert_eq!(
+        messages(&[polled(Some(70), &[])]).0,
+        ["orders->mail 70 server_only"]
+    );
+}
+
+#[test]
+fn a_span_that_says_no_number_is_one_message_for_each_link_that_is_joined() {
+    let spans = [
+        sent(2, None),
+        sent(3, None),
+        polled(None, &[(2, 1), (3, 1), (4, 1)]),
+    ];
+    assert_eq!(
+        messages(&spans).0,
+        [
+            "orders->mail 1 linked",
+            "orders->mail 1 linked",
+            "shop->orders 1 client_only",
+            "shop->orders 1 client_only"
+        ]
+    );
+    // More links than messages: each of them is a message that somebody sent.
+    let spans = [sent(2, None), sent(3, None), polled(Some(1), &[(2, 1), (3, 1)])];
+    assert_eq!(messages(&spans).1, 2);
+}
+
+#[test]
+fn a_poll_that_got_nothing_and_a_batch_without_messages_are_no_messages() {
+    assert_eq!(messages(&[sent(2, Some(0)), polled(Some(0), &[])]), (vec![], 0));
+}
+
+#[test]
+fn messages_with_spans_of_their_own_are_not_counted_again_by_the_span_that_sends_them() {
+    let all = batch(
+        span("shop", Kind::Client, 4, 0, 11, 20),
+        MessageRole::Send,
+        Some(3),
+        &[(2, 1), (3, 1)],
+    );
+    let (ways, _) = messages(&[sent(2, None), sent(3, None), all]);
+    assert_eq!(ways, ["shop->orders 1 client_only"; 3]);
+}
+
+#[test]
+fn a_trace_waits_once_for_a_batch_however_many_messages_it_has() {
+    let send = batch(
+        span("shop", Kind::Producer, 2, 1, 10, 30),
+        MessageRole::Send,
+        Some(60),
+        &[],
+    );
+    let said = assembled(&[span("shop", Kind::Server, 1, 0, 0, 100), send]);
+    let to_orders = said.calls.iter().find(|call| call.messages == 60);
+    let charged = to_orders.map(|call| call.critical_each() * f64::from(call.weight));
+    let ms = charged.map(|seconds| (seconds * 1e3).round());
+    assert_eq!(ms, Some(20.0));
+}
+
+#[test]
+fn a_batch_that_is_the_child_of_its_producer_is_all_of_that() {
+    let process = batch(
+        span("mail", Kind::Consumer, 9, 2, 20, 30),
+        MessageRole::Process,
+        Some(5),
+        &[],
+    );
+    assert_eq!(
+        messages(&[sent(2, Some(5)), process]),
+        (
+            vec![
+                "orders->mail 5 paired".to_owned(),
+                "shop->orders 5 client_only".to_owned()
+            ],
+            5
+        )
     );
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use alerts::recorded::{Runs, series_name};
 use exposition::{Encoder, Histogram, Labels, Sample};
-use map::catalogue::Series;
+use map::catalogue::{JUDGED, Series};
 
 use crate::engine::Engine;
 
@@ -20,7 +20,11 @@ pub(super) struct Timeline {
     scrapes: usize,
     family: &'static str,
     series: BTreeMap<String, Runs>,
+    judged: Judged,
 }
+
+/// Requests judged so far of every node and edge, by its id: when it was scraped, nanoseconds since 1970, and how many.
+pub type Judged = BTreeMap<String, Vec<(u64, f64)>>;
 
 impl Timeline {
     /// A timeline whose first scrape is at the last full step before `first`.
@@ -31,6 +35,7 @@ impl Timeline {
             scrapes: 0,
             family: "",
             series: BTreeMap::new(),
+            judged: Judged::new(),
         }
     }
 
@@ -56,6 +61,11 @@ impl Timeline {
     pub(super) fn series(&self) -> impl Iterator<Item = (&String, &Runs)> {
         self.series.iter()
     }
+
+    /// Requests judged so far, at every scrape.
+    pub(super) fn into_judged(self) -> Judged {
+        self.judged
+    }
 }
 
 impl Encoder for Timeline {
@@ -66,6 +76,12 @@ impl Encoder for Timeline {
     fn sample(&mut self, labels: Labels<'_>, sample: Sample) {
         let scrape = self.scrapes;
         let name = series_name(self.family, labels);
+        if self.family == JUDGED
+            && let Some((_, id)) = labels.iter().find(|(label, _)| *label == "id")
+        {
+            let judged = (self.at(scrape), sample.value);
+            self.judged.entry((*id).to_owned()).or_default().push(judged);
+        }
         self.series.entry(name).or_default().push(scrape, sample.value);
     }
 

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::assemble::Assembly;
+use crate::assemble::{Assembly, Call};
 
 /// By the index of what was added, true where it was counted before. Nothing of a trace that is closed for the first
 /// time was, and nothing is allocated to say so.
@@ -67,40 +67,67 @@ impl Counted {
 /// The same callee's request under another caller's name first; then the same calling span, whose far side turned out
 /// to be somebody else.
 fn counted_calls(removed: &Assembly, added: &Assembly) -> Vec<bool> {
-    let mut arrived = Old::of(removed.calls.iter().map(|c| (c.span, &c.server.get().id)));
+    let key = |call: &Call| (call.span, call.server);
+    let mut arrived = Old::weighed(removed.calls.iter().map(|c| (key(c), c.weight)));
     let mut counted: Vec<bool> = added
         .calls
         .iter()
-        .map(|c| arrived.take(&(c.span, &c.server.get().id)))
+        .map(|c| arrived.take_of(&key(c), c.weight))
         .collect();
     let mut left = Vec::new();
     for old in &removed.calls {
-        if arrived.take(&(old.span, &old.server.get().id)) {
-            left.extend(old.calling);
+        if arrived.take_of(&key(old), old.weight) {
+            left.extend(old.calling.map(|calling| (calling, old.weight)));
         }
     }
-    let mut left = Old::of(left.into_iter());
+    let mut left = Old::weighed(left.into_iter());
     for (call, counted) in added.calls.iter().zip(&mut counted) {
-        *counted = *counted || call.calling.is_some_and(|calling| left.take(&calling));
+        *counted = *counted
+            || call
+                .calling
+                .is_some_and(|calling| left.take_of(&calling, call.weight));
     }
     counted
 }
 
-/// How many of each are left to stand for something.
-struct Old<K>(HashMap<K, usize>);
+/// How many of each are left to stand for something. They are weights, since one call may stand for a batch of messages whose
+/// producers become known one after the other.
+struct Old<K>(HashMap<K, f32>);
 
 impl<K: Eq + Hash> Old<K> {
     fn of(keys: impl Iterator<Item = K>) -> Self {
+        Self::weighed(keys.map(|key| (key, 1.0)))
+    }
+
+    fn weighed(keys: impl Iterator<Item = (K, f32)>) -> Self {
         let mut held = HashMap::new();
-        keys.for_each(|key| *held.entry(key).or_default() += 1);
+        keys.for_each(|(key, weight)| *held.entry(key).or_default() += weight);
         Self(held)
     }
 
     fn take(&mut self, key: &K) -> bool {
-        self.0
-            .get_mut(key)
-            .filter(|left| **left > 0)
-            .map(|left| *left -= 1)
-            .is_some()
+        self.take_of(key, 1.0)
+    }
+
+    /// Whether so much, or most of it, was left. Sums of fractions are not exact.
+    fn take_of(&mut self, key: &K, weight: f32) -> bool {
+        let left = self.0.get_mut(key).filter(|left| **left * 2.0 >= weight);
+        left.map(|left| *left = (*left - weight).max(0.0)).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_whose_producers_become_known_is_counted_as_often_as_it_was() {
+        let mut old = Old::weighed([(7, 50.0), (7, 10.0)].into_iter());
+        assert!(old.take_of(&7, 40.0) && old.take_of(&7, 12.0) && old.take_of(&7, 8.0));
+        assert!(!old.take_of(&7, 1.0), "a message more is new");
+        assert!(!old.take_of(&8, 1.0));
+        let third = 1.0 / 0.3;
+        let mut old = Old::weighed([(7, third * 3.0)].into_iter());
+        assert!((0..3).all(|_| old.take_of(&7, third)) && !old.take_of(&7, third));
     }
 }

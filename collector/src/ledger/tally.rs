@@ -36,7 +36,7 @@ impl Tally {
             self.failed += if call.failed { weight } else { 0.0 };
         }
         self.retries += if call.retry { weight } else { 0.0 };
-        self.critical += call.critical * weight;
+        self.critical += call.critical_each() * weight;
         if let Some(client) = times.client.filter(|_| !call.counted_elsewhere) {
             self.client.observe(client, 1.0);
         }
@@ -60,7 +60,7 @@ impl Tally {
             times.client.inspect(|s| self.client.take_back(*s));
         }
         self.retries = (self.retries - if call.retry { weight } else { 0.0 }).max(0.0);
-        self.critical = (self.critical - call.critical * weight).max(0.0);
+        self.critical = (self.critical - call.critical_each() * weight).max(0.0);
         times.server.inspect(|s| self.server.take_back(*s));
         times.own.inspect(|s| self.own.take_back(*s));
         if let Some((queue, seen)) = self.queue.as_mut().zip(times.queue) {

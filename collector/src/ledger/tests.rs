@@ -54,6 +54,7 @@ fn call(span: u64, client: Node, server: Node, milliseconds: u32) -> Call {
         queue: None,
         critical: 0.0,
         weight: 1.0,
+        messages: 1,
         failed: milliseconds.is_multiple_of(3),
         retry: false,
         counted_elsewhere: false,

@@ -57,6 +57,7 @@ fn consumer(producer: u8) -> Received {
         message: Some(Message {
             role: MessageRole::Process,
             destination: None,
+            count: None,
         }),
         links: vec![([producer; 16], 1)],
         ..Extra::default()
@@ -115,7 +116,11 @@ fn by_place(sent: &[&str], received_too: &[&str]) -> [Received; 2] {
     let ids = |places: &[&str]| places.iter().map(|place| place_id(place.as_bytes())).collect();
     let message = |role| {
         let destination = Some(Node::destination("orders"));
-        Some(Message { role, destination })
+        Some(Message {
+            role,
+            destination,
+            count: None,
+        })
     };
     let mut producer = span("shop", Kind::Producer, 1, 0);
     producer.extra = Some(Box::new(Extra {

@@ -307,10 +307,13 @@ fn extra() -> impl Strategy<Value = Option<Box<Extra>>> {
         Just(MessageRole::Settle)
     ];
     let message = prop::option::of(
-        (role, prop::option::of(any_name())).prop_map(|(role, destination)| Message {
-            role,
-            destination: destination.map(Node::destination),
-        }),
+        (role, prop::option::of(any_name()), prop::option::of(0..4u32)).prop_map(
+            |(role, destination, count)| Message {
+                role,
+                destination: destination.map(Node::destination),
+                count,
+            },
+        ),
     );
     let links = prop::collection::vec((1..4u8, 1..6u64).prop_map(|(trace, id)| ([trace; 16], id)), 0..3);
     let caller = prop::option::of((0..3u64).prop_map(Address));
@@ -321,11 +324,13 @@ fn extra() -> impl Strategy<Value = Option<Box<Extra>>> {
             counted,
         },
     ));
-    prop::option::of((message, links, caller, hint, 0..3u32).prop_map(
-        |(message, links, caller, hint, resend)| {
+    let times = prop::collection::vec(0..4u32, 0..3);
+    prop::option::of((message, links, times, caller, hint, 0..3u32).prop_map(
+        |(message, links, times, caller, hint, resend)| {
             Box::new(Extra {
                 message,
                 links,
+                times,
                 caller,
                 hint,
                 resend,

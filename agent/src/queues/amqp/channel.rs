@@ -14,7 +14,7 @@ use super::ledger::{Entry, Ledger, Told, failed};
 use super::message::{Message, Stage};
 use super::names;
 use super::sources::{Asked, Consumers, Source};
-use crate::queues::splice::{End, How, Received, Receiving, Sending, Sent, Token};
+use crate::queues::splice::{Carried, End, How, Received, Receiving, Sending, Sent, Token};
 
 /// How many commits may be under way before two of them are taken for one.
 const MOST_COMMITS: usize = 1_024;
@@ -87,7 +87,7 @@ impl Channel {
         told.courier.sends(&Sending {
             destination: &up.destination,
             operation: "publish",
-            carried: content,
+            carried: Carried::Raw(content),
             size: Some(content.body_size),
             more: &|out| up.describe(content, out),
         })
@@ -132,8 +132,9 @@ impl Channel {
             operation: delivery.operation,
             how,
             messages: &[Received {
-                carried: content,
+                carried: Carried::Raw(content),
                 place: None,
+                messages: 1,
             }],
             more: &more,
         });

@@ -94,6 +94,11 @@ impl<'a> Batch<'a> {
         self.bytes.get(HEADER..).unwrap_or_default()
     }
 
+    /// How many records it says to have.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
     /// 0 where it is not compressed.
     fn codec(&self) -> u8 {
         (self.attributes & 7) as u8
@@ -198,8 +203,6 @@ pub(super) struct Record<'a> {
     raw: &'a [u8],
     /// What comes before the number of its headers, without the length.
     pub(super) head: &'a [u8],
-    /// Its offset less the batch's.
-    pub(super) offset_delta: i32,
     pub(super) value: &'a [u8],
     pub(super) headers: Headers<'a>,
 }
@@ -209,7 +212,8 @@ impl<'a> Record<'a> {
         let mut reader = Reader::new(body, false);
         reader.i8()?;
         reader.varlong()?;
-        let offset_delta = reader.varint()?;
+        // Its offset less the batch's.
+        reader.varint()?;
         bytes(&mut reader)?;
         let value = bytes(&mut reader)?;
         let head = body.get(..reader.at())?;
@@ -224,7 +228,6 @@ impl<'a> Record<'a> {
         reader.rest().is_empty().then_some(Self {
             raw,
             head,
-            offset_delta,
             value,
             headers,
         })
@@ -235,8 +238,7 @@ impl<'a> Record<'a> {
     where
         'a: 'b,
     {
-        let is_type = |(name, _): &(&[u8], _)| name.eq_ignore_ascii_case(b"content-type");
-        let content_type = self.headers.iter().find(is_type);
+        let content_type = self.headers.iter().find(|(name, _)| is_content_type(name));
         let Some(event) = content_type.and_then(|(_, kind)| Structured::read(kind, self.value)) else {
             return self.headers;
         };
@@ -250,30 +252,32 @@ impl<'a> Record<'a> {
         Headers { count, bytes: room }
     }
 
+    /// Whether its headers alone tell what it bears; where not, its value may.
+    pub(super) fn bears_in_headers(&self) -> bool {
+        !self.headers.iter().any(|(name, _)| is_content_type(name))
+    }
+
     /// Appends it with `add` behind its headers.
-    pub(super) fn put_with(&self, add: &[(String, Vec<u8>)], out: &mut Vec<u8>) {
-        if add.is_empty() {
+    pub(super) fn put_with(&self, add: &Headers<'_>, out: &mut Vec<u8>) {
+        if add.count == 0 {
             out.extend_from_slice(self.raw);
             return;
         }
-        let piece = |bytes: usize| varint_len(bytes) + bytes;
-        let added: usize = add
-            .iter()
-            .map(|(key, value)| piece(key.len()) + piece(value.len()))
-            .sum();
-        let count = self.headers.count + add.len();
-        let length = self.head.len() + varint_len(count) + self.headers.bytes.len() + added;
+        let count = self.headers.count + add.count;
+        let length = self.head.len() + varint_len(count) + self.headers.bytes.len() + add.bytes.len();
         put_varint(out, length as i32);
         out.extend_from_slice(self.head);
         put_varint(out, count as i32);
         out.extend_from_slice(self.headers.bytes);
-        for (key, value) in add {
-            put_header(out, key, value);
-        }
+        out.extend_from_slice(add.bytes);
     }
 }
 
-fn put_header(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+fn is_content_type(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content-type")
+}
+
+pub(super) fn put_header(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     for piece in [key.as_bytes(), value] {
         put_varint(out, piece.len() as i32);
         out.extend_from_slice(piece);
@@ -302,6 +306,12 @@ impl<'a> Headers<'a> {
     fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let mut reader = Reader::new(self.bytes, false);
         (0..self.count).map_while(move |_| header(&mut reader))
+    }
+
+    /// Whether there is one of this name.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case(key.as_bytes()))
     }
 }
 

@@ -1,23 +1,25 @@
 //! Fetch: what a consumer gets, read as it passes.
 //!
-//! In: a whole response. Out: a span of each partition's messages, at most 128 of them in one.
+//! In: a whole response. Out: a span of each partition's messages, which come from at most 128 batches or bear at most 128 contexts;
+//! beyond that the next one begins.
 //! Source: `FetchResponse.json` of Apache Kafka, versions 0 to 12.
 //! Left out on purpose: version 13 and later, which name topics by ids; which of the records the consumer passes over
 //! because it asked for a later offset; and changes: the response goes on as it came.
 
-use otlp::encode::Attributes;
+use std::collections::HashMap;
 
-use super::batch::{Batch, Broken, First, Headers, Record};
-use super::place::Place;
+use otlp::encode::Attributes;
+use propagation::{Extracted, SpanId, TraceId};
+
+use super::batch::{Batch, First, Record};
+use super::place;
 use super::versions::{FETCH, is_flexible};
 use super::wire::Reader;
 use super::{Bounds, Scratch};
-use crate::queues::splice::{Courier, End, How, Received, Receiving, Skip};
+use crate::queues::splice::{Carried, Courier, End, How, Received, Receiving, Skip};
 
-/// Messages in one span.
+/// Contexts and batches that one span links to.
 const IN_ONE_SPAN: usize = 128;
-/// Bytes of headers that wait for their span.
-const WAITING_BYTES: usize = 256 * 1024;
 
 /// Tells of the messages in `frame`.
 pub(super) fn response(
@@ -98,11 +100,18 @@ fn partition<'a>(reader: &mut Reader<'a>, version: i16) -> Option<Partition<'a>>
     })
 }
 
-/// A message that waits for its span: where its headers end among those that wait, and how many they are.
+/// Messages that wait for their span: of one batch that bear no context, or with the same context.
 struct Waiting {
-    end: usize,
-    headers: usize,
-    offset: i64,
+    said: Extracted,
+    place: Option<String>,
+    messages: usize,
+}
+
+/// What tells messages apart that wait: their context, else their batch.
+#[derive(PartialEq, Eq, Hash)]
+enum Origin {
+    Span(TraceId, SpanId),
+    Batch(i64),
 }
 
 /// One partition's messages on their way into spans.
@@ -112,8 +121,8 @@ struct Poll<'a> {
     client: &'a str,
     courier: &'a mut dyn Courier,
     waiting: Vec<Waiting>,
-    /// The headers of those that wait, one after the other.
-    headers: Vec<u8>,
+    /// Where those of an origin wait.
+    known: HashMap<Origin, usize>,
     /// Where headers are put together.
     room: Vec<u8>,
 }
@@ -126,7 +135,7 @@ impl<'a> Poll<'a> {
             client,
             courier,
             waiting: Vec::new(),
-            headers: Vec::new(),
+            known: HashMap::new(),
             room: Vec::new(),
         }
     }
@@ -168,23 +177,52 @@ impl<'a> Poll<'a> {
                 };
                 batch.each(records)
             });
-        match read {
-            Ok(records) => records.for_each(|record| self.take(batch, &record)),
-            Err(Broken) => self.courier.skipped(Skip::Compression),
+        let Ok(records) = read else {
+            return self.courier.skipped(Skip::Compression);
+        };
+        // The headers of the record before, and where it waits; absent where one with the same may bear something else.
+        let mut before: Option<(&[u8], usize)> = None;
+        for record in records {
+            let headers = record.headers.bytes;
+            let known = before.filter(|(same, _)| *same == headers);
+            let at = known.map_or_else(
+                || {
+                    let (at, says_all) = self.wait(batch, &record);
+                    before = says_all.then_some((headers, at));
+                    at
+                },
+                |(_, at)| at,
+            );
+            if let Some(waiting) = self.waiting.get_mut(at) {
+                waiting.messages += 1;
+            }
         }
     }
 
-    fn take(&mut self, batch: &Batch<'_>, record: &Record<'_>) {
-        let carried = record.carried(&mut self.room);
-        self.headers.extend_from_slice(carried.bytes);
-        self.waiting.push(Waiting {
-            end: self.headers.len(),
-            headers: carried.count,
-            offset: batch.base_offset.saturating_add(i64::from(record.offset_delta)),
+    /// Where a record waits, and whether all of the batch with the same headers wait there.
+    fn wait(&mut self, batch: &Batch<'_>, record: &Record<'_>) -> (usize, bool) {
+        let said = self.courier.reads(&record.carried(&mut self.room));
+        // What is not believed is counted with every message that bears it.
+        let says_all = said.skipped.is_empty() && record.bears_in_headers();
+        let context = said.context.as_ref();
+        let origin = context.map_or(Origin::Batch(batch.base_offset), |it| {
+            Origin::Span(it.trace_id, it.span_id)
         });
-        if self.waiting.len() >= IN_ONE_SPAN || self.headers.len() >= WAITING_BYTES {
+        if let Some(at) = self.known.get(&origin) {
+            return (*at, says_all);
+        }
+        if self.waiting.len() >= IN_ONE_SPAN {
             self.flush();
         }
+        let named = context.is_none() && self.courier.joins();
+        let at = self.waiting.len();
+        self.waiting.push(Waiting {
+            said,
+            place: named.then(|| place::of(self.topic, self.number, batch.base_offset)),
+            messages: 0,
+        });
+        self.known.insert(origin, at);
+        (at, says_all)
     }
 
     /// Tells of those that wait.
@@ -192,22 +230,10 @@ impl<'a> Poll<'a> {
         if self.waiting.is_empty() {
             return;
         }
-        let mut places = Place::new(self.topic, self.number);
-        let joins = self.courier.joins();
-        let mut start = 0;
-        let carried = self.waiting.iter().map(|waiting| {
-            let bytes = self.headers.get(start..waiting.end).unwrap_or_default();
-            start = waiting.end;
-            let headers = Headers {
-                count: waiting.headers,
-                bytes,
-            };
-            (headers, joins.then(|| places.at(waiting.offset).to_owned()))
-        });
-        let carried: Vec<(Headers<'_>, Option<String>)> = carried.collect();
-        let messages = carried.iter().map(|(headers, place)| Received {
-            carried: headers,
-            place: place.as_deref(),
+        let messages = self.waiting.iter().map(|waiting| Received {
+            carried: Carried::Read(&waiting.said),
+            place: waiting.place.as_deref(),
+            messages: waiting.messages,
         });
         let messages: Vec<Received<'_>> = messages.collect();
         let (number, client) = (self.number, self.client);
@@ -222,7 +248,7 @@ impl<'a> Poll<'a> {
             self.courier.settle(token, End::default());
         }
         self.waiting.clear();
-        self.headers.clear();
+        self.known.clear();
     }
 }
 

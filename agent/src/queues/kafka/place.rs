@@ -1,28 +1,10 @@
-//! The name that a broker gives to a message: `TOPIC/PARTITION@OFFSET`.
+//! The name that a broker gives to the messages of a batch: `TOPIC/PARTITION@OFFSET`, with the offset of the first of them.
 //!
-//! In: topic, partition and offset. Out: the name, in memory that is used again for the next one.
-//! Left out on purpose: who compares the names.
+//! In: topic, partition and the batch's offset. Out: its name. A batch is kept, replicated and fetched whole and under the offset
+//! that the answer to its Produce request tells, also by compaction: so whoever gets any of its messages knows the name.
+//! Left out on purpose: who compares the names, and the offset of one message, which only its batch's span could tell of.
 
-use std::fmt::Write as _;
-
-/// Writes the names of messages of one partition.
-pub(super) struct Place {
-    text: String,
-    /// How much of it all of them begin with.
-    stem: usize,
-}
-
-impl Place {
-    pub(super) fn new(topic: &str, partition: i32) -> Self {
-        let text = format!("{topic}/{partition}@");
-        let stem = text.len();
-        Self { text, stem }
-    }
-
-    pub(super) fn at(&mut self, offset: i64) -> &str {
-        self.text.truncate(self.stem);
-        // Writing into memory does not fail.
-        let _ = write!(self.text, "{offset}");
-        &self.text
-    }
+/// The name of the batch that begins at `offset`.
+pub(super) fn of(topic: &str, partition: i32, offset: i64) -> String {
+    format!("{topic}/{partition}@{offset}")
 }

@@ -1,6 +1,7 @@
 //! Produce: context goes into the records of a request, and its response says what became of them.
 //!
-//! In: whole frames. Out: the request with headers added to records that bear no context, and a span of every record.
+//! In: whole frames. Out: the request with headers added to records that bear no context, and a span of each batch's records that
+//! bear the same, which is all of them where they bear nothing.
 //! Source: `ProduceRequest.json` and `ProduceResponse.json` of Apache Kafka, versions 0 to 12.
 //! Left out on purpose: version 13, which names topics by ids.
 
@@ -9,14 +10,15 @@ use std::ops::Range;
 use bytes::BytesMut;
 use otlp::encode::Attributes;
 
+use super::alike::{Alike, Tokens};
 use super::batch::{Batch, Broken, First};
 use super::compression::Codec;
 use super::errors;
-use super::place::Place;
+use super::place;
 use super::versions::{PRODUCE, is_flexible};
 use super::wire::{Edit, Reader, put_size, put_uvarint};
 use super::{Bounds, Scratch, addresses};
-use crate::queues::splice::{Courier, End, Sending, Sent, Skip, Token};
+use crate::queues::splice::{Carried, Courier, End, Sending, Skip, Token};
 
 /// The messages of a request that is not answered yet, by partition.
 pub(super) type Open = Vec<OpenPartition>;
@@ -24,8 +26,7 @@ pub(super) type Open = Vec<OpenPartition>;
 pub(super) struct OpenPartition {
     topic: String,
     partition: i32,
-    /// Each with how many records of the batch come before its own.
-    tokens: Vec<(u32, Token)>,
+    tokens: Vec<Token>,
 }
 
 /// How many tokens there are.
@@ -35,7 +36,7 @@ pub(super) fn number(open: &Open) -> usize {
 
 /// Nothing is known of how these messages ended.
 pub(super) fn settle_all(open: Open, courier: &mut dyn Courier) {
-    for (_, token) in open.into_iter().flat_map(|partition| partition.tokens) {
+    for token in open.into_iter().flat_map(|partition| partition.tokens) {
         courier.settle(token, End::default());
     }
 }
@@ -153,7 +154,7 @@ pub(super) struct Work<'a> {
 impl Work<'_> {
     /// Tells of the records of a partition. The batch with context in it is in the scratch then; nothing where the one that
     /// came goes on as it is.
-    fn partition(&mut self, partition: &Partition<'_>, courier: &mut dyn Courier) -> Vec<(u32, Token)> {
+    fn partition(&mut self, partition: &Partition<'_>, courier: &mut dyn Courier) -> Vec<Token> {
         self.scratch.clear();
         if partition.records.is_empty() {
             return Vec::new();
@@ -187,7 +188,7 @@ impl Work<'_> {
         batch: &Batch<'_>,
         partition: &Partition<'_>,
         courier: &mut dyn Courier,
-    ) -> Result<Vec<(u32, Token)>, Broken> {
+    ) -> Result<Vec<Token>, Broken> {
         let Scratch {
             plain,
             grown,
@@ -199,33 +200,37 @@ impl Work<'_> {
         } else {
             batch.records()
         };
-        let (mut tokens, mut added, mut room) = (Vec::new(), Vec::new(), Vec::new());
         let (number, client) = (partition.number, self.client);
         let more = |attributes: &mut Attributes| super::more(number, client, attributes);
-        for (index, record) in batch.each(records)?.enumerate() {
-            let Sent { token, add } = courier.sends(&Sending {
-                destination: partition.topic,
-                operation: "send",
-                carried: &record.carried(&mut room),
-                size: Some(record.value.len() as u64),
-                more: &more,
+        let (mut alike, injects) = (Alike::default(), courier.injects());
+        for record in batch.each(records)? {
+            let size = (batch.count() == 1).then_some(record.value.len() as u64);
+            let add = alike.next(&record, courier, |courier, extracted| {
+                courier.sends(&Sending {
+                    destination: partition.topic,
+                    operation: "send",
+                    carried: Carried::Read(extracted),
+                    size,
+                    more: &more,
+                })
             });
-            tokens.extend(token.map(|token| (index as u32, token)));
-            added.extend(token.filter(|_| !add.is_empty()));
-            record.put_with(&add, grown);
+            if injects {
+                record.put_with(&add, grown);
+            }
         }
-        if grown.len() == records.len() {
-            return Ok(tokens);
+        let Tokens { all, grew } = alike.end(courier);
+        if !injects || grown.len() == records.len() {
+            return Ok(all);
         }
         let fits = put(batch, codec, grown, self.bounds.message, whole);
         if let Err(why) = fits {
             whole.clear();
             courier.skipped(why);
-            for token in added {
+            for token in grew {
                 courier.not_added(token);
             }
         }
-        Ok(tokens)
+        Ok(all)
     }
 }
 
@@ -313,9 +318,9 @@ fn answer(reader: &mut Reader<'_>, version: i16) -> Option<(i32, i16, i64)> {
 fn settle(open: &OpenPartition, error: i16, base: i64, courier: &mut dyn Courier) {
     let error = errors::name(error);
     let placed = error.is_none() && base >= 0 && courier.joins();
-    let mut place = Place::new(&open.topic, open.partition);
-    for (index, token) in &open.tokens {
-        let place = placed.then(|| place.at(base.saturating_add(i64::from(*index))));
+    let place = placed.then(|| place::of(&open.topic, open.partition, base));
+    let place = place.as_deref();
+    for token in &open.tokens {
         courier.settle(*token, End { error, place });
     }
 }

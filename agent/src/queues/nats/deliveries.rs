@@ -4,7 +4,7 @@
 //! changed.
 
 use super::super::destination::template;
-use super::super::splice::{Courier, End, How, Received, Receiving, Skip, Token};
+use super::super::splice::{Carried, Courier, End, How, Received, Receiving, Skip, Token};
 use super::headers::Headers;
 use super::jetstream::{Answer, Delivery, Policy, policy};
 use super::line::{Line, Message};
@@ -98,8 +98,9 @@ impl Nats {
             (None, None) => "",
         };
         let received = [Received {
-            carried: headers,
+            carried: Carried::Raw(headers),
             place: place.as_deref(),
+            messages: 1,
         }];
         let token = courier.receives(&Receiving {
             destination: &destination,

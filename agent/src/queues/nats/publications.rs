@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use bytes::BytesMut;
 
 use super::super::destination::template;
-use super::super::splice::{Courier, End, Sending, Skip, Token};
+use super::super::splice::{Carried, Courier, End, Sending, Skip, Token};
 use super::headers::{Headers, keep_writable};
 use super::jetstream::{ACK_PREFIX, ACK_WORD, Ack, Delivery, Policy};
 use super::line::{Line, Message};
@@ -75,7 +75,7 @@ impl Nats {
         let mut sent = courier.sends(&Sending {
             destination: &destination,
             operation: "publish",
-            carried: headers,
+            carried: Carried::Raw(headers),
             size: Some(message.payload() as u64),
             more: &|attributes| {
                 if let Some(id) = id {

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use bytes::{BufMut as _, BytesMut};
 
 use super::super::destination::template;
-use super::super::splice::{Courier, End, Sending, Skip, Token};
+use super::super::splice::{Carried, Courier, End, Sending, Skip, Token};
 use super::Redis;
 use super::command::Arguments;
 use super::commands::{MAX_TAKEN, Scan};
@@ -34,7 +34,7 @@ impl Redis {
         let sent = courier.sends(&Sending {
             destination: &template(key, b':'),
             operation: "xadd",
-            carried: &fields,
+            carried: Carried::Raw(&fields),
             size: Some(fields.size()),
             more: &|_| {},
         });

@@ -4,7 +4,7 @@
 //! added, read and claimed. Nothing is changed.
 
 use super::super::destination::template;
-use super::super::splice::{Courier, End, How, NotUnderstood, Received, Receiving, Skip};
+use super::super::splice::{Carried, Courier, End, How, NotUnderstood, Received, Receiving, Skip};
 use super::entries::{Entry, claimed, streams};
 use super::expected::{Expected, Group};
 use super::resp::{Cursor, Walk, line, number};
@@ -159,8 +159,9 @@ impl Redis {
             .iter()
             .zip(&places)
             .map(|(entry, place)| Received {
-                carried: &entry.fields,
+                carried: Carried::Raw(&entry.fields),
                 place: place.as_deref(),
+                messages: 1,
             })
             .collect();
         let token = courier.receives(&Receiving {

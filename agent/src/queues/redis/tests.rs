@@ -128,8 +128,14 @@ fn an_entry_that_the_server_will_refuse_goes_on_as_it_came() {
 fn fields_are_only_added_where_that_was_asked_for() {
     struct No(Notes);
     impl Courier for No {
+        fn reads(&mut self, carried: &dyn propagation::Extract) -> propagation::Extracted {
+            self.0.reads(carried)
+        }
         fn sends(&mut self, message: &Sending<'_>) -> Sent {
             self.0.sends(message)
+        }
+        fn sent_together(&mut self, token: Token, messages: usize) {
+            self.0.sent_together(token, messages);
         }
         fn not_added(&mut self, token: Token) {
             self.0.not_added(token);

@@ -22,19 +22,24 @@ fn told(version: i16, partitions: &[Fetched<'_>]) -> Vec<String> {
     talk.told()
 }
 
-fn one(base: i64, value: &[u8]) -> Vec<u8> {
-    let headers: [Header<'_>; 1] = [("traceparent", Some(value))];
+fn parent(span: u8) -> String {
+    format!("00-0af7651916cd43dd8448eb211c80319c-{span:016x}-01")
+}
+
+fn one(base: i64, span: u8) -> Vec<u8> {
+    let parent = parent(span);
+    let headers: [Header<'_>; 1] = [("traceparent", Some(parent.as_bytes()))];
     batch(Form { base, ..PLAIN }, &[record(0, None, Some(b"v"), &headers)])
 }
 
 #[test]
 fn a_poll_tells_of_the_messages_of_each_partition() {
-    let (first, other) = ([one(10, b"a"), one(12, b"b")].concat(), one(7, b"c"));
+    let (first, other) = ([one(10, 0xa), one(12, 0xb)].concat(), one(7, 0xc));
     for version in 0..=12 {
         let expected = [
-            "1 Receives poll orders orders/0@10[traceparent=a] orders/0@12[traceparent=b]",
+            "1 Receives poll orders [of 000000000000000a] [of 000000000000000b]",
             "1 ok",
-            "2 Receives poll orders orders/2@7[traceparent=c]",
+            "2 Receives poll orders [of 000000000000000c]",
             "2 ok",
         ];
         let partitions: [Fetched<'_>; 3] = [(&first, &[]), (&[], &[]), (&other, &[])];
@@ -49,15 +54,16 @@ fn responses_are_read_however_they_come() {
         talk.client(&ask(FETCH, 12, 5));
         talk.kafka
     };
-    let response = fetched(12, 5, &[(&one(10, b"a"), &[])]);
+    let response = fetched(12, 5, &[(&one(10, 0xa), &[])]);
     let (out, told) = however_cut(make, false, &response);
     assert_eq!(out, response);
-    assert_eq!(told, ["1 Receives poll orders [traceparent=a]", "1 ok"]);
+    assert_eq!(told, ["1 Receives poll orders [of 000000000000000a]", "1 ok"]);
 }
 
 #[test]
 fn compressed_messages_are_read() {
-    let headers: [Header<'_>; 1] = [("traceparent", Some(b"a"))];
+    let parent = parent(0xa);
+    let headers: [Header<'_>; 1] = [("traceparent", Some(parent.as_bytes()))];
     let records = [record(0, None, None, &[]), record(1, None, None, &headers)];
     for codec in [
         Codec::Gzip,
@@ -75,7 +81,7 @@ fn compressed_messages_are_read() {
             &records,
         );
         let expected = [
-            "1 Receives poll orders orders/0@3[] orders/0@4[traceparent=a]",
+            "1 Receives poll orders orders/0@3[] [of 000000000000000a]",
             "1 ok",
         ];
         assert_eq!(told(12, &[(&batch, &[])]), expected);
@@ -83,24 +89,52 @@ fn compressed_messages_are_read() {
 }
 
 #[test]
-fn a_span_has_at_most_128_messages() {
-    let records: Vec<_> = (0..300).map(|delta| record(delta, None, None, &[])).collect();
-    let told = told(12, &[(&batch(PLAIN, &records), &[])]);
+fn a_span_links_to_at_most_128_batches() {
+    let batches: Vec<_> = (0..300)
+        .map(|base| batch(Form { base, ..PLAIN }, &[record(0, None, None, &[])]))
+        .collect();
+    let told = told(12, &[(&batches.concat(), &[])]);
     let numbers: Vec<_> = told.iter().map(|line| line.matches("[]").count()).collect();
     assert_eq!(numbers, [128, 0, 128, 0, 44, 0]);
     assert!(told[4].contains("orders/0@299[]"));
 }
 
 #[test]
+fn messages_of_one_batch_or_with_one_context_are_told_of_as_one() {
+    let numbered = |delta, number: &[u8]| record(delta, None, None, &[("number", Some(number))]);
+    let of = |delta, span| {
+        let parent = parent(span);
+        record(delta, None, None, &[("traceparent", Some(parent.as_bytes()))])
+    };
+    let many: Vec<_> = (0..500).map(|delta| record(delta, None, None, &[])).collect();
+    let run = [
+        batch(
+            Form { base: 7, ..PLAIN },
+            &[
+                numbered(0, b"0"),
+                numbered(1, b"1"),
+                of(2, 1),
+                of(3, 1),
+                numbered(4, b"4"),
+            ],
+        ),
+        batch(Form { base: 12, ..PLAIN }, &[of(0, 1), of(1, 2)]),
+        batch(Form { base: 14, ..PLAIN }, &many),
+    ];
+    let expected = [
+        "1 Receives poll orders orders/0@7[]*3 [of 0000000000000001]*3 [of 0000000000000002] orders/0@14[]*500",
+        "1 ok",
+    ];
+    assert_eq!(told(12, &[(&run.concat(), &[])]), expected);
+}
+
+#[test]
 fn the_last_batch_may_be_cut_off() {
-    let both = [one(10, b"a"), one(11, b"b")].concat();
+    let both = [one(10, 0xa), one(11, 0xb)].concat();
     for length in [1, 16, 30, 70, both.len() - 1] {
         let length = length.max(both.len() / 2);
         let told = told(12, &[(&both[..length], &[])]);
-        assert_eq!(
-            told,
-            ["1 Receives poll orders orders/0@10[traceparent=a]", "1 ok"]
-        );
+        assert_eq!(told, ["1 Receives poll orders [of 000000000000000a]", "1 ok"]);
     }
     assert!(told(12, &[(&both[..40], &[])]).is_empty());
 }
@@ -143,22 +177,22 @@ fn markers_and_what_was_aborted_are_no_messages() {
     ];
     assert_eq!(told(12, &[(&run, &[])]), uncommitted);
     assert_eq!(told(12, &[(&run, &[(78, 3)])]), uncommitted);
-    let outside = one(5, b"a");
+    let outside = one(5, 0xa);
     let told = told(12, &[(&outside, &[(77, 3)])]);
     assert_eq!(
-        told[0], "1 Receives poll orders orders/0@5[traceparent=a]",
+        told[0], "1 Receives poll orders [of 000000000000000a]",
         "it is in no transaction"
     );
 }
 
 #[test]
 fn a_batch_that_cannot_be_read_hides_no_other() {
-    let mut broken = one(10, b"a");
+    let mut broken = one(10, 0xa);
     broken[22] = 4;
-    let both = [broken, one(11, b"b")].concat();
+    let both = [broken, one(11, 0xb)].concat();
     let expected = [
         "skipped Compression",
-        "1 Receives poll orders orders/0@11[traceparent=b]",
+        "1 Receives poll orders [of 000000000000000b]",
         "1 ok",
     ];
     assert_eq!(told(12, &[(&both, &[])]), expected);
@@ -167,15 +201,11 @@ fn a_batch_that_cannot_be_read_hides_no_other() {
 #[test]
 fn the_old_format_is_counted_and_so_is_a_later_one() {
     for (format, why) in [(0, "NoHeaders"), (1, "NoHeaders"), (3, "UnknownFrame")] {
-        let mut other = one(11, b"b");
+        let mut other = one(11, 0xb);
         other[16] = format;
-        let both = [one(10, b"a"), other].concat();
+        let both = [one(10, 0xa), other].concat();
         let skipped = format!("skipped {why}");
-        let expected = [
-            "1 Receives poll orders orders/0@10[traceparent=a]",
-            "1 ok",
-            &skipped,
-        ];
+        let expected = ["1 Receives poll orders [of 000000000000000a]", "1 ok", &skipped];
         assert_eq!(told(12, &[(&both, &[])]), expected);
     }
 }
@@ -183,7 +213,7 @@ fn the_old_format_is_counted_and_so_is_a_later_one() {
 #[test]
 fn a_response_over_the_bound_passes_before_it_is_whole() {
     let mut talk = joining();
-    let response = fetched(12, 5, &[(&one(10, b"a"), &[])]);
+    let response = fetched(12, 5, &[(&one(10, 0xa), &[])]);
     talk.kafka.bounds.held = response.len() - 1;
     talk.client(&ask(FETCH, 12, 5));
     let (first, second) = response.split_at(20);
@@ -196,7 +226,7 @@ fn a_response_over_the_bound_passes_before_it_is_whole() {
 fn a_version_that_is_not_read_passes_and_is_counted() {
     let mut talk = joining();
     talk.client(&ask(FETCH, 13, 5));
-    let response = fetched(12, 5, &[(&one(10, b"a"), &[])]);
+    let response = fetched(12, 5, &[(&one(10, 0xa), &[])]);
     assert_eq!(talk.broker(&response), response);
     assert_eq!(talk.told(), ["skipped UnknownFrame"]);
 }
@@ -205,7 +235,7 @@ fn a_version_that_is_not_read_passes_and_is_counted() {
 fn a_response_that_breaks_off_inside_passes_and_is_counted() {
     let mut talk = joining();
     talk.client(&ask(FETCH, 12, 5));
-    let mut response = fetched(12, 5, &[(&one(10, b"a"), &[])]);
+    let mut response = fetched(12, 5, &[(&one(10, 0xa), &[])]);
     let length = response.len() - 30;
     response.truncate(length);
     response[..4].copy_from_slice(&(length as u32 - 4).to_be_bytes());
@@ -233,7 +263,11 @@ fn the_client_s_name_is_known_when_its_request_has_passed() {
 #[test]
 fn an_event_in_json_tells_its_trace_with_the_message() {
     let headers: [Header<'_>; 1] = [("content-type", Some(b"application/cloudevents+json"))];
-    let value = br#"{"id":"1","traceparent":"a","tracestate":"b"}"#;
+    let value = format!(
+        r#"{{"id":"1","traceparent":"{}","tracestate":"b=c"}}"#,
+        parent(0xa)
+    );
+    let value = value.as_bytes();
     let event = batch(
         PLAIN,
         &[
@@ -242,8 +276,7 @@ fn an_event_in_json_tells_its_trace_with_the_message() {
         ],
     );
     let expected = [
-        "1 Receives poll orders orders/0@0[content-type=application/cloudevents+json ce_traceparent=a ce_tracestate=b] \
-         orders/0@1[]",
+        "1 Receives poll orders [of 000000000000000a] orders/0@0[]",
         "1 ok",
     ];
     assert_eq!(told(12, &[(&event, &[])]), expected);
