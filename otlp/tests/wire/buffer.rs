@@ -250,8 +250,8 @@ async fn the_oldest_go_where_that_was_chosen_and_are_counted_to_the_span() {
         first.stats().dropped(DropReason::Oldest) > 0
     })
     .await;
-    let lost = first.stats().dropped(DropReason::Oldest);
     first.shutdown(AT_ONCE).await.expect("what is left stays");
+    let lost = first.stats().dropped(DropReason::Oldest);
 
     let second = exporter(budget("second"));
     let sink = Recorder::default();
