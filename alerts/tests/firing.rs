@@ -152,6 +152,34 @@ fn a_busy_service_is_not_looked_at_over_a_longer_window() {
 }
 
 #[test]
+fn traffic_that_ended_after_a_fault_is_not_looked_at_over_a_longer_window() {
+    // Busy and slow from minute 10 on, healthy for five minutes from minute 30 on, then without a request.
+    let (judged, slow) = ("0+60x70 4200x30", "0+3x20 103+40x39 1666+3x10 1696x30");
+    let gw = "tracemap_total_slow_total";
+    Scene::of("user->gw gw->basic")
+        .judged("basic", (0.0, 0.0))
+        .total_slow("gw", (3.0, 40.0))
+        .series(
+            "tracemap_judged_total{id=\"basic\",kind=\"service\",instance=\"x\"}",
+            judged,
+        )
+        .series(
+            "tracemap_own_slow_total{id=\"basic\",kind=\"service\",instance=\"x\"}",
+            slow,
+        )
+        .series(
+            "tracemap_own_slow_expected_total{id=\"basic\",kind=\"service\",instance=\"x\"}",
+            "0+3x70 210x30",
+        )
+        .count(gw, "basic", (0.0, 0.0))
+        .pages("25m", &[BASIC_PAGES])
+        .expect_nothing("38m", "tracemap:own:degraded{id=\"basic\"}")
+        .expect_nothing("41m", "tracemap:own:degraded{id=\"basic\"}")
+        .expect_nothing("46m", "tracemap:own:degraded{id=\"basic\"}")
+        .run();
+}
+
+#[test]
 fn a_culprit_that_no_entry_point_feels_becomes_a_ticket_after_a_quarter_of_an_hour() {
     Scene::of("user->gw gw->basic")
         .own_slow("basic", (3.0, 40.0))

@@ -2,7 +2,8 @@
 //!
 //! In: settings. Out: what a counter rose by over each rung's window, under the label `window`.
 //! Where fewer requests were judged than could convict a node if all of them were slow, three windows are looked at too, and
-//! where three have too few, twelve. Busy entities stay on the first rung: over an hour, their every blip is evidence.
+//! where three have too few, twelve. Who was busy over the longer window stays on the first rung: its every blip is evidence
+//! there, and so is a fault that was over when the traffic ended.
 //! The longer windows are differences of two samples and no `increase`, which would read every sample of an hour at each
 //! evaluation. A counter that began anew within the window has no difference there, and votes neither way.
 //! Left out on purpose: extrapolation to the window's ends; whole requests were counted.
@@ -22,7 +23,7 @@ const BY: &str = "sum by (id, kind, client, server)";
 
 /// One window, and the latest fifth of it.
 pub(super) struct Rung {
-    first: bool,
+    times: u32,
     window: String,
     recent: String,
 }
@@ -30,7 +31,7 @@ pub(super) struct Rung {
 /// All rungs, the shortest window first.
 pub(super) fn rungs(settings: &AlertSettings) -> [Rung; 3] {
     RUNGS.map(|times| Rung {
-        first: times == 1,
+        times,
         window: times_longer(settings.window, times).as_prometheus(),
         recent: times_longer(settings.recent(), times).as_prometheus(),
     })
@@ -57,12 +58,23 @@ impl Rung {
     }
 
     /// What a counter rose by in the latest part of the window.
-    pub(super) fn recently(&self, counter: &str) -> String {
+    fn recently(&self, counter: &str) -> String {
         self.over(counter, &self.recent)
     }
 
+    /// Where the latest part of the window says that it is over: no more than `share` of its requests are slow. On the first
+    /// rung a part without requests says nothing; on the longer ones it says so, for the window reaches back to what was.
+    pub(super) fn is_over(&self, slow: &str, share: f64) -> String {
+        let (slow, judged) = (self.recently(slow), self.recently(JUDGED));
+        if self.times == 1 {
+            format!("{slow} <= {share} * ({judged} > 0)")
+        } else {
+            format!("{slow} <= {share} * {judged}")
+        }
+    }
+
     fn over(&self, counter: &str, time: &str) -> String {
-        if self.first {
+        if self.times == 1 {
             format!("{BY} (increase({counter}[{time}]))")
         } else {
             format!("{BY} ({counter} - {counter} offset {time} >= 0)")
@@ -94,7 +106,9 @@ pub(super) fn judged(settings: &AlertSettings) -> String {
     let mut parts = vec![rungs[0].named(&rungs[0].increase(JUDGED))];
     for pair in rungs.windows(2) {
         let (below, rung) = (pair[0].increase(JUDGED), &pair[1]);
-        parts.push(rung.named(&format!("{} unless {below} >= {few}", rung.increase(JUDGED))));
+        let rare = few * f64::from(rung.times);
+        let judged = rung.increase(JUDGED);
+        parts.push(rung.named(&format!("{judged} < {rare} unless {below} >= {few}")));
     }
     parts.join("\nor\n")
 }

@@ -4,10 +4,10 @@
 //! three requests one. Both have to be there, as in [`map::evidence::is_degraded`]; but here it takes less evidence, because
 //! a culprit is charged with the sum of its own time and its edges: requests on several edges of one node are that much
 //! more evidence. The latest fifth of the window must not say that it is over, so that a burst is no page and a page ends
-//! soon after its cause; a fifth without requests says nothing. The strongest rung of the [`ladder`] counts.
+//! soon after its cause; a fifth without requests says nothing in the first window. The strongest rung of the [`ladder`] counts.
 //! Source: Google SRE Workbook, "Alerting on SLOs", 6: Multiwindow, Multi-Burn-Rate Alerts, for the short window.
 
-use map::catalogue::{JUDGED, OWN_SLOW, RECORDED_OWN_DEGRADED, RECORDED_OWN_EVIDENCE, RECORDED_OWN_SHARE};
+use map::catalogue::{OWN_SLOW, RECORDED_OWN_DEGRADED, RECORDED_OWN_EVIDENCE, RECORDED_OWN_SHARE};
 
 use super::{ladder, recording};
 use crate::prometheus::{Recording, indent};
@@ -19,10 +19,8 @@ pub(super) fn rule(settings: &AlertSettings) -> Recording {
         min_slow_share,
         ..
     } = settings;
-    let over = indent(&indent(&ladder::joined(settings, |rung| {
-        let (slow, judged) = (rung.recently(OWN_SLOW), rung.recently(JUDGED));
-        format!("{slow} <= {min_slow_share} * ({judged} > 0)")
-    })));
+    let over = ladder::joined(settings, |rung| rung.is_over(OWN_SLOW, *min_slow_share));
+    let over = indent(&indent(&over));
     let expr = format!(
         "max by (id, kind, client, server) (\n  {RECORDED_OWN_EVIDENCE} > {suspect_threshold}\n  \
          and {RECORDED_OWN_SHARE} > {min_slow_share}\n  unless (\n{over}\n  )\n)"
