@@ -1,7 +1,7 @@
 //! The resources of the Prometheus operator beside the files they stand for.
 //!
 //! In: settings. Out: the same rules and routes in both, and what promtool and amtool say of the resources' content.
-//! Left out on purpose: an API server. The resources were held against the operator's published schemas by hand.
+//! Left out on purpose: an API server and a validator of schemas; the operator's published types were only read beside them.
 
 mod peers;
 
