@@ -66,7 +66,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "propagation",
         ],
     ),
-    ("xtask", &["collector", "journal", "map"]),
+    ("xtask", &["alerts", "collector", "config", "journal", "map"]),
 ];
 
 /// Crates that are functions of their arguments.

@@ -33,8 +33,8 @@ fi
 missing=()
 command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
 command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null || missing+=(prometheus-alertmanager)
-# The compression libraries are built from C.
-command -v cc >/dev/null || missing+=(build-essential)
+# The compression libraries are built from C, and librdkafka with make.
+command -v cc >/dev/null && command -v c++ >/dev/null && command -v make >/dev/null || missing+=(build-essential)
 # The languages of the SDKs whose clients `tests/sdk` runs.
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 command -v node >/dev/null || missing+=(nodejs)

@@ -32,6 +32,17 @@ pub(crate) struct Leaving {
     pub(crate) correlation: CorrelationId,
     pub(crate) telling: Told,
     pub(crate) links: Vec<LinkRecord>,
+    pub(crate) counted: Counted,
+}
+
+/// As what a request or a message was counted, for messages that share its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted {
+    direction: Direction,
+    /// Of a call, and whether several requests in flight had its correlation id.
+    evidence: Option<(Method, bool)>,
+    source: Source,
+    result: ContextResult,
 }
 
 /// An inbound request's place.
@@ -45,6 +56,7 @@ pub(crate) struct Arriving {
     /// The caller's node id, or [`UNKNOWN`].
     pub(crate) caller: String,
     pub(crate) telling: Told,
+    pub(crate) counted: Counted,
 }
 
 /// What is told of a request.
@@ -65,8 +77,14 @@ pub(crate) fn outbound(
     (now, operation): (Instant, impl FnOnce() -> String),
     ids: &mut impl IdSource,
 ) -> Leaving {
-    let (mut found, mut confidence) = find(workload, extracted, peer, ids);
-    note_method(workload, &found);
+    let (mut found, mut confidence, result) = find(workload, extracted, peer, ids);
+    let counted = Counted {
+        direction: Direction::Outbound,
+        evidence: Some((found.method, found.ambiguous)),
+        source: source(extracted),
+        result,
+    };
+    count_more(workload, &peer.authority, counted, 1);
     let restarted = govern(workload, &mut found.joined, now, ids);
     if restarted.is_some() {
         (found.method, confidence) = (Method::None, None);
@@ -83,15 +101,28 @@ pub(crate) fn outbound(
         correlation: found.correlation,
         telling: Told { mode, span, parent },
         links: restarted.into_iter().collect(),
+        counted,
     }
 }
 
-fn note_method(workload: &Workload, found: &Found) {
-    let metrics = &workload.shared.metrics;
-    metrics.correlation(found.method);
-    if found.ambiguous {
-        metrics.not_carried(NotCarried::CorrelationAmbiguous);
+/// Counts so many more messages to or from `peer` at the place of one that was counted so.
+pub(crate) fn count_more(workload: &Workload, peer: &str, counted: Counted, messages: u64) {
+    let shared = &workload.shared;
+    if let Some((method, ambiguous)) = counted.evidence {
+        shared.metrics.correlation(method, messages);
+        if ambiguous {
+            shared
+                .metrics
+                .not_carried_by(NotCarried::CorrelationAmbiguous, messages);
+        }
     }
+    let names = match counted.direction {
+        Direction::Inbound => &shared.callers,
+        Direction::Outbound => &shared.callees,
+    };
+    let edge = (counted.direction, names.label(peer));
+    let became = (counted.source, counted.result);
+    shared.metrics.edge_context(edge, became, messages);
 }
 
 /// Whom the call is below. Where nothing is recorded it is the span whose context was found.
@@ -124,13 +155,13 @@ fn tell(
     span
 }
 
-/// The trace that the call belongs to, with how sure that is; and what became of context on its edge.
+/// The trace that the call belongs to, with how sure that is and what became of context on its edge.
 fn find(
     workload: &Workload,
     extracted: &Extracted,
     peer: &Peer,
     ids: &mut impl IdSource,
-) -> (Found, Option<f64>) {
+) -> (Found, Option<f64>, ContextResult) {
     let mut found = trace::join_outbound(extracted, &workload.live, ids);
     let candidate = workload.exclusive.candidate(&workload.live, &peer.authority);
     let mut confidence = Some(1.0).filter(|_| found.method != Method::None);
@@ -156,8 +187,7 @@ fn find(
         (Method::None, Candidate::NoneInFlight) => ContextResult::Absent,
         (Method::None, _) => ContextResult::Lost,
     };
-    note(workload, Direction::Outbound, &peer.authority, extracted, result);
-    (found, confidence)
+    (found, confidence, result)
 }
 
 /// Whether the call says nothing that could contradict a parent. An id that no request in flight has is somebody else's.
@@ -223,16 +253,12 @@ pub(crate) fn inbound(
     let mut joined = trace::join_inbound(extracted, ids);
     sample(workload, extracted, &mut joined, operation);
     let hint = hints::received(extracted.context.as_ref(), &workload.node);
-    let caller = hint.as_ref().map_or(UNKNOWN, |hint| &hint.caller).to_owned();
+    let caller = caller(hint.as_ref()).to_owned();
     let mode = workload.modes.of(Direction::Inbound, &caller);
     let span = joined.recorded && mode == EdgeMode::Span;
     let onward = onward(workload, extracted, &joined, hint, span);
-    let result = match extracted.context {
-        Some(_) => carried(extracted),
-        None if is_invalid(extracted) => ContextResult::Invalid,
-        None => ContextResult::Absent,
-    };
-    note(workload, Direction::Inbound, &caller, extracted, result);
+    let counted = arrived(extracted);
+    count_more(workload, &caller, counted, 1);
     let carried = extracted.context.as_ref().map(|context| context.span_id);
     Arriving {
         correlation: extracted.correlation_or(joined.context.trace_id),
@@ -244,6 +270,31 @@ pub(crate) fn inbound(
         joined,
         onward,
         caller,
+        counted,
+    }
+}
+
+/// Counts so many messages that bear this and were received together, without a place of their own.
+pub(crate) fn count_received(workload: &Workload, extracted: &Extracted, messages: u64) {
+    let hint = hints::received(extracted.context.as_ref(), &workload.node);
+    count_more(workload, caller(hint.as_ref()), arrived(extracted), messages);
+}
+
+fn caller(hint: Option<&EdgeHint>) -> &str {
+    hint.map_or(UNKNOWN, |hint| &hint.caller)
+}
+
+fn arrived(extracted: &Extracted) -> Counted {
+    let result = match extracted.context {
+        Some(_) => carried(extracted),
+        None if is_invalid(extracted) => ContextResult::Invalid,
+        None => ContextResult::Absent,
+    };
+    Counted {
+        direction: Direction::Inbound,
+        evidence: None,
+        source: source(extracted),
+        result,
     }
 }
 
@@ -291,16 +342,7 @@ fn is_invalid(extracted: &Extracted) -> bool {
     extracted.skipped.iter().any(of_context)
 }
 
-/// Notes what became of context on an edge.
-fn note(workload: &Workload, direction: Direction, peer: &str, extracted: &Extracted, result: ContextResult) {
-    let shared = &workload.shared;
-    let names = match direction {
-        Direction::Inbound => &shared.callers,
-        Direction::Outbound => &shared.callees,
-    };
+fn source(extracted: &Extracted) -> Source {
     let format = extracted.format.filter(|_| extracted.context.is_some());
-    let source = format.map_or(Source::None, Source::Format);
-    shared
-        .metrics
-        .edge_context(direction, names.label(peer), source, result);
+    format.map_or(Source::None, Source::Format)
 }

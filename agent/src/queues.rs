@@ -4,6 +4,7 @@
 //! messages where the protocol has a place for it; and spans of what was sent and received.
 //! Left out on purpose: everything that a broker does. The agent keeps no message, repeats none, and answers none.
 
+mod alike;
 mod amqp;
 mod check;
 mod cloud_events;

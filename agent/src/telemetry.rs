@@ -413,9 +413,14 @@ impl Metrics {
 
     /// Counts one context that did not travel on.
     pub fn not_carried(&self, reason: NotCarried) {
+        self.not_carried_by(reason, 1);
+    }
+
+    /// Counts the contexts of so many messages that did not travel on.
+    pub(crate) fn not_carried_by(&self, reason: NotCarried, messages: u64) {
         self.context_skipped
             .with_label_values(&[Source::None.as_str(), reason.as_str()])
-            .inc();
+            .inc_by(messages);
     }
 
     /// Counts one trace that was not continued, for its caller is not believed.
@@ -425,9 +430,11 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts the evidence for one outbound request's parent.
-    pub fn correlation(&self, method: Method) {
-        self.correlation.with_label_values(&[method.as_str()]).inc();
+    /// Counts the evidence for the parent of one outbound request, or of so many messages.
+    pub(crate) fn correlation(&self, method: Method, times: u64) {
+        self.correlation
+            .with_label_values(&[method.as_str()])
+            .inc_by(times);
     }
 
     /// Counts spans that were not made or that reached the collector.
@@ -463,16 +470,16 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts what became of one request's context on its edge; `peer` must be one of a bounded number.
+    /// Counts what became of the context of one request, or of so many messages, on their edge; `peer` must be one of a bounded
+    /// number.
     pub(crate) fn edge_context(
         &self,
-        direction: Direction,
-        peer: &str,
-        format: Source,
-        result: ContextResult,
+        (direction, peer): (Direction, &str),
+        (format, result): (Source, ContextResult),
+        times: u64,
     ) {
         let labels = [direction.as_str(), peer, format.as_str(), result.as_str()];
-        self.edge_context.with_label_values(&labels).inc();
+        self.edge_context.with_label_values(&labels).inc_by(times);
     }
 
     /// Counts one request that was counted for its edge.

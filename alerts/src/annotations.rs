@@ -6,37 +6,37 @@
 //! runbook links to it.
 //! Source: Prometheus documentation, "Template reference"; Go `text/template`, for `urlquery`.
 
-use map::catalogue::{
-    RECORDED_EDGE_CHARGED, RECORDED_JUDGED, RECORDED_OBJECTIVE_BURNING, RECORDED_OWN_DEGRADED,
-    RECORDED_OWN_EVIDENCE, RECORDED_OWN_EXPECTED, RECORDED_OWN_SHARE, RECORDED_TOTAL_EVIDENCE,
-    RECORDED_TOTAL_EXPECTED, RECORDED_TOTAL_SHARE,
-};
+use map::catalogue::RECORDED_OBJECTIVE_BURNING;
 
 use crate::prometheus::Pairs;
+use crate::rules::signal::Said;
 use crate::settings::AlertSettings;
 
 /// For an alert with the label `culprit`: what is charged to it.
-pub(crate) fn of_culprit(alert: &str, summary: &str, settings: &AlertSettings) -> Pairs {
+pub(crate) fn of_culprit(alert: &str, summary: &str, said: &Said, settings: &AlertSettings) -> Pairs {
+    let Said {
+        own,
+        charged,
+        own_degraded,
+        ..
+    } = said;
     let charged = format!(
-        "printf `{RECORDED_EDGE_CHARGED}{{culprit=%q}} or {RECORDED_OWN_DEGRADED}{{kind=\"service\",id=%q}}` \
+        "printf `{charged}{{culprit=%q}} or {own_degraded}{{kind=\"service\",id=%q}}` \
          $labels.culprit $labels.culprit"
     );
-    let shift = shift(RECORDED_OWN_EVIDENCE, RECORDED_OWN_EXPECTED, RECORDED_OWN_SHARE);
+    let shift = shift(said, said.own_series);
     let description = format!(
-        "Own time:{{{{ range query ({charged}) | sortByLabel \"id\" }}}}{{{{ $id := .Labels.id }}}}\n\
+        "{own}:{{{{ range query ({charged}) | sortByLabel \"id\" }}}}{{{{ $id := .Labels.id }}}}\n\
          - {{{{ $id }}}}: {shift}{{{{ end }}}}"
     );
     with_links(alert, summary, description, "culprit", settings)
 }
 
 /// For an alert about the service in the label `id`: how slow its callers see it.
-pub(crate) fn of_service(alert: &str, summary: &str, settings: &AlertSettings) -> Pairs {
-    let shift = shift(
-        RECORDED_TOTAL_EVIDENCE,
-        RECORDED_TOTAL_EXPECTED,
-        RECORDED_TOTAL_SHARE,
-    );
-    let description = format!("Total time:{{{{ $id := $labels.id }}}}\n- {{{{ $id }}}}: {shift}");
+pub(crate) fn of_service(alert: &str, summary: &str, said: &Said, settings: &AlertSettings) -> Pairs {
+    let total = said.total;
+    let shift = shift(said, said.total_series);
+    let description = format!("{total}:{{{{ $id := $labels.id }}}}\n- {{{{ $id }}}}: {shift}");
     with_links(alert, summary, description, "id", settings)
 }
 
@@ -58,9 +58,10 @@ pub(crate) fn of_unjudged(alert: &str, summary: &str, settings: &AlertSettings) 
     with_links(alert, summary, description.to_owned(), "id", settings)
 }
 
-/// `5% expected, 62% slow, of 600 requests in 5m`, for the entity in the template's variable `$id`, over the window that says
+/// `5% of requests were expected to be slow, 62% of 600 in 5m were`, for the entity in the template's variable `$id`, over the window that says
 /// most.
-fn shift(evidence: &str, expected: &str, share: &str) -> String {
+fn shift(said: &Said, [evidence, expected, share]: [&str; 3]) -> String {
+    let (verb, happened) = (said.expected, said.happened);
     let value = |series: &str, format: &str| {
         format!(
             "{{{{ with query (printf `{series}{{id=%q,window=%q}}` $id $window) }}}}\
@@ -71,10 +72,10 @@ fn shift(evidence: &str, expected: &str, share: &str) -> String {
         value(expected, "humanizePercentage"),
         value(share, "humanizePercentage"),
     );
-    let judged = value(RECORDED_JUDGED, "printf \"%.0f\"");
+    let judged = value(said.judged, "printf \"%.0f\"");
     format!(
         "{{{{ range query (printf `topk(1, {evidence}{{id=%q}})` $id) }}}}{{{{ $window := .Labels.window }}}}\
-         {expected} of requests were expected to be slow, {share} of {judged} in {{{{ $window }}}} were{{{{ end }}}}"
+         {expected} of requests were expected to {verb}, {share} of {judged} in {{{{ $window }}}} {happened}{{{{ end }}}}"
     )
 }
 

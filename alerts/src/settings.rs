@@ -10,11 +10,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::alertmanager::TicketHours;
+pub use crate::rules::fixed::settings::StaticSettings;
 
 /// When an alert fires, how long it holds, and where it goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertSettings {
+    /// Where the rules find what changes. Default `live`.
+    pub profile: Profile,
+    /// Which series the profile `static` reads, and how much of their past.
+    #[serde(rename = "static")]
+    pub fixed: StaticSettings,
     /// Over how much time requests are judged together. Default `5m`. A longer window sees rarer requests and smaller
     /// shifts, fires later and ends later. At least four scrape intervals.
     pub window: HumanDuration,
@@ -43,10 +49,17 @@ pub struct AlertSettings {
     /// The least slow share that counts as degraded, between 0 and 1. Default 0.1. Much traffic gives evidence for
     /// shifts that nobody feels; this keeps them quiet.
     pub min_slow_share: f64,
+    /// The least share of requests that must fail, however strong the evidence. Default 0.02. What failed before is expected to, so
+    /// it is about new failures.
+    pub min_failed_share: f64,
     /// How far the slow share of an entry point must exceed the expected share, as a difference of shares. Default
     /// 0.01. Lower than `min_slow_share`, because an entry point serves many operations: when the rare one that uses
     /// the culprit is slow, only its few per cent of the requests are.
     pub entry_shift: f64,
+    /// What share of the waiting of its users a culprit's excess must be for a page where no entry point's slow share has risen:
+    /// seconds on the critical path beyond the usual, against all that users wait. Default 0.02. Below it there is a
+    /// ticket.
+    pub min_user_delay: f64,
     /// How many faults the generated rule test plants at most. Default 40. Those that most services wait for come
     /// first; the test file says which were left out. Each takes `promtool test rules` up to about a second.
     pub max_test_faults: usize,
@@ -63,6 +76,18 @@ pub struct AlertSettings {
     pub notify: NotifySettings,
     /// Where notifications go.
     pub receivers: ReceiverSettings,
+}
+
+/// Where the rules find what changes: topology, owners, baselines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// In the collector's series: the same rules whatever the map, which judge each request against its own operation.
+    #[default]
+    Live,
+    /// In the rules themselves, for a Prometheus that holds the series of a service graph and none of the collector's. It
+    /// judges means against their own past, and says at the head of the rule file what it cannot.
+    Static,
 }
 
 /// How Alertmanager groups and repeats notifications. Source: Alertmanager documentation, "Route".
@@ -141,6 +166,8 @@ pub struct SlackSettings {
 impl Default for AlertSettings {
     fn default() -> Self {
         Self {
+            profile: Profile::default(),
+            fixed: StaticSettings::default(),
             window: HumanDuration::from_secs(300),
             evaluation_interval: HumanDuration::from_secs(30),
             page_for: HumanDuration::from_secs(30),
@@ -150,8 +177,10 @@ impl Default for AlertSettings {
             baseline_for: HumanDuration::from_secs(3600),
             evidence_threshold: map::evidence::DEFAULT_THRESHOLD_NATS,
             min_slow_share: map::evidence::DEFAULT_MIN_SHARE,
+            min_failed_share: 0.02,
             suspect_threshold: 7.0,
             entry_shift: 0.01,
+            min_user_delay: 0.02,
             max_test_faults: 40,
             cluster_label: "cluster".to_owned(),
             web_url: "http://127.0.0.1:7070".to_owned(),
@@ -204,7 +233,9 @@ impl AlertSettings {
         };
         for (key, share) in [
             ("min_slow_share", self.min_slow_share),
+            ("min_failed_share", self.min_failed_share),
             ("entry_shift", self.entry_shift),
+            ("min_user_delay", self.min_user_delay),
         ] {
             if !(0.0..1.0).contains(&share) {
                 say(
@@ -257,6 +288,7 @@ impl AlertSettings {
                 "write a label name: letters, digits and `_`, no digit first",
             );
         }
+        self.fixed.check(self.window, &mut say);
         self.notify.check(&mut say);
         for (key, url) in self.addresses() {
             if !(url.starts_with("http://") || url.starts_with("https://")) {

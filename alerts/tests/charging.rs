@@ -22,7 +22,7 @@ fn a_network_fault_at_a_middle_service_pages_that_service_and_not_its_neighbours
             ],
         )
         .fires("50m", &[])
-        .run();
+        .run_for_both_signals();
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_slow_service_in_a_cycle_pages_alone() {
                 "LatencyDegradedByDependency id=gw culprit=h team=unowned",
             ],
         )
-        .run();
+        .run_for_both_signals();
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_starved_cpu_that_shows_on_the_callers_side_too_is_one_page() {
         .own_slow("basic->train", (3.0, 40.0))
         .total_slow("gw", (3.0, 40.0))
         .pages("25m", &["LatencyDegraded culprit=basic team=rail tier=2"])
-        .run();
+        .run_for_both_signals();
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn one_slow_edge_names_its_callee() {
         .own_slow("left->basic", (3.0, 40.0))
         .total_slow("gw", (3.0, 40.0))
         .pages("25m", &["LatencyDegraded culprit=basic team=rail tier=2"])
-        .run();
+        .run_for_both_signals();
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn one_slow_edge_names_its_caller_where_other_callers_of_the_callee_are_served_w
         .own_slow("left->basic", (3.0, 40.0))
         .total_slow("gw", (3.0, 40.0))
         .pages("25m", &["LatencyDegraded culprit=left team=unowned"])
-        .run();
+        .run_for_both_signals();
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_database_is_the_culprit_of_its_slow_edges_and_its_callers_team_is_paged() {
         .own_slow("other->store", (3.0, 40.0))
         .total_slow("gw", (3.0, 40.0))
         .pages("25m", &["LatencyDegraded culprit=store team=rail tier=2"])
-        .run();
+        .run_for_both_signals();
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn two_faults_at_once_are_two_pages() {
                 "LatencyDegradedByDependency id=gw culprit=basic team=rail tier=2",
             ],
         )
-        .run();
+        .run_for_both_signals();
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn nobody_is_charged_at_user_or_unknown_even_where_their_edges_are_counted() {
             .series(&format!("tracemap_own_slow_total{edge}"), "0+3x20 63+60x80")
             .series(&format!("tracemap_own_slow_expected_total{edge}"), "0+3x100")
             .fires("25m", &["LatencyDegraded culprit=gw team=front tier=1"])
-            .run();
+            .run_for_both_signals();
     }
 }
 
@@ -126,7 +126,7 @@ fn a_healthy_edge_from_users_is_no_vote_for_the_service_they_call() {
         .series(&format!("tracemap_own_slow_total{edge}"), "0x100")
         .series(&format!("tracemap_own_slow_expected_total{edge}"), "0+3x100")
         .fires("25m", &["LatencyDegraded culprit=gw team=front tier=1"])
-        .run();
+        .run_for_both_signals();
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn edges_without_a_baseline_are_no_healthy_votes() {
     }
     scene
         .pages("25m", &["LatencyDegraded culprit=basic team=rail tier=2"])
-        .run();
+        .run_for_both_signals();
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_barely_degraded_edge_speaks_for_its_ends_and_not_against_them_too() {
         .own_slow("mid->y", (3.0, 7.2))
         .total_slow("gw", (3.0, 40.0))
         .pages("25m", &["LatencyDegraded culprit=mid team=unowned"])
-        .run();
+        .run_for_both_signals();
 }
 
 #[test]
@@ -179,5 +179,5 @@ fn three_slow_of_three_stay_silent_and_eleven_of_eleven_page() {
                 "LatencyDegradedByDependency id=gw culprit=rare team=unowned",
             ],
         )
-        .run();
+        .run_for_both_signals();
 }

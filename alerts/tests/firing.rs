@@ -2,6 +2,7 @@
 
 mod peers;
 
+use map::catalogue as names;
 use peers::scene::Scene;
 
 const BASIC_PAGES: &str = "LatencyDegraded culprit=basic team=rail tier=2";
@@ -321,5 +322,73 @@ fn the_page_says_in_words_what_was_expected_and_what_happened() {
                 ("summary", "basic is slow by itself, and users wait for it"),
             ],
         )
+        .run();
+}
+
+/// A culprit that makes requests of an entry point, which looks healthy, longer by so many seconds in half a minute of waiting.
+fn felt(seconds: f64) -> Scene {
+    Scene::of("user->gw gw->basic")
+        .own_slow("basic", (3.0, 40.0))
+        .total_slow("basic", (3.0, 40.0))
+        .count(names::CRITICAL_EXCESS_SECONDS, "basic", (0.0, seconds))
+        .series("tracemap_waited_seconds_total{id=\"gw\"}", "0+30x100")
+}
+
+#[test]
+fn a_culprit_that_costs_users_two_per_cent_pages_although_no_entry_point_looks_slow() {
+    felt(0.6)
+        .fires("10m", &[])
+        .fires("25m", &["LatencyDegraded culprit=basic team=rail tier=2"])
+        .fires("50m", &[])
+        .run();
+}
+
+#[test]
+fn a_culprit_that_costs_users_half_a_per_cent_is_a_ticket() {
+    felt(0.15)
+        .fires("24m", &[])
+        .fires(
+            "28m",
+            &["LatencyDegradedNoUserImpact culprit=basic team=rail tier=2"],
+        )
+        .run();
+}
+
+/// Messages that lie in a queue for longer than usual before `basic` takes them.
+fn late_messages() -> Scene {
+    let edge = "tracemap_edge_info{id=\"orders->basic\",client=\"orders\",server=\"basic\",connection_type=\"messaging_system\"}";
+    Scene::of("user->gw gw->orders orders->basic")
+        .own_slow("orders->basic", (3.0, 50.0))
+        .series(edge, "1x100")
+}
+
+#[test]
+fn messages_that_wait_for_a_consumer_page_its_owner_where_it_is_an_entry_point_and_are_a_ticket_elsewhere() {
+    late_messages()
+        .series("tracemap_entrypoint_info{id=\"basic\"}", "1x100")
+        .pages("25m", &["LatencyDegraded culprit=basic team=rail tier=2"])
+        .run();
+    late_messages()
+        .pages("25m", &[])
+        .fires(
+            "28m",
+            &["LatencyDegradedNoUserImpact culprit=basic team=rail tier=2"],
+        )
+        .run();
+}
+
+#[test]
+fn two_failures_in_a_hundred_page_nobody_and_ten_page_the_culprit() {
+    let scene = |failed: f64| {
+        Scene::of("user->gw gw->basic")
+            .count(names::OWN_FAILED_EXPECTED, "basic", (0.06, 0.06))
+            .count(names::OWN_FAILED, "basic", (0.0, failed))
+            .count(names::JUDGED_FAILED_EXPECTED, "gw", (0.06, 0.06))
+            .count(names::JUDGED_FAILED, "gw", (0.0, failed))
+            .with_errors()
+    };
+    scene(1.0).pages("25m", &[]).run();
+    scene(6.0)
+        .pages("25m", &["ErrorsDegraded culprit=basic team=rail tier=2"])
         .run();
 }

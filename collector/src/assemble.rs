@@ -5,6 +5,7 @@
 //! Left out on purpose: time, tables, names of peers that are aliases, baselines. Nothing here waits or remembers;
 //! a [`Workspace`] holds nothing but room to work in.
 
+mod blame;
 mod calls;
 mod critical;
 mod ids;
@@ -74,14 +75,22 @@ pub struct Visit {
     pub own: f64,
     /// Seconds of it on the critical path of the trace, not its calls'. See [`Call::critical`].
     pub critical: f64,
+    /// False where the calling span of one of its calls did not come, so that its own time holds the callee's.
+    pub complete: bool,
     /// True where the entry span is an error.
     pub failed: bool,
+    /// True where it is, and none of its calls failed.
+    pub own_failed: bool,
     /// How many requests it stands for.
     pub weight: f32,
 }
 
 /// One request over an edge.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what is said of a call, each by itself"
+)]
 pub struct Call {
     /// The callee's entry span, or the calling span where the callee reports none.
     pub span: SpanId,
@@ -115,6 +124,8 @@ pub struct Call {
     pub messages: u32,
     /// True where either side is an error.
     pub failed: bool,
+    /// True where it failed and the visit that it led to did not, or is not known.
+    pub own_failed: bool,
     /// True where it repeats a call of the same visit that failed.
     pub retry: bool,
     /// True where the caller's agent counts the edge itself: evidence and example, but not a request more.
@@ -314,6 +325,7 @@ pub fn assemble(
     }
     retries::mark(&tree, retries, draft);
     critical::find(&mut tree, critical, draft);
+    blame::find(&tree, draft);
     Assembly {
         visits: draft.visits.as_slice().to_vec(),
         calls: draft.calls.as_slice().to_vec(),

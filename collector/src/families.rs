@@ -93,7 +93,7 @@ pub(crate) fn judged(ledger: &Ledger, out: &mut Scrape<'_>) {
 /// Requests, judged requests, slow ones and expected ones of every node and edge.
 fn counters(store: &SeriesStore, out: &mut Scrape<'_>) {
     type Value = fn(&EntitySeries) -> f64;
-    let counters: [(&'static str, Value); 8] = [
+    let counters: [(&'static str, Value); 13] = [
         (names::REQUESTS, |s| s.requests),
         (names::FAILED, |s| s.failed),
         (names::JUDGED, |s| s.judged as f64),
@@ -101,12 +101,23 @@ fn counters(store: &SeriesStore, out: &mut Scrape<'_>) {
         (names::OWN_SLOW_EXPECTED, |s| s.own_expected),
         (names::TOTAL_SLOW, |s| s.total_slow as f64),
         (names::TOTAL_SLOW_EXPECTED, |s| s.total_expected),
+        (names::OWN_FAILED, |s| s.own_failed as f64),
+        (names::OWN_FAILED_EXPECTED, |s| s.own_failed_expected),
+        (names::JUDGED_FAILED, |s| s.judged_failed as f64),
+        (names::JUDGED_FAILED_EXPECTED, |s| s.judged_failed_expected),
         (names::CRITICAL_SECONDS, |s| s.critical),
+        (names::CRITICAL_EXCESS_SECONDS, |s| s.critical_excess),
     ];
     for (name, value) in counters {
         out.family(name);
         for (_, series) in store.entities_sorted() {
             out.sample(&entity_labels(series), value(series));
+        }
+    }
+    out.family(names::WAITED_SECONDS);
+    for (_, series) in store.entities_sorted() {
+        if series.kind == EntityKind::Edge && &*series.client == NodeId::USER {
+            out.sample(&[("id", &*series.server)], series.total.sum());
         }
     }
 }

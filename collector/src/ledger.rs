@@ -26,7 +26,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use baseline::{Learned, NewNormal, Stats, Verdict};
+use baseline::{Learned, NewNormal, Observation, Stats, Verdict};
 use foldhash::fast::FixedState;
 use map::{ConnectionType, EdgeKey, Map, NodeId, Services};
 
@@ -338,14 +338,24 @@ impl Ledger {
             return false;
         };
         let now = closing.time;
-        let verdict = self
-            .judge
-            .judge(entity, visit.operation, visit.own, visit.total, now);
+        let judge = &mut self.judge;
+        let verdict = if visit.complete {
+            let seen = Observation {
+                own: visit.own,
+                total: visit.total,
+                own_failed: visit.own_failed,
+                failed: visit.failed,
+            };
+            judge.judge(entity, visit.operation, &seen, now)
+        } else {
+            None
+        };
         let request = Request {
             trace: &closing.trace,
             now,
             weight: f64::from(visit.weight),
             failed: visit.failed,
+            own_failed: visit.own_failed,
             own: Some(own),
             total: Some(total),
             critical: visit.critical,
@@ -401,16 +411,24 @@ impl Ledger {
         let Some(series) = self.series.entities.get_mut(route.entity) else {
             return false;
         };
-        let verdict = call
-            .own
-            .zip(call.client_seconds)
-            .and_then(|(own, total)| self.judge.judge(route.entity, call.operation, own, total, now));
+        // What a message spends on the way to its consumer is the time that it lies in the queue.
+        let times_judged = call.own.zip(call.client_seconds).or(call.queue.zip(call.queue));
+        let verdict = times_judged.and_then(|(own, total)| {
+            let seen = Observation {
+                own,
+                total,
+                own_failed: call.own_failed,
+                failed: call.failed,
+            };
+            self.judge.judge(route.entity, call.operation, &seen, now)
+        });
         let client = times.client.filter(|_| !call.counted_elsewhere);
         let request = Request {
             trace: &closing.trace,
             now,
             weight,
             failed: call.failed,
+            own_failed: call.own_failed,
             own: times.own,
             total: client.or(times.server.filter(|_| !call.counted_elsewhere)),
             critical: call.critical_each(),

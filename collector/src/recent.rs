@@ -117,6 +117,7 @@ mod tests {
             now,
             weight: 1.0,
             failed: false,
+            own_failed: false,
             own: seen,
             total: seen,
             critical: 0.0,

@@ -115,8 +115,23 @@ pub struct EntitySeries {
     pub total_slow: u64,
     /// Expected to be.
     pub total_expected: f64,
+    /// Of the judged ones those that failed by themselves.
+    #[serde(default)]
+    pub own_failed: u64,
+    /// Expected to.
+    #[serde(default)]
+    pub own_failed_expected: f64,
+    /// Of the judged ones those that failed.
+    #[serde(default)]
+    pub judged_failed: u64,
+    /// Expected to.
+    #[serde(default)]
+    pub judged_failed_expected: f64,
     /// Seconds on the critical path of a trace.
     pub critical: f64,
+    /// Of them those of slow requests beyond the usual own time of their operation.
+    #[serde(default)]
+    pub critical_excess: f64,
     /// Requests that repeat one that failed.
     pub retries: f64,
     /// Calls per visit of the caller.
@@ -141,6 +156,8 @@ pub struct Request<'a> {
     pub weight: f64,
     /// True where it failed.
     pub failed: bool,
+    /// True where it failed by itself.
+    pub own_failed: bool,
     /// Its own time, where it is known.
     pub own: Option<Observed>,
     /// Its duration, where it is known.
@@ -167,7 +184,12 @@ impl EntitySeries {
             own_expected: 0.0,
             total_slow: 0,
             total_expected: 0.0,
+            own_failed: 0,
+            own_failed_expected: 0.0,
+            judged_failed: 0,
+            judged_failed_expected: 0.0,
             critical: 0.0,
+            critical_excess: 0.0,
             retries: 0.0,
             fan_out: Calls::default(),
             queue: None,
@@ -199,6 +221,12 @@ impl EntitySeries {
         );
         if let Some(verdict) = verdict {
             self.judged += 1;
+            self.own_failed += u64::from(request.own_failed);
+            self.own_failed_expected += verdict.own_failed_expected;
+            self.judged_failed += u64::from(request.failed);
+            self.judged_failed_expected += verdict.failed_expected;
+            // What was late while nobody waited kept nobody waiting.
+            self.critical_excess += verdict.own_excess.min(request.critical) * request.weight;
             self.own_slow += u64::from(verdict.own_slow);
             self.own_expected += verdict.own_expected;
             self.total_slow += u64::from(verdict.total_slow);

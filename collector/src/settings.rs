@@ -250,8 +250,6 @@ impl Default for MapSettings {
 pub struct GenerateSettings {
     /// The directory that is kept generated. Default: none; the page still offers every file.
     pub out: Option<PathBuf>,
-    /// `live` is the only profile so far.
-    pub profile: Profile,
     /// Files are written at most this often. Default `1m`.
     pub min_interval: HumanDuration,
     /// Alert rules and Alertmanager.
@@ -266,22 +264,12 @@ impl Default for GenerateSettings {
     fn default() -> Self {
         Self {
             out: None,
-            profile: Profile::default(),
             min_interval: HumanDuration::from_secs(60),
             alerts: AlertSettings::default(),
             dashboards: DashboardSettings::default(),
             grafana: GrafanaSettings::default(),
         }
     }
-}
-
-/// Where the rules find what changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Profile {
-    /// Constant rules; topology, baselines and owners are the collector's series.
-    #[default]
-    Live,
 }
 
 impl CollectorSettings {

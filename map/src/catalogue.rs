@@ -74,8 +74,21 @@ catalogue! {
     TOTAL_SLOW = "tracemap_total_slow_total", Counter, ["id", "kind", "client", "server"];
     /// How many judged requests were expected to exceed the edge in total time: the sum of their expected shares.
     TOTAL_SLOW_EXPECTED = "tracemap_total_slow_expected_total", Counter, ["id", "kind", "client", "server"];
+    /// Judged requests that failed by themselves: visits of which no call failed, and calls whose callee did not. Unweighted.
+    OWN_FAILED = "tracemap_own_failed_total", Counter, ["id", "kind", "client", "server"];
+    /// How many judged requests were expected to fail by themselves: the sum of their expected shares.
+    OWN_FAILED_EXPECTED = "tracemap_own_failed_expected_total", Counter, ["id", "kind", "client", "server"];
+    /// Judged requests that failed. Unweighted.
+    JUDGED_FAILED = "tracemap_judged_failed_total", Counter, ["id", "kind", "client", "server"];
+    /// How many judged requests were expected to fail: the sum of their expected shares.
+    JUDGED_FAILED_EXPECTED = "tracemap_judged_failed_expected_total", Counter, ["id", "kind", "client", "server"];
     /// Seconds of own time that lay on the critical path of a trace: what its root waited for there and nowhere else.
     CRITICAL_SECONDS = "tracemap_critical_path_seconds_total", Counter, ["id", "kind", "client", "server"];
+    /// Of those seconds the ones by which slow requests exceeded the usual own time of their operation, its median: so much longer
+    /// did roots wait because of them. Judged requests only.
+    CRITICAL_EXCESS_SECONDS = "tracemap_critical_path_excess_seconds_total", Counter, ["id", "kind", "client", "server"];
+    /// Seconds that users waited for a node at which their requests enter the system.
+    WAITED_SECONDS = "tracemap_waited_seconds_total", Counter, ["id"];
     /// Requests of an edge that repeat one that failed.
     RETRIES = "tracemap_retries_total", Counter, ["id", "kind", "client", "server"];
     /// Calls of one visit to one callee. Its unit is calls, not seconds.
@@ -210,9 +223,10 @@ catalogue! {
     AGENT_CONTEXT = "tracemap_agent_context_total", Counter, ["direction", "source"];
     /// Context and ids that were not believed or did not travel on, by format and reason.
     AGENT_CONTEXT_SKIPPED = "tracemap_agent_context_skipped_total", Counter, ["format", "reason"];
-    /// Outbound requests by the evidence that found their parent.
+    /// Outbound requests and messages by the evidence that found their parent; each message of a batch counts.
     AGENT_CORRELATION = "tracemap_agent_correlation_total", Counter, ["method"];
-    /// Requests of an agent's edges by whether their context came through, bounded in peers. Results: `carried`,
+    /// Requests and messages of an agent's edges by whether their context came through, bounded in peers; each message of a
+    /// batch counts. Results: `carried`,
     /// `conflicting` (two traces in two formats), `invalid`, `absent`; of calls also `restored` by other evidence, and `lost`:
     /// a request was in flight, and the call carries nothing of it.
     AGENT_EDGE_CONTEXT = "tracemap_agent_edge_context_total", Counter, ["direction", "peer", "format", "result"];
@@ -313,8 +327,43 @@ catalogue! {
     RECORDED_CULPRIT = "tracemap:culprit:evidence", Recorded, ["culprit"];
     /// Services that are slow in total and wait for a culprit, with their evidence in nats; empty while healthy.
     RECORDED_CULPRIT_SLOWS = "tracemap:culprit:slows", Recorded, ["culprit", "id"];
+    /// Share of the waiting of those users that wait for a culprit which is its excess; empty while healthy. Of several windows
+    /// the one that says most.
+    RECORDED_CULPRIT_FELT = "tracemap:culprit:felt", Recorded, ["culprit"];
     /// 1 for every culprit, with who answers for it; empty while healthy.
     RECORDED_CULPRIT_OWNER = "tracemap:culprit:owner", Recorded, ["culprit", "team", "tier"];
+    /// Judged requests by entity and window, as the rules about failures count them.
+    RECORDED_ERRORS_JUDGED = "tracemap:errors_judged:increase", Recorded, ["id", "kind", "client", "server", "window"];
+    /// Share of the requests in the window that failed by themselves; absent where nothing was judged.
+    RECORDED_OWN_FAILED_SHARE = "tracemap:own_failed:share", Recorded, ["id", "kind", "client", "server", "window"];
+    /// Share of the requests in the window that was expected to fail by itself.
+    RECORDED_OWN_FAILED_EXPECTED = "tracemap:own_failed:expected", Recorded, ["id", "kind", "client", "server", "window"];
+    /// Evidence in nats that more requests fail by themselves than expected; negative where fewer do.
+    RECORDED_OWN_FAILED_EVIDENCE = "tracemap:own_failed:evidence", Recorded, ["id", "kind", "client", "server", "window"];
+    /// Evidence of those entities that fail by themselves; empty while healthy.
+    RECORDED_OWN_FAILING = "tracemap:own_failed:degraded", Recorded, ["id", "kind", "client", "server"];
+    /// Share of the requests in the window that failed. Services only.
+    RECORDED_FAILED_SHARE = "tracemap:failed:share", Recorded, ["id", "kind", "window"];
+    /// Share of the requests in the window that was expected to fail. Services only.
+    RECORDED_FAILED_EXPECTED = "tracemap:failed:expected", Recorded, ["id", "kind", "window"];
+    /// Evidence in nats that more requests fail than expected. Services only.
+    RECORDED_FAILED_EVIDENCE = "tracemap:failed:evidence", Recorded, ["id", "kind", "window"];
+    /// Evidence of those services that fail; empty while healthy.
+    RECORDED_FAILING = "tracemap:failed:degraded", Recorded, ["id", "kind"];
+    /// Failing edges, once for each end that could be the culprit (`side` is `caller` or `callee`), with the evidence.
+    RECORDED_ERRORS_EDGE_SUSPECT = "tracemap:errors_edge:suspect", Recorded, ["id", "culprit", "side"];
+    /// Evidence in nats that the hypothesis "this node is the culprit of the failures" explains; empty while healthy.
+    RECORDED_ERRORS_EXPLAINED = "tracemap:errors_culprit:explained", Recorded, ["culprit"];
+    /// What the hypothesis explains, less what should have failed and did not.
+    RECORDED_ERRORS_SCORE = "tracemap:errors_culprit:score", Recorded, ["culprit"];
+    /// Failing edges, each charged to the better hypothesis at its ends, with the evidence.
+    RECORDED_ERRORS_EDGE_CHARGED = "tracemap:errors_edge:charged", Recorded, ["id", "culprit"];
+    /// Nodes to which failures are charged, with the evidence in nats; empty while healthy.
+    RECORDED_ERRORS_CULPRIT = "tracemap:errors_culprit:evidence", Recorded, ["culprit"];
+    /// Services that fail and wait for a culprit, with their evidence in nats; empty while healthy.
+    RECORDED_ERRORS_FAILS = "tracemap:errors_culprit:fails", Recorded, ["culprit", "id"];
+    /// 1 for every culprit of failures, with who answers for it; empty while healthy.
+    RECORDED_ERRORS_OWNER = "tracemap:errors_culprit:owner", Recorded, ["culprit", "team", "tier"];
     /// Requests of a service in five minutes, for each objective that was stated before them.
     RECORDED_OBJECTIVE_REQUESTS = "tracemap:objective_requests:increase5m", Recorded, ["id", "latency", "window"];
     /// Those of them that are evidence: not more than were judged, which are not weighted by sampling.
@@ -329,6 +378,23 @@ catalogue! {
     RECORDED_OBJECTIVE_BURNING = "tracemap:objective:burning", Recorded, ["id", "latency", "window", "range"];
     /// The fastest of them by service and long window, where no page for a culprit explains it.
     RECORDED_OBJECTIVE_UNEXPLAINED = "tracemap:objective:unexplained", Recorded, ["id", "range"];
+
+    /// Mean seconds in the window, `measure` being `own` or `total`. Of the profile `static`, like what follows.
+    RECORDED_MEAN_SECONDS = "tracemap:seconds:mean", Recorded, ["id", "kind", "client", "server", "measure"];
+    /// Those of them that were not degraded, from which is learned what is usual.
+    RECORDED_HEALTHY_SECONDS = "tracemap:seconds:healthy", Recorded, ["id", "kind", "client", "server", "measure"];
+    /// Their median over the past; absent where too little of it is known.
+    RECORDED_USUAL_SECONDS = "tracemap:seconds:usual", Recorded, ["id", "kind", "client", "server", "measure"];
+    /// How far healthy means stray above it, as a standard deviation in seconds.
+    RECORDED_SECONDS_SPREAD = "tracemap:seconds:spread", Recorded, ["id", "kind", "client", "server", "measure"];
+    /// How far the mean lies from what is usual, in standard deviations. Not seconds.
+    RECORDED_SECONDS_DEVIATION = "tracemap:seconds:deviation", Recorded, ["id", "kind", "client", "server", "measure"];
+    /// Requests that a window usually has.
+    RECORDED_JUDGED_USUAL = "tracemap:judged:usual", Recorded, ["id", "kind", "client", "server"];
+    /// Services that are slow in total and wait for a culprit, whether it explains that or not; empty while healthy.
+    RECORDED_CULPRIT_WAITERS = "tracemap:culprit:waiters", Recorded, ["culprit", "id"];
+    /// Seconds that a culprit lost in the window, its own and those of its edges; empty while healthy.
+    RECORDED_CULPRIT_EXCESS = "tracemap:culprit:excess", Recorded, ["culprit"];
 }
 
 /// The series that a selector's metric name belongs to, histogram suffixes included.

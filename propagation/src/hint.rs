@@ -161,7 +161,8 @@ mod tests {
                 prop_assert!(TraceState::parse(format!("tm={value}").as_bytes()).is_ok(), "{value}");
                 prop_assert_eq!(EdgeHint::parse(&value), Some(hint));
             } else {
-                prop_assert!(hint.caller.len() > 60, "{}", hint.caller);
+                let named = hint.caller.len() + hint.callee.as_ref().map_or(0, String::len);
+                prop_assert!(named > 60, "{} {:?}", hint.caller, hint.callee);
             }
         }
 

@@ -39,9 +39,9 @@ pub(crate) struct Args {
     /// The configuration file, for `generate` and `services`
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Where the rules find what changes
-    #[arg(long, value_enum, default_value_t = Profile::Live)]
-    profile: Profile,
+    /// Where the rules find what changes. Default: `generate.alerts.profile` of the configuration
+    #[arg(long, value_enum)]
+    profile: Option<Profile>,
     /// Write nothing; exit 1 where the directory, or the file of `--merge-into`, is out of date
     #[arg(long)]
     check: bool,
@@ -60,13 +60,27 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Profile {
+    /// In the collector's series: the same rules whatever the map
     Live,
+    /// In the rules themselves, which read the series of a service graph alone
+    Static,
+}
+
+impl From<Profile> for alerts::Profile {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Live => Self::Live,
+            Profile::Static => Self::Static,
+        }
+    }
 }
 
 /// Reads the map, generates, and says what changed.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let Profile::Live = args.profile;
-    let settings = Settings::read(args.config.as_deref(), Uses::Collector)?;
+    let mut settings = Settings::read(args.config.as_deref(), Uses::Collector)?;
+    if let Some(profile) = args.profile {
+        settings.generate.alerts.profile = profile.into();
+    }
     let out = args.out.as_ref().or(settings.generate.out.as_ref());
     let out =
         out.ok_or("no directory to write to: give `--out`, or set `generate.out` in the configuration")?;

@@ -2,7 +2,9 @@
 
 mod kills;
 mod one_fault_one_page;
+mod other_faults;
 mod prometheus;
 mod queues;
 mod replay;
 mod support;
+mod watch;

@@ -5,11 +5,11 @@
 //! Left out on purpose: speed, which is `benches/proxy`'s; here load, service and collector share the machine with the agent.
 
 #[path = "agent_soak/collector.rs"]
-mod collector;
+pub(crate) mod collector;
 #[path = "agent_soak/load.rs"]
 mod load;
 #[path = "agent_soak/memory.rs"]
-mod memory;
+pub(crate) mod memory;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ mod agent_buffer;
 mod agent_faults;
 mod agent_process;
 mod agent_soak;
+mod alert_cost;
 mod backtest;
 mod deny;
 mod edges;
@@ -17,7 +18,11 @@ mod looks;
 mod page;
 #[path = "../../agent/tests/wire/pairs.rs"]
 mod pairs;
+mod petshop;
 mod power_cuts;
+mod queue_kills;
+mod queue_soak;
+mod queues;
 mod recorded_maps;
 mod report;
 mod sets;
@@ -53,6 +58,10 @@ enum Proof {
     RecordedMaps(recorded_maps::Args),
     /// Plays recorded systems with labelled faults to the generated alerts
     Backtest(backtest::Args),
+    /// Plays recorded metrics with injected issues to the alerts of the profile `static`
+    Petshop(petshop::Args),
+    /// Runs the generated rules and one SLO per service and edge in a real Prometheus, and compares what they cost
+    AlertCost(alert_cost::Args),
     /// Plays random systems with planted faults to the generated alerts
     Simulate(simulate::Args),
     /// Draws the generated dashboards with Grafana's own components in a browser
@@ -71,6 +80,10 @@ enum Proof {
     AgentFaults(agent_faults::Args),
     /// Loads an agent for long and looks at its memory and its counters
     AgentSoak(agent_soak::Args),
+    /// Kills agents and brokers while messages pass, and compares what came with what was acknowledged
+    QueueKills(queue_kills::Args),
+    /// Loads an agent before five brokers for long and looks at its memory and its counters
+    QueueSoak(queue_soak::Args),
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -79,6 +92,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Proof(Proof::RecordedMaps(args)) => recorded_maps::run(&args),
         Task::Proof(Proof::Backtest(args)) => backtest::run(&args),
+        Task::Proof(Proof::Petshop(args)) => petshop::run(&args),
+        Task::Proof(Proof::AlertCost(args)) => alert_cost::run(&args),
         Task::Proof(Proof::Simulate(args)) => simulate::run(&args),
         Task::Proof(Proof::Looks(args)) => looks::run(&args),
         Task::Proof(Proof::Kills(args)) => kills::run(&args),
@@ -88,6 +103,8 @@ fn main() -> ExitCode {
         Task::Proof(Proof::Fuzz(args)) => fuzz::run(&args),
         Task::Proof(Proof::AgentFaults(args)) => agent_faults::run(&args),
         Task::Proof(Proof::AgentSoak(args)) => agent_soak::run(&args),
+        Task::Proof(Proof::QueueKills(args)) => queue_kills::run(&args),
+        Task::Proof(Proof::QueueSoak(args)) => queue_soak::run(&args),
         Task::Deny(args) => deny::run(&args),
     };
     result.unwrap_or_else(|failure| {

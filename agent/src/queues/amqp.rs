@@ -250,7 +250,7 @@ impl Amqp {
             out.extend_from_slice(frame.bytes);
             told.courier.skipped(why);
             if let Some(token) = token {
-                told.courier.not_added(token);
+                told.courier.not_added(token, 1);
             }
         }
         channel.sent(token, &content, told);

@@ -3,18 +3,20 @@
 //! In: both streams, and the protocol between them. Out: what each says, at the other, as far as the other takes it.
 //! Left out on purpose: time limits. Client and broker have their own, and they reach through.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use super::splice::{Courier, NotUnderstood, Splice};
 
-/// How much is read at once.
-const READ: usize = 16 << 10;
+/// How much is read at once, at most. What stands in one read may be told of as one, and brokers read as much.
+const READ: usize = 64 << 10;
+/// What goes on is often longer than what came, by as much as is added to messages of some hundred bytes.
+const ADDED: usize = READ / 4;
 /// How often one side is read before the other is written to: what comes in pieces goes on in one.
 const READS: usize = 4;
 /// Nothing more is read for a side that so many bytes wait for.
@@ -71,6 +73,8 @@ where
                 return Poll::Ready(Ok(()));
             }
             if !moved {
+                client.rests();
+                broker.rests();
                 return Poll::Pending;
             }
         }
@@ -94,7 +98,7 @@ fn read<A: AsyncRead + Unpin, B>(
             break;
         };
         moved = true;
-        let read = read?;
+        let (read, room) = read?;
         if read == 0 {
             side.ended = true;
             // A piece that never became whole.
@@ -103,7 +107,7 @@ fn read<A: AsyncRead + Unpin, B>(
             take(side, other);
         }
         // Less than there was room for: there is no more.
-        if read < READ {
+        if read < room {
             break;
         }
     }
@@ -118,6 +122,7 @@ impl<M: Courier> Between<M> {
         blind: &mut impl FnMut(NotUnderstood),
     ) {
         if let Some(splice) = &mut self.splice {
+            out.reserve(said.len().min(READ) + ADDED);
             let messages = &mut self.messages;
             let taken = if from_client {
                 splice.client_said(said, out, messages)
@@ -147,21 +152,27 @@ impl<S> Side<S> {
             told: false,
         }
     }
+
+    /// Most connections rest, and hold no memory then beyond what waits on them.
+    fn rests(&mut self) {
+        for buffer in [&mut self.said, &mut self.to_it] {
+            if buffer.is_empty() {
+                *buffer = BytesMut::new();
+            } else if buffer.len() < buffer.capacity() / 8 {
+                *buffer = BytesMut::from(&**buffer);
+            }
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> Side<S> {
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.said.is_empty() && self.said.capacity() < READ {
-            // What was split off may still be under way, and a rest holds no memory.
-            self.said = BytesMut::new();
-        }
-        let before = self.said.len();
-        // Not before something is there to be read: most connections rest.
-        let mut space = [std::mem::MaybeUninit::<u8>::uninit(); READ];
-        let mut buffer = ReadBuf::uninit(&mut space);
-        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
-        self.said.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(self.said.len() - before))
+    /// How many bytes came, and for how many there was room.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(usize, usize)>> {
+        self.said.reserve(READ);
+        let room = self.said.capacity() - self.said.len();
+        // It has no state of its own, so it may be asked anew each time.
+        let read = ready!(pin!(self.io.read_buf(&mut self.said)).poll(cx))?;
+        Poll::Ready(Ok((read, room)))
     }
 }
 
@@ -176,9 +187,6 @@ impl<S: AsyncWrite + Unpin> Side<S> {
                 Poll::Ready(written) => self.to_it.advance(written?),
             }
             moved = true;
-        }
-        if moved {
-            self.to_it = BytesMut::new();
         }
         if Pin::new(&mut self.io).poll_flush(cx)?.is_pending() {
             return Ok(moved);
@@ -273,6 +281,17 @@ mod tests {
         assert_eq!(broker, b"one\none\n!two\nthree\n!four\n");
         assert_eq!(client, b"");
         assert_eq!(blind, ["what was said is not this protocol", "blind"]);
+    }
+
+    #[test]
+    fn a_side_that_rests_holds_no_more_than_waits_on_it() {
+        let mut side = Side::new(());
+        side.said.reserve(READ);
+        side.to_it.reserve(READ);
+        side.to_it.extend_from_slice(b"waits");
+        side.rests();
+        assert_eq!((side.said.capacity(), &side.to_it[..]), (0, b"waits".as_slice()));
+        assert!(side.to_it.capacity() < 64, "{} bytes", side.to_it.capacity());
     }
 
     proptest! {

@@ -56,8 +56,14 @@ struct Open {
     messages: usize,
     began: Instant,
     span: Option<OpenSpan>,
+    /// Told where it stays one message, in bytes.
+    size: Option<u64>,
+    /// For further messages of the same place; absent where they were received with places of their own.
+    counted: Option<place::Counted>,
+    /// Who sent it, of one that was received.
+    caller: Option<String>,
     /// Keeps it among the requests in flight.
-    _live: Option<LiveGuard>,
+    live: Option<LiveGuard>,
 }
 
 impl Messages {
@@ -131,13 +137,13 @@ impl Messages {
         out.push_display(semconv::MESSAGE_PLACES, Places { system, places });
     }
 
-    fn processes(&mut self, what: &What<'_>, message: &Received<'_>, more: &dyn Fn(&mut Attributes)) -> Open {
+    fn processes(&mut self, what: &What<'_>, message: &Received<'_>, receiving: &Receiving<'_>) -> Open {
         let extracted = self.read(message.carried);
         let workload = &self.queue.workload;
         let found = place::inbound(workload, &extracted, || what.name(), &mut RandomIds);
         let correlation = workload.shared.correlation_attribute(&found.correlation);
         let span = found.telling.span.then(|| {
-            let mut opening = self.opening(Kind::Consumer, what, more);
+            let mut opening = self.opening(Kind::Consumer, what, receiving.more);
             if let Some(correlation) = correlation {
                 opening.attributes.push(semconv::CORRELATION_ID, &correlation);
             }
@@ -156,20 +162,20 @@ impl Messages {
             messages: message.messages,
             began: Instant::now(),
             span,
-            _live: live,
+            size: receiving.size,
+            counted: Some(found.counted),
+            caller: Some(found.caller),
+            live,
         }
     }
 
-    fn receives_several(
-        &mut self,
-        what: &What<'_>,
-        messages: &[Received<'_>],
-        more: &dyn Fn(&mut Attributes),
-    ) -> Open {
+    fn receives_several(&mut self, what: &What<'_>, receiving: &Receiving<'_>) -> Open {
         let (mut links, mut places) = (Contexts::default(), Vec::new());
         let mut sampled = false;
-        for message in messages {
-            match &self.read(message.carried).context {
+        for message in receiving.messages {
+            let extracted = self.read(message.carried);
+            place::count_received(&self.queue.workload, &extracted, message.messages as u64);
+            match &extracted.context {
                 Some(context) => {
                     sampled |= context.flags.is_sampled();
                     links.add(context, message.messages);
@@ -190,7 +196,7 @@ impl Messages {
         }
         let mode = workload.modes.of(Direction::Outbound, &self.broker.authority);
         let span = (joined.recorded && mode == EdgeMode::Span).then(|| {
-            let mut opening = self.opening(Kind::Client, what, more);
+            let mut opening = self.opening(Kind::Client, what, receiving.more);
             if !places.is_empty() {
                 self.places(&mut opening.attributes, &places);
             }
@@ -201,7 +207,10 @@ impl Messages {
             messages: what.messages,
             began: Instant::now(),
             span,
-            _live: None,
+            size: receiving.size,
+            counted: None,
+            caller: None,
+            live: None,
         }
     }
 }
@@ -319,12 +328,6 @@ impl Courier for Messages {
             if let Some(correlation) = shared.correlation_attribute(&found.correlation) {
                 out.push(semconv::CORRELATION_ID, &correlation);
             }
-            if let Some(size) = message.size {
-                out.push(
-                    "messaging.message.body.size",
-                    i64::try_from(size).unwrap_or(i64::MAX),
-                );
-            }
             let mut links = std::mem::take(&mut found.links);
             links.extend(bears.map(link));
             OpenSpan::new(workload.resource.clone(), &found.joined, links, opening)
@@ -334,7 +337,10 @@ impl Courier for Messages {
             messages: 1,
             began: now,
             span,
-            _live: None,
+            size: message.size,
+            counted: Some(found.counted),
+            caller: None,
+            live: None,
         };
         Sent {
             token: self.keep(open),
@@ -342,8 +348,18 @@ impl Courier for Messages {
         }
     }
 
-    fn sent_together(&mut self, token: Token, messages: usize) {
+    fn stands_for(&mut self, token: Token, messages: usize) {
         if let Some(open) = self.open.get_mut(&token) {
+            let more = messages.saturating_sub(open.messages) as u64;
+            if let Some(counted) = open.counted {
+                let workload = &self.queue.workload;
+                let peer = open.caller.as_deref().unwrap_or(&self.broker.authority);
+                place::count_more(workload, peer, counted, more);
+                if open.caller.is_some() && open.live.is_none() {
+                    let metrics = &workload.shared.metrics;
+                    metrics.not_carried_by(NotCarried::TooManyInFlight, more);
+                }
+            }
             open.messages = messages;
             if let Some(span) = &mut open.span {
                 span.attributes().push(MESSAGE_COUNT, messages as i64);
@@ -351,21 +367,19 @@ impl Courier for Messages {
         }
     }
 
-    fn not_added(&mut self, token: Token) {
-        let open = self.open.get_mut(&token);
-        let messages = open.as_ref().map_or(1, |open| open.messages);
-        if let Some(span) = open.and_then(|open| open.span.as_mut()) {
+    fn not_added(&mut self, token: Token, messages: usize) {
+        // Where one of them bears the context, it is that of the span.
+        let none = self.open.get_mut(&token).filter(|open| open.messages <= messages);
+        if let Some(span) = none.and_then(|open| open.span.as_mut()) {
             span.is_of_kind(Kind::Client);
         }
         let metrics = &self.queue.workload.shared.metrics;
-        for _ in 0..messages {
-            metrics.not_carried(NotCarried::HeadersFull);
-        }
+        metrics.not_carried_by(NotCarried::HeadersFull, messages as u64);
     }
 
     fn receives(&mut self, receiving: &Receiving<'_>) -> Option<Token> {
         let (kind, one) = match (receiving.how, receiving.messages) {
-            (How::Processes, [one @ Received { messages: 1, .. }]) => ("process", Some(one)),
+            (How::Processes, [one]) => ("process", Some(one)),
             _ => ("receive", None),
         };
         let what = What {
@@ -375,8 +389,8 @@ impl Courier for Messages {
             messages: receiving.messages.iter().map(|each| each.messages).sum(),
         };
         let open = match one {
-            Some(one) => self.processes(&what, one, receiving.more),
-            None => self.receives_several(&what, receiving.messages, receiving.more),
+            Some(one) => self.processes(&what, one, receiving),
+            None => self.receives_several(&what, receiving),
         };
         self.keep(open)
     }
@@ -440,6 +454,10 @@ impl Drop for Messages {
 fn finish(queue: &Queue, counters: &MessageCounters, mut open: Open, became: Became, end: End<'_>) {
     counters.count(open.way, became, open.messages);
     if let Some(mut span) = open.span.take() {
+        if let Some(size) = open.size.filter(|_| open.messages == 1) {
+            let size = i64::try_from(size).unwrap_or(i64::MAX);
+            span.attributes().push("messaging.message.body.size", size);
+        }
         if let Some(place) = end.place {
             let system = queue.protocol.system();
             let out = span.attributes();

@@ -238,7 +238,7 @@ impl Mqtt {
             courier.skipped(Skip::NoHeaders);
         }
         if let Some(token) = token {
-            courier.not_added(token);
+            courier.not_added(token, 1);
         }
     }
 
@@ -265,15 +265,13 @@ impl Mqtt {
             destination: &self.broker.destination,
             operation: "deliver",
             how,
+            size: Some(publish.payload as u64),
             messages: &[Received {
                 carried: Carried::Raw(&publish.properties),
                 place: None,
                 messages: 1,
             }],
-            more: &|attributes| {
-                describe(attributes, level, &self.client_id, &publish);
-                attributes.push("messaging.message.body.size", publish.payload as i64);
-            },
+            more: &|attributes| describe(attributes, level, &self.client_id, &publish),
         });
         self.broker.open(publish.id, token, courier);
         Ok(Some(fixed.len()))

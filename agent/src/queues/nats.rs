@@ -6,7 +6,8 @@
 //! stores, services and replies, not messages to anyone.
 //!
 //! A message published with a reply to this connection ends with its answer (`JetStream` says there where it stored it),
-//! every other with its last byte. A delivery ends with its acknowledgement or its reply, and at once where none is due.
+//! every other with its last byte. Those that stand in one read, one after the other, and that nobody answers share a span where
+//! they bear the same. A delivery ends with its acknowledgement or its reply, and at once where none is due.
 //!
 //! Source: the NATS client protocol; the server's `parser.go` for what it takes; ADR-4 for headers.
 
@@ -16,6 +17,7 @@ mod info;
 mod jetstream;
 mod line;
 mod publications;
+mod stroke;
 mod subscriptions;
 mod waiting;
 
@@ -28,6 +30,7 @@ use self::headers::Headers;
 use self::info::Info;
 use self::jetstream::Policy;
 use self::line::{Line, MAX_BROKER_LINE, MAX_LINE, Message, Verb};
+use self::stroke::Stroke;
 use self::subscriptions::Subscriptions;
 use self::waiting::Waiting;
 use super::splice::{Courier, End, NotUnderstood, Splice, Token};
@@ -54,6 +57,8 @@ pub(crate) struct Nats {
     begun: bool,
     from_client: Body,
     from_broker: Body,
+    published: Stroke,
+    delivered: Stroke,
     subscriptions: Subscriptions,
     /// Published messages by their reply subject. None where only the answer is to be known as such.
     requests: Waiting<Option<Token>>,
@@ -107,6 +112,8 @@ impl Nats {
             begun: false,
             from_client: Body::default(),
             from_broker: Body::default(),
+            published: Stroke::default(),
+            delivered: Stroke::default(),
             subscriptions: Subscriptions::default(),
             requests: Waiting::new(MAX_REQUESTS),
             deliveries: Waiting::new(MAX_DELIVERIES),
@@ -124,6 +131,11 @@ impl Nats {
         if !self.begun && input.first() == Some(&TLS_HANDSHAKE) {
             return Err(NotUnderstood::Encrypted);
         }
+        if let Some((written, taken, body)) = self.published.again(input) {
+            out.extend_from_slice(written);
+            self.from_client.left = body;
+            return Ok(taken);
+        }
         let Some(line) = Line::read(input, MAX_LINE)? else {
             return Ok(0);
         };
@@ -134,6 +146,7 @@ impl Nats {
                 return Ok(self.publish(line, &message, input, out, courier));
             }
             Verb::Connect => {
+                self.published.turns();
                 self.client = serde_json::from_slice(line.rest()).map_err(|_| NotUnderstood::Malformed)?;
             }
             Verb::Subscribe => self.subscriptions.add(line),
@@ -156,6 +169,9 @@ impl Nats {
         out: &mut BytesMut,
         courier: &mut dyn Courier,
     ) -> Result<usize, NotUnderstood> {
+        if let Some(taken) = self.deliver_again(input, out) {
+            return Ok(taken);
+        }
         let Some(line) = Line::read(input, MAX_BROKER_LINE)? else {
             return Ok(0);
         };
@@ -181,15 +197,7 @@ impl Nats {
         Ok(line.whole.len())
     }
 
-    fn end_delivery(&mut self, subject: &[u8], courier: &mut dyn Courier) {
-        if let Some(open) = self.deliveries.remove(subject) {
-            courier.settle(open.token, End::default());
-        }
-    }
-}
-
-impl Splice for Nats {
-    fn client_said(
+    fn client_lines(
         &mut self,
         input: &mut BytesMut,
         out: &mut BytesMut,
@@ -207,7 +215,7 @@ impl Splice for Nats {
         }
     }
 
-    fn broker_said(
+    fn broker_lines(
         &mut self,
         input: &mut BytesMut,
         out: &mut BytesMut,
@@ -223,6 +231,36 @@ impl Splice for Nats {
                 taken => input.advance(taken),
             }
         }
+    }
+
+    fn end_delivery(&mut self, subject: &[u8], courier: &mut dyn Courier) {
+        if let Some(open) = self.deliveries.remove(subject) {
+            courier.settle(open.token, End::default());
+        }
+    }
+}
+
+impl Splice for Nats {
+    fn client_said(
+        &mut self,
+        input: &mut BytesMut,
+        out: &mut BytesMut,
+        courier: &mut dyn Courier,
+    ) -> Result<(), NotUnderstood> {
+        let said = self.client_lines(input, out, courier);
+        self.published.end(courier);
+        said
+    }
+
+    fn broker_said(
+        &mut self,
+        input: &mut BytesMut,
+        out: &mut BytesMut,
+        courier: &mut dyn Courier,
+    ) -> Result<(), NotUnderstood> {
+        let said = self.broker_lines(input, out, courier);
+        self.delivered.end(courier);
+        said
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) struct Sending<'a> {
     /// `messaging.operation.name`: what the protocol calls it, such as `publish`.
     pub(crate) operation: &'static str,
     pub(crate) carried: Carried<'a>,
-    /// `messaging.message.body.size` in bytes, where it is known by now and of one message.
+    /// `messaging.message.body.size` in bytes, where it is known by now; told of a span that stays that of one message.
     pub(crate) size: Option<u64>,
     /// Adds what else the conventions ask for.
     pub(crate) more: &'a dyn Fn(&mut Attributes),
@@ -90,7 +90,7 @@ pub(crate) struct Sending<'a> {
 pub(crate) enum Carried<'a> {
     /// Its metadata as it came.
     Raw(&'a dyn Extract),
-    /// What [`Courier::reads`] made of that, so that messages of one batch that bear the same are told of as one.
+    /// What [`Courier::reads`] made of that, so that messages that are sent together and bear the same are told of as one.
     Read(&'a Extracted),
 }
 
@@ -112,6 +112,8 @@ pub(crate) struct Receiving<'a> {
     /// As [`Sending::operation`], such as `deliver` or `poll`.
     pub(crate) operation: &'static str,
     pub(crate) how: How,
+    /// As [`Sending::size`].
+    pub(crate) size: Option<u64>,
     /// At least one.
     pub(crate) messages: &'a [Received<'a>],
     /// As [`Sending::more`].
@@ -130,8 +132,8 @@ pub(crate) struct Received<'a> {
 /// What the consumer does with messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
-    /// It was handed one message and works on it until it settles it: a CONSUMER span that lasts so long and is a child of
-    /// the one that sent it. Its calls meanwhile belong to it as they would to a request.
+    /// It was handed one message, or several that bear the same, and works on them until it settles them: a CONSUMER span that
+    /// lasts so long and is a child of the one that sent them. Its calls meanwhile belong to it as they would to a request.
     Processes,
     /// It asked for messages and got some: a CLIENT span with a link to each of them. When it works on which nobody sees.
     Receives,
@@ -150,15 +152,16 @@ pub(crate) struct End<'a> {
 
 /// Whoever is told of messages, and says what to add to them.
 pub(crate) trait Courier {
-    /// What a message bears, for those who compare messages of a batch.
+    /// What a message bears, for those who compare messages that are sent together.
     fn reads(&mut self, carried: &dyn Extract) -> Extracted;
     /// The client sends a message.
     fn sends(&mut self, message: &Sending<'_>) -> Sent;
-    /// So many messages, more than one, were sent in one batch with what the message of `token` was given: its span is
-    /// that of all of them.
-    fn sent_together(&mut self, token: Token, messages: usize);
-    /// What was to be added to the message of `token` could not be.
-    fn not_added(&mut self, token: Token);
+    /// The message of `token` is one of so many, more than one, that were sent or received together and bear the same: its span
+    /// is that of all of them.
+    fn stands_for(&mut self, token: Token, messages: usize);
+    /// What was to be added to so many messages of `token` could not be. Whoever shares a span says first of how many messages
+    /// it is.
+    fn not_added(&mut self, token: Token, messages: usize);
     /// The consumer gets messages. `None` where nothing is told of them.
     fn receives(&mut self, messages: &Receiving<'_>) -> Option<Token>;
     /// The broker has taken a message, or the consumer is done with one. Tokens that are unknown are ignored.
@@ -192,6 +195,10 @@ pub(crate) mod testing {
     #[derive(Debug, Default)]
     pub(crate) struct Notes {
         pub(crate) lines: Vec<String>,
+        /// Spans that are sent end at once.
+        pub(crate) full: bool,
+        /// How many messages were read for what they bear.
+        pub(crate) read: usize,
         /// What every message that bears no `traceparent` gets.
         pub(crate) add: Vec<(String, Vec<u8>)>,
         pub(crate) joins: bool,
@@ -258,6 +265,7 @@ pub(crate) mod testing {
 
     impl Courier for Notes {
         fn reads(&mut self, carried: &dyn Extract) -> Extracted {
+            self.read += 1;
             let propagator = Propagator::default();
             match Event::of(carried) {
                 Some(event) => propagator.extract(&event),
@@ -280,7 +288,7 @@ pub(crate) mod testing {
                 token.0
             ));
             Sent {
-                token: Some(token),
+                token: (!self.full).then_some(token),
                 add: if bears(message.carried) {
                     Vec::new()
                 } else {
@@ -289,12 +297,16 @@ pub(crate) mod testing {
             }
         }
 
-        fn sent_together(&mut self, token: Token, messages: usize) {
+        fn stands_for(&mut self, token: Token, messages: usize) {
             self.lines.push(format!("{} are {messages}", token.0));
         }
 
-        fn not_added(&mut self, token: Token) {
-            self.lines.push(format!("{} not added", token.0));
+        fn not_added(&mut self, token: Token, messages: usize) {
+            let times = match messages {
+                1 => String::new(),
+                messages => format!(" to {messages}"),
+            };
+            self.lines.push(format!("{} not added{times}", token.0));
         }
 
         fn receives(&mut self, messages: &Receiving<'_>) -> Option<Token> {

@@ -1,10 +1,11 @@
 //! A Kafka cluster of three nodes behind the agent, and clients that know one address of it.
 //!
-//! In: Apache Kafka and its Java client from Maven Central, librdkafka's client and kafka-python. Out: every message once and as
+//! In: Apache Kafka and its Java client from Maven Central, librdkafka's client for Python, rdkafka and kafka-python. Out: every message once and as
 //! it was sent but for its context, a span for each batch, and clients that stay on the agent.
 //! Left out on purpose: making Kafka ready to be run, see `kafka/cluster.rs`.
 
 mod cluster;
+mod rust;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -231,6 +232,119 @@ async fn the_java_client_speaks_through_the_agent() {
     let contexts: BTreeSet<_> = sent.iter().map(context).collect();
     assert!(linked(&polls).keys().all(|context| contexts.contains(context)));
     agent.stop().await;
+}
+
+/// Messages with keys that repeat, a null header, an empty value and a tombstone, and none that bears context.
+fn orders(number: u32) -> Vec<rust::Sent> {
+    let order = |number: u32| rust::Sent {
+        key: number.to_string().into_bytes(),
+        payload: match number % 5 {
+            0 => None,
+            1 => Some(Vec::new()),
+            _ => Some(format!("\0order {number} ").repeat(10).into_bytes()),
+        },
+        headers: [("colour", Some("red")), ("number", None), ("colour", Some(""))]
+            .into_iter()
+            .take(number as usize % 4)
+            .map(|(key, value)| (key.to_owned(), value.map(|value| value.as_bytes().to_vec())))
+            .collect(),
+    };
+    (0..number).map(order).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rust_client_speaks_through_the_agent_idempotently_and_its_events_stay_as_they_are() {
+    let cluster = Cluster::start().await;
+    let collector = Collector::start().await;
+    let agent = before("kafka", cluster.address(), "", &collector).await;
+    let address = agent.queue_addrs[0];
+    peer("confluent", &agent, &["create", "none", "lz4", "snappy"]).await;
+    let mut contexts = BTreeSet::new();
+    for topic in ["none", "lz4", "snappy"] {
+        let exchange = move || {
+            let produced = rust::produce(address, topic, topic, &orders(60));
+            (produced, rust::consume(address, topic, 60))
+        };
+        let (produced, consumed) = tokio::task::spawn_blocking(exchange).await.expect("no panic");
+        // In the order in which they were sent, each once.
+        let places: Vec<_> = (0..60).map(|offset| (0, offset)).collect();
+        assert_eq!(produced, places, "{topic}");
+        for (order, came) in orders(60).iter().zip(&consumed) {
+            assert_eq!(
+                (Some(&order.key), &order.payload),
+                (came.key.as_ref(), &came.payload)
+            );
+            let (own, added) = came.headers.split_at(order.headers.len());
+            assert_eq!(own, order.headers, "{came:?}");
+            let parent = added.iter().find(|(key, _)| key == "traceparent");
+            let parent = parent.and_then(|(_, value)| value.as_deref());
+            let parent = parent.and_then(|value| std::str::from_utf8(value).ok());
+            contexts.insert(parent.expect("context")[3..52].to_owned());
+        }
+        let got: Vec<_> = consumed.iter().map(|came| came.at).collect();
+        assert_eq!(got, places, "{topic}");
+    }
+    let sent = sent(&collector, 180).await;
+    assert_eq!(contexts, sent.iter().map(context).collect());
+    assert_eq!(sent[0].get("messaging.client.id"), Some("rdkafka"));
+    let polls = polled(&collector, 180).await;
+    assert_eq!(linked(&polls).values().sum::<usize>(), 180);
+    events_stay_as_they_are(address, &collector).await;
+    agent.stop().await;
+}
+
+/// A trace and a span, of which there are some that end with a digit each.
+fn foreign(digit: usize) -> [String; 2] {
+    [
+        format!("0af7651916cd43dd8448eb211c80319{digit}"),
+        format!("b7ad6b716920333{digit}"),
+    ]
+}
+
+/// Events in binary and structured mode, and a message with B3: each is in the trace that it names, and is given no other.
+async fn events_stay_as_they_are(address: std::net::SocketAddr, collector: &Collector) {
+    let header = |key: &str, value: String| vec![(key.to_owned(), Some(value.into_bytes()))];
+    let parent = |digit: usize| {
+        let [trace, span] = foreign(digit);
+        format!("00-{trace}-{span}-01")
+    };
+    let [trace, span] = foreign(3);
+    let event = format!(
+        "{{\"specversion\":\"1.0\",\"id\":\"2\",\"traceparent\":\"{}\"}}",
+        parent(2)
+    );
+    let messages = [
+        (header("ce_traceparent", parent(1)), "an order".to_owned()),
+        (
+            header("content-type", "application/cloudevents+json".to_owned()),
+            event,
+        ),
+        (header("b3", format!("{trace}-{span}-1")), "an order".to_owned()),
+    ];
+    let sent = messages.map(|(headers, payload)| rust::Sent {
+        key: b"event".to_vec(),
+        payload: Some(payload.into_bytes()),
+        headers,
+    });
+    let exchange = move || {
+        rust::produce(address, "none", "none", &sent);
+        (sent, rust::consume(address, "none", 63))
+    };
+    let (sent, consumed) = tokio::task::spawn_blocking(exchange).await.expect("no panic");
+    for (number, (event, came)) in sent.iter().zip(&consumed[60..]).enumerate() {
+        assert_eq!(event.payload, came.payload);
+        let (own, added) = came.headers.split_at(event.headers.len());
+        assert_eq!(own, event.headers);
+        let context = added
+            .iter()
+            .find(|(key, _)| key == "traceparent" || key.contains("b3"));
+        assert_eq!(context, None, "{came:?}");
+        let [trace, span] = foreign(number + 1);
+        let in_it = |seen: &Seen| seen.trace_id() == trace && is("send")(seen);
+        let told = &spans(collector, 1, in_it).await[0];
+        let links: Vec<_> = told.span.links.iter().map(|link| hex(&link.span_id)).collect();
+        assert_eq!((told.span.kind, links), (3, vec![span]), "{told:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

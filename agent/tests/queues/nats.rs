@@ -4,6 +4,7 @@
 //! without an agent, and the spans.
 //! Left out on purpose: each form of a line, see `src/queues/nats/tests.rs`.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -16,7 +17,7 @@ use tokio::process::Command;
 use tokio_stream::StreamExt as _;
 
 use crate::brokers::{AgentProcess, Broker, before, nothing_is_lost, program, python, spans};
-use crate::support::{Collector, Seen, read_until, soon};
+use crate::support::{Collector, Seen, read_until, soon, until_metric};
 
 const CLIENT: i32 = 3;
 const PRODUCER: i32 = 4;
@@ -267,6 +268,112 @@ async fn what_a_consumer_sends_while_it_works_belongs_to_the_message() {
     assert!(headers.is_some_and(|parent| parent.as_str().contains(&sent.span_id())));
 }
 
+/// Of how many messages a span is.
+fn messages(seen: &Seen) -> usize {
+    let count = seen.get("messaging.batch.message_count");
+    count.map_or(1, |count| count.parse().expect("a number"))
+}
+
+/// Waits for the spans of that name until they are of so many messages together.
+async fn spans_of(collector: &Collector, name: &str, number: usize) -> Vec<Seen> {
+    let found = async {
+        loop {
+            let mut found = collector.all();
+            found.retain(|seen| seen.span.name == name);
+            if found.iter().map(messages).sum::<usize>() >= number {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(&format!("{number} messages in spans"), found).await
+}
+
+/// How many of the messages in `delivered` bear the context of each span.
+fn bearers(delivered: &str) -> HashMap<(String, String), usize> {
+    let mut bearers = HashMap::new();
+    for line in delivered.lines() {
+        if let Some(parent) = line.strip_prefix("traceparent: 00-") {
+            let (trace, rest) = parent.split_once('-').expect("a context");
+            let (span, _) = rest.split_once('-').expect("a context");
+            *bearers.entry((trace.to_owned(), span.to_owned())).or_default() += 1;
+        }
+    }
+    bearers
+}
+
+const PIPELINED: usize = 500;
+
+#[tokio::test]
+async fn every_message_of_a_pipeline_bears_the_context_of_a_span_and_is_counted_in_it() {
+    let (broker, collector) = (nats_server("").await, Collector::start().await);
+    let agent = before("nats", broker.address(), "", &collector).await;
+    let messages_of = |number| format!("PUB orders.{number} 200\r\n{}\r\n", "x".repeat(200));
+    let said: String = (0..PIPELINED).map(messages_of).collect();
+    let got = delivered(&broker, agent.queue_addrs[0], CONNECT, said.as_bytes()).await;
+    let bearers = bearers(&got);
+    assert_eq!(bearers.values().sum::<usize>(), PIPELINED, "each bears one");
+
+    let sent = spans_of(&collector, "publish orders.*", PIPELINED).await;
+    let counted = sent
+        .iter()
+        .map(|seen| ((seen.trace_id(), seen.span_id()), messages(seen)));
+    assert_eq!(counted.collect::<HashMap<_, _>>(), bearers);
+    assert!(sent.len() < PIPELINED / 10, "{} spans", sent.len());
+    let sized = |seen: &&Seen| seen.get("messaging.message.body.size").is_some();
+    assert!(sent.iter().filter(sized).all(|seen| messages(seen) == 1));
+    assert!(sent.iter().all(|seen| seen.span.kind == PRODUCER));
+
+    let total = PIPELINED as f64;
+    for series in [
+        "tracemap_agent_queue_messages_total{direction=\"sent\",outcome=\"ok\",protocol=\"nats\"}".to_owned(),
+        "tracemap_agent_correlation_total{method=\"none\"}".to_owned(),
+        format!(
+            "tracemap_agent_edge_context_total{{direction=\"outbound\",format=\"none\",peer=\"{}\",result=\"absent\"}}",
+            broker.address()
+        ),
+    ] {
+        until_metric(&agent, &series, total).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_publishes_without_waiting_is_counted_at_both_ends_and_is_in_one_trace_each() {
+    let (broker, collector) = (nats_server("").await, Collector::start().await);
+    let of_cart = before("nats", broker.address(), "", &collector).await;
+    let of_till = before("nats", broker.address(), "", &collector).await;
+    let cart = client(of_cart.queue_addrs[0]).await;
+    let till = client(of_till.queue_addrs[0]).await;
+    let mut bills = till.subscribe("bills.*").await.expect("room for it");
+    // The broker answers in order, so it knows of the subscription once it has said that nobody listens there.
+    assert!(till.request("nobody", "".into()).await.is_err());
+    for number in 0..PIPELINED {
+        let subject = format!("bills.{number}");
+        cart.publish(subject, "x".into()).await.expect("room for it");
+    }
+    cart.flush().await.expect("a connection");
+    for _ in 0..PIPELINED {
+        soon("a bill", bills.next()).await.expect("a message");
+    }
+    let sent = spans_of(&collector, "publish bills.*", PIPELINED).await;
+    let received = spans_of(&collector, "deliver bills.*", PIPELINED).await;
+    assert!(sent.len() < PIPELINED, "none of them share a span");
+    assert!(received.iter().all(|seen| seen.span.kind == CONSUMER));
+    let mut arrived: HashMap<(String, String), usize> = HashMap::new();
+    for seen in &received {
+        *arrived.entry((seen.trace_id(), seen.parent())).or_default() += messages(seen);
+    }
+    let went = sent
+        .iter()
+        .map(|seen| ((seen.trace_id(), seen.span_id()), messages(seen)));
+    assert_eq!(arrived, went.collect());
+    let series =
+        "tracemap_agent_queue_messages_total{direction=\"received\",outcome=\"ok\",protocol=\"nats\"}";
+    until_metric(&of_till, series, PIPELINED as f64).await;
+    let series = "tracemap_agent_edge_context_total{direction=\"inbound\",format=\"tracecontext\",peer=\"cart\",result=\"carried\"}";
+    until_metric(&of_till, series, PIPELINED as f64).await;
+}
+
 /// Everything that a subscriber of the server itself is sent when `said` is said to `address`.
 async fn delivered(broker: &Broker, address: SocketAddr, connect: &str, said: &[u8]) -> String {
     let mut subscriber = TcpStream::connect(broker.address()).await.expect("a connection");
@@ -329,7 +436,16 @@ async fn what_already_bears_context_and_clients_without_headers_are_left_alone()
 async fn a_message_that_fits_only_without_context_goes_without() {
     let (broker, collector) = (nats_server("max_payload: 2000").await, Collector::start().await);
     let agent = before("nats", broker.address(), "", &collector).await;
-    let said = |size: usize| format!("PUB a 1\r\n!\r\nPUB full {size}\r\n{}\r\n", "x".repeat(size));
+    let said = |size: usize| {
+        let large = |subject: &str| format!("PUB {subject} {size}\r\n{}\r\n", "x".repeat(size));
+        [
+            "PUB a 1\r\n!\r\n",
+            &large("full"),
+            "PUB some 1\r\n!\r\n",
+            &large("some"),
+        ]
+        .concat()
+    };
     let got = delivered(&broker, agent.queue_addrs[0], CONNECT, said(1_950).as_bytes()).await;
     assert!(
         got.starts_with("HMSG a 1 ") && got.contains("\r\nMSG full 1 1950\r\n"),
@@ -337,6 +453,11 @@ async fn a_message_that_fits_only_without_context_goes_without() {
     );
     let full = collector.span(|seen| seen.span.name == "publish full").await;
     assert_eq!(full.span.kind, CLIENT);
+    // Of two that share a span one bears its context.
+    let some = spans_of(&collector, "publish some", 2).await;
+    assert_eq!((some.len(), some[0].span.kind), (1, PRODUCER));
+    let series = "tracemap_agent_context_skipped_total{format=\"none\",reason=\"headers_full\"}";
+    until_metric(&agent, series, 2.0).await;
 }
 
 /// All that comes back to a client that says `bytes` and no more, without what differs between connections.

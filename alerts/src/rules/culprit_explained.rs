@@ -3,20 +3,19 @@
 //! A node explains its own degraded time and the degraded edges on both sides of it: a network fault at a pod slows
 //! the edges into it and out of it and leaves its own time alone.
 
-use map::catalogue::{RECORDED_CULPRIT_EXPLAINED, RECORDED_EDGE_SUSPECT};
-
-use super::recording;
+use super::{Signal, recording};
 use crate::prometheus::Recording;
 
-pub(super) fn rule() -> Recording {
+pub(super) fn rule(signal: &Signal) -> Recording {
+    let Signal { edge_suspect, .. } = signal;
     let expr = format!(
         "
         sum by (culprit) (
-          {RECORDED_EDGE_SUSPECT}
+          {edge_suspect}
           or
           {}
         )",
-        super::culprit_evidence::own_time()
+        super::culprit_evidence::own_time(signal)
     );
-    recording(RECORDED_CULPRIT_EXPLAINED, &expr)
+    recording(signal.culprit_explained, &expr)
 }

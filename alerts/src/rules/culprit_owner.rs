@@ -5,21 +5,22 @@
 //! and still pages.
 
 use map::Owner;
-use map::catalogue::{OWNER_INFO, RECORDED_CULPRIT, RECORDED_CULPRIT_OWNER};
+use map::catalogue::OWNER_INFO;
 
-use super::recording;
+use super::{Signal, recording};
 use crate::prometheus::Recording;
 
-pub(super) fn rule() -> Recording {
+pub(super) fn rule(signal: &Signal) -> Recording {
+    let Signal { culprit, .. } = signal;
     let nobody = Owner::NOBODY;
     let expr = format!(
         r#"
         topk by (culprit) (1,
           max by (culprit, team, tier) (label_replace({OWNER_INFO}, "culprit", "$1", "id", "(.+)"))
-          and on (culprit) {RECORDED_CULPRIT}
+          and on (culprit) {culprit}
         )
         or on (culprit)
-        label_replace({RECORDED_CULPRIT} * 0 + 1, "team", "{nobody}", "", "")"#
+        label_replace({culprit} * 0 + 1, "team", "{nobody}", "", "")"#
     );
-    recording(RECORDED_CULPRIT_OWNER, &expr)
+    recording(signal.culprit_owner, &expr)
 }

@@ -3,17 +3,22 @@
 //! The only rule that joins the topology with the degradation. It is recorded because two alerts and the exception of
 //! a third rest on it, and because its join is the dearest: the reach series may be many.
 
-use map::catalogue::{REACH_INFO, RECORDED_CULPRIT, RECORDED_CULPRIT_SLOWS, RECORDED_TOTAL_DEGRADED};
+use map::catalogue::REACH_INFO;
 
-use super::recording;
+use super::{Signal, recording};
 use crate::prometheus::Recording;
 
-pub(super) fn rule() -> Recording {
+pub(super) fn rule(signal: &Signal) -> Recording {
+    let Signal {
+        culprit,
+        total_degraded,
+        ..
+    } = signal;
     let expr = format!(
         "
         max by (culprit, id) ({REACH_INFO})
-        * on (id) group_left () {RECORDED_TOTAL_DEGRADED}
-        and on (culprit) {RECORDED_CULPRIT}"
+        * on (id) group_left () {total_degraded}
+        and on (culprit) {culprit}"
     );
-    recording(RECORDED_CULPRIT_SLOWS, &expr)
+    recording(signal.culprit_slows, &expr)
 }

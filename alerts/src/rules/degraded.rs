@@ -3,9 +3,7 @@
 //! One alert for each culprit and nothing for those who wait for it, so a slow leaf pages its owner once. No
 //! Alertmanager inhibition takes part, which would mute both ends of a cycle.
 
-use map::catalogue::{RECORDED_CULPRIT, RECORDED_CULPRIT_OWNER, RECORDED_CULPRIT_SLOWS};
-
-use super::{Story, alert, annotations, entry_points};
+use super::{Signal, Story, alert, annotations, culprits};
 use crate::prometheus::Alert;
 use crate::settings::AlertSettings;
 
@@ -30,25 +28,10 @@ pub(super) const STORY: Story = Story {
         point is slow.",
 };
 
-pub(super) fn rule(settings: &AlertSettings) -> Alert {
-    let entry_points = entry_points();
-    let expr = format!(
-        "
-        (
-          {RECORDED_CULPRIT}
-          and on (culprit) (
-            {RECORDED_CULPRIT_SLOWS}
-            and on (id) {entry_points}
-          )
-        )
-        * on (culprit) group_left (team, tier) {RECORDED_CULPRIT_OWNER}"
-    );
-    let mut page = alert(NAME, &expr, settings.page_for, "page", "culprit");
+pub(super) fn rule(signal: &Signal, settings: &AlertSettings) -> Alert {
+    let expr = culprits(signal, "and", settings);
+    let mut page = alert(signal.page.name, &expr, settings.page_for, "page", "culprit");
     page.keep_firing_for = Some(settings.keep_firing_for.as_prometheus());
-    page.annotations = annotations::of_culprit(
-        NAME,
-        "{{ $labels.culprit }} is slow by itself, and users wait for it",
-        settings,
-    );
+    page.annotations = annotations::of_culprit(signal.page.name, signal.page.summary, &signal.said, settings);
     page
 }

@@ -3,9 +3,9 @@
 //! It carries the culprit and the culprit's team as the page has them, so it joins the page's notification and never
 //! opens one of its own.
 
-use map::catalogue::{REACH_INFO, RECORDED_CULPRIT_SLOWS};
+use map::catalogue::REACH_INFO;
 
-use super::{PAGE, Story, alert, annotations};
+use super::{Signal, Story, alert, annotations};
 use crate::prometheus::Alert;
 use crate::settings::AlertSettings;
 
@@ -24,20 +24,29 @@ pub(super) const STORY: Story = Story {
     silenced_by: "It ends with the page for its culprit, or when the service is as fast as before.",
 };
 
-pub(super) fn rule(settings: &AlertSettings) -> Alert {
+pub(super) fn rule(signal: &Signal, settings: &AlertSettings) -> Alert {
+    let Signal { culprit_slows, .. } = signal;
+    let page = signal.page.name;
     let expr = format!(
         r#"
         (
-          {RECORDED_CULPRIT_SLOWS}
+          {culprit_slows}
           unless on (culprit, id) max by (culprit, id) ({REACH_INFO}{{hops="0"}})
         )
         * on (culprit) group_left (team, tier)
-        topk by (culprit) (1, max by (culprit, team, tier) (ALERTS{{alertname="{PAGE}",alertstate="firing"}}))"#
+        topk by (culprit) (1, max by (culprit, team, tier) (ALERTS{{alertname="{page}",alertstate="firing"}}))"#
     );
-    let mut symptom = alert(NAME, &expr, config::HumanDuration::default(), "info", "symptom");
+    let mut symptom = alert(
+        signal.symptom.name,
+        &expr,
+        config::HumanDuration::default(),
+        "info",
+        "symptom",
+    );
     symptom.annotations = annotations::of_service(
-        NAME,
-        "{{ $labels.id }} is slow because it waits for {{ $labels.culprit }}",
+        signal.symptom.name,
+        signal.symptom.summary,
+        &signal.said,
         settings,
     );
     symptom

@@ -2,9 +2,7 @@
 //!
 //! Background work, an asynchronous consumer, or a part that few requests use. It is worth a look by day.
 
-use map::catalogue::{RECORDED_CULPRIT, RECORDED_CULPRIT_OWNER, RECORDED_CULPRIT_SLOWS};
-
-use super::{Story, alert, annotations, entry_points};
+use super::{Signal, Story, alert, annotations, culprits};
 use crate::prometheus::Alert;
 use crate::settings::AlertSettings;
 
@@ -27,24 +25,20 @@ pub(super) const STORY: Story = Story {
         when an entry point becomes slow.",
 };
 
-pub(super) fn rule(settings: &AlertSettings) -> Alert {
-    let entry_points = entry_points();
-    let expr = format!(
-        "
-        (
-          {RECORDED_CULPRIT}
-          unless on (culprit) (
-            {RECORDED_CULPRIT_SLOWS}
-            and on (id) {entry_points}
-          )
-        )
-        * on (culprit) group_left (team, tier) {RECORDED_CULPRIT_OWNER}"
+pub(super) fn rule(signal: &Signal, settings: &AlertSettings) -> Alert {
+    let expr = culprits(signal, "unless", settings);
+    let mut ticket = alert(
+        signal.no_user_impact.name,
+        &expr,
+        settings.ticket_for,
+        "ticket",
+        "culprit",
     );
-    let mut ticket = alert(NAME, &expr, settings.ticket_for, "ticket", "culprit");
     ticket.keep_firing_for = Some(settings.keep_firing_for.as_prometheus());
     ticket.annotations = annotations::of_culprit(
-        NAME,
-        "{{ $labels.culprit }} is slow by itself, and no user waits for it",
+        signal.no_user_impact.name,
+        signal.no_user_impact.summary,
+        &signal.said,
         settings,
     );
     ticket

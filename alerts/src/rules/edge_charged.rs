@@ -2,27 +2,26 @@
 //!
 //! Each edge is decided by itself, so a cycle needs no special case and two faults at once are two culprits.
 
-use map::catalogue::{RECORDED_CULPRIT_SCORE, RECORDED_EDGE_CHARGED, RECORDED_EDGE_SUSPECT};
-
-use super::recording;
+use super::{Signal, recording};
 use crate::prometheus::Recording;
 
 /// By how many nats the caller's hypothesis must be better. Less is the noise of counts and of floating point.
 const TIE_NATS: f64 = 0.5;
 
-pub(super) fn rule() -> Recording {
-    let (callee, caller) = (score("callee"), score("caller"));
+pub(super) fn rule(signal: &Signal) -> Recording {
+    let Signal { edge_suspect, .. } = signal;
+    let (callee, caller) = (score(signal, "callee"), score(signal, "caller"));
     let expr = format!(
         r#"
         max by (id, culprit) (
-          {RECORDED_EDGE_SUSPECT}{{side="callee"}}
+          {edge_suspect}{{side="callee"}}
           unless on (id) (
             {caller}
             > on (id)
             {callee} + {TIE_NATS}
           )
           or
-          {RECORDED_EDGE_SUSPECT}{{side="caller"}}
+          {edge_suspect}{{side="caller"}}
           unless on (id) (
             {callee} + {TIE_NATS}
             >= on (id)
@@ -30,12 +29,15 @@ pub(super) fn rule() -> Recording {
           )
         )"#
     );
-    recording(RECORDED_EDGE_CHARGED, &expr)
+    recording(signal.edge_charged, &expr)
 }
 
 /// The score of the node at one side of each degraded edge.
-fn score(side: &str) -> String {
-    format!(
-        r#"{RECORDED_EDGE_SUSPECT}{{side="{side}"}} * 0 + on (culprit) group_left () {RECORDED_CULPRIT_SCORE}"#
-    )
+fn score(signal: &Signal, side: &str) -> String {
+    let Signal {
+        culprit_score,
+        edge_suspect,
+        ..
+    } = signal;
+    format!(r#"{edge_suspect}{{side="{side}"}} * 0 + on (culprit) group_left () {culprit_score}"#)
 }

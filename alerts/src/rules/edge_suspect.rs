@@ -2,23 +2,25 @@
 //!
 //! `user` and `unknown` are no suspects. Nobody can be asked to make them faster.
 
-use map::catalogue::{RECORDED_EDGE_SUSPECT, RECORDED_OWN_DEGRADED};
-
-use super::{NOBODY, at_end, recording};
+use super::{NOBODY, Signal, at_end, recording};
 use crate::prometheus::{Recording, indent};
 
-pub(super) fn rule() -> Recording {
-    let (callee, caller) = (suspect("server", "callee"), suspect("client", "caller"));
+pub(super) fn rule(signal: &Signal) -> Recording {
+    let (callee, caller) = (
+        suspect(signal, "server", "callee"),
+        suspect(signal, "client", "caller"),
+    );
     let either = indent(&format!("{callee}\nor\n{caller}"));
     recording(
-        RECORDED_EDGE_SUSPECT,
+        signal.edge_suspect,
         &format!("max by (id, culprit, side) (\n{either}\n)"),
     )
 }
 
-fn suspect(end: &str, side: &str) -> String {
+fn suspect(signal: &Signal, end: &str, side: &str) -> String {
+    let Signal { own_degraded, .. } = signal;
     at_end(
-        &format!(r#"{RECORDED_OWN_DEGRADED}{{kind="edge",{end}!~"{NOBODY}"}}"#),
+        &format!(r#"{own_degraded}{{kind="edge",{end}!~"{NOBODY}"}}"#),
         end,
         side,
     )

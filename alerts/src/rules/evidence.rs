@@ -3,12 +3,12 @@
 //! It replaces an interpolated quantile and a fixed minimum of requests alike. [`map::evidence::evidence_nats`] is the
 //! same in Rust; a test holds the two together.
 
-use map::catalogue::RECORDED_JUDGED;
-
-use super::{Measure, recording};
+use super::recording;
+use super::signal::{Measure, Signal};
 use crate::prometheus::Recording;
 
-pub(super) fn rule(measure: &Measure) -> Recording {
+pub(super) fn rule(signal: &Signal, measure: &Measure) -> Recording {
+    let judged = signal.judged;
     let Measure {
         share,
         expected,
@@ -17,7 +17,7 @@ pub(super) fn rule(measure: &Measure) -> Recording {
     } = measure;
     let expr = format!(
         "
-        {RECORDED_JUDGED}
+        {judged}
         * (
             {share} * ln({share} / {expected})
             + (1 - {share}) * ln((1 - {share}) / (1 - {expected}))

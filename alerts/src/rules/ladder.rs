@@ -1,8 +1,8 @@
 //! The ladder of windows: whoever had too few requests in the window is looked at over a longer one as well.
 //!
 //! In: settings. Out: what a counter rose by over each rung's window, under the label `window`.
-//! Where fewer requests were judged than could convict a node if all of them were slow, three windows are looked at too, and
-//! where three have too few, twelve. Who was busy over the longer window stays on the first rung: its every blip is evidence
+//! Where fewer requests were judged than could convict a node if a third of them were slow, three windows are looked at too, and
+//! where not even all of those could, twelve. Who was busy over the longer window stays on the first rung: its every blip is evidence
 //! there, and so is a fault that was over when the traffic ended.
 //! The longer windows are differences of two samples and no `increase`, which would read every sample of an hour at each
 //! evaluation. A counter that began anew within the window has no difference there, and votes neither way.
@@ -16,10 +16,11 @@ use crate::settings::AlertSettings;
 
 /// Lengths of the rungs' windows, in windows of the settings.
 const RUNGS: [u32; 3] = [1, 3, 12];
-/// Nats of a slow request where every request is slow and 5 % were expected to be.
-const NATS_OF_A_SLOW_REQUEST: f64 = 3.0;
-/// By what counters are summed, over collectors.
-const BY: &str = "sum by (id, kind, client, server)";
+/// Nats of a request of which enough to convict a node keep the next rung unseen, where 5 % were expected to be slow: a third of
+/// all is slow; or every one, for the last rung, since the longest memory outlives a fault the longest.
+const NATS_OF_A_REQUEST: [f64; 2] = [0.4, 3.0];
+/// By what counters of entities are summed, over collectors.
+const BY: &str = "id, kind, client, server";
 
 /// One window, and the latest fifth of it.
 pub(super) struct Rung {
@@ -46,20 +47,25 @@ pub(super) fn first(settings: &AlertSettings) -> String {
     format!("window=\"{}\"", settings.window.as_prometheus())
 }
 
-/// Requests in the window below which the next rung is looked at: not even all of them could convict anybody.
-pub(super) fn few(settings: &AlertSettings) -> f64 {
-    (settings.evidence_threshold / NATS_OF_A_SLOW_REQUEST).ceil()
+/// Requests in a rung's window below which the next rung is looked at.
+fn few(settings: &AlertSettings) -> [f64; 2] {
+    NATS_OF_A_REQUEST.map(|nats| (settings.evidence_threshold / nats).ceil())
 }
 
 impl Rung {
     /// What a counter rose by in the window.
     pub(super) fn increase(&self, counter: &str) -> String {
-        self.over(counter, &self.window)
+        self.increase_by(BY, counter)
+    }
+
+    /// What a counter rose by in the window, over series that have the same of these labels.
+    pub(super) fn increase_by(&self, labels: &str, counter: &str) -> String {
+        self.over(labels, counter, &self.window)
     }
 
     /// What a counter rose by in the latest part of the window.
     fn recently(&self, counter: &str) -> String {
-        self.over(counter, &self.recent)
+        self.over(BY, counter, &self.recent)
     }
 
     /// Where the latest part of the window says that it is over: no more than `share` of its requests are slow. On the first
@@ -73,11 +79,11 @@ impl Rung {
         }
     }
 
-    fn over(&self, counter: &str, time: &str) -> String {
+    fn over(&self, labels: &str, counter: &str, time: &str) -> String {
         if self.times == 1 {
-            format!("{BY} (increase({counter}[{time}]))")
+            format!("sum by ({labels}) (increase({counter}[{time}]))")
         } else {
-            format!("{BY} ({counter} - {counter} offset {time} >= 0)")
+            format!("sum by ({labels}) ({counter} - {counter} offset {time} >= 0)")
         }
     }
 
@@ -102,9 +108,9 @@ pub(super) fn joined(settings: &AlertSettings, of: impl Fn(&Rung) -> String) -> 
 
 /// Judged requests on every rung that is looked at.
 pub(super) fn judged(settings: &AlertSettings) -> String {
-    let (rungs, few) = (rungs(settings), few(settings));
+    let rungs = rungs(settings);
     let mut parts = vec![rungs[0].named(&rungs[0].increase(JUDGED))];
-    for pair in rungs.windows(2) {
+    for (pair, few) in rungs.windows(2).zip(few(settings)) {
         let (below, rung) = (pair[0].increase(JUDGED), &pair[1]);
         let rare = few * f64::from(rung.times);
         let judged = rung.increase(JUDGED);

@@ -1,15 +1,18 @@
 //! The rules, each in a file of its own, in the order in which Prometheus evaluates them.
 //!
-//! In: settings. Out: one rule group, the same whatever the topology, and that of stated objectives ([`burn`]). What is
+//! In: settings. Out: one rule group for latency and one for errors, the same whatever the topology, and that of stated
+//! objectives ([`burn`]). What is
 //! about culprits stands in one group, because the
 //! rules of a group are evaluated one after another at one time: each sees what those above it have just recorded.
 //! Left out on purpose: what to slow requests; the collector judges each against its own operation. Requests without a
 //! baseline are in none of the inputs, so they vote neither way.
 
+mod bad_share;
 mod baseline_missing;
 pub(crate) mod burn;
 mod culprit_evidence;
 mod culprit_explained;
+mod culprit_felt;
 mod culprit_owner;
 mod culprit_score;
 mod culprit_slows;
@@ -18,12 +21,14 @@ mod degraded_by_dependency;
 mod degraded_no_user_impact;
 mod edge_charged;
 mod edge_suspect;
+mod errors;
 mod evidence;
 mod expected_share;
+pub(crate) mod fixed;
 mod judged;
 mod ladder;
 mod own_degraded;
-mod slow_share;
+pub(crate) mod signal;
 mod total_degraded;
 mod unexplained;
 
@@ -32,6 +37,8 @@ use map::catalogue;
 use crate::annotations;
 use crate::prometheus::{Alert, Group, Pairs, Recording, Rule, dedent, indent};
 use crate::settings::AlertSettings;
+
+pub(crate) use signal::{ERRORS, LATENCY, Signal};
 
 pub(crate) use degraded::NAME as PAGE;
 pub(crate) use degraded_by_dependency::NAME as SYMPTOM;
@@ -59,86 +66,60 @@ pub(crate) struct Story {
 }
 
 /// Every alert's story, in the order of the rule files.
-pub(crate) const STORIES: [&Story; 8] = [
+pub(crate) const STORIES: [&Story; 12] = [
     &degraded::STORY,
     &degraded_by_dependency::STORY,
     &degraded_no_user_impact::STORY,
     &unexplained::STORY,
     &baseline_missing::STORY,
+    &errors::PAGE,
+    &errors::SYMPTOM,
+    &errors::NO_USER_IMPACT,
+    &errors::UNEXPLAINED,
     &burn::fast::STORY,
     &burn::by_culprit::STORY,
     &burn::slowly::STORY,
 ];
 
-/// All rules with these settings.
-pub(crate) fn group(settings: &AlertSettings) -> Group {
-    let mut rules = vec![Rule::Recording(judged::rule(settings))];
-    for measure in [&OWN, &TOTAL] {
-        rules.push(Rule::Recording(slow_share::rule(measure, settings)));
-        rules.push(Rule::Recording(expected_share::rule(measure, settings)));
-        rules.push(Rule::Recording(evidence::rule(measure)));
+/// All rules for a signal with these settings.
+pub(crate) fn group(signal: &Signal, settings: &AlertSettings) -> Group {
+    let mut recordings = vec![judged::rule(signal, settings)];
+    for measure in [&signal.own, &signal.total] {
+        recordings.extend([
+            bad_share::rule(signal, measure, settings),
+            expected_share::rule(signal, measure, settings),
+            evidence::rule(signal, measure),
+        ]);
     }
-    rules.extend(
-        [
-            own_degraded::rule(settings),
-            total_degraded::rule(settings),
-            edge_suspect::rule(),
-            culprit_explained::rule(),
-            culprit_score::rule(settings),
-            edge_charged::rule(),
-            culprit_evidence::rule(settings),
-            culprit_slows::rule(),
-            culprit_owner::rule(),
-        ]
-        .map(Rule::Recording),
-    );
-    rules.extend(
-        [
-            degraded::rule(settings),
-            degraded_by_dependency::rule(settings),
-            degraded_no_user_impact::rule(settings),
-            unexplained::rule(settings),
-            baseline_missing::rule(settings),
-        ]
-        .map(Rule::Alert),
-    );
+    recordings.extend([
+        own_degraded::rule(signal, settings),
+        total_degraded::rule(signal, settings),
+        edge_suspect::rule(signal),
+        culprit_explained::rule(signal),
+        culprit_score::rule(signal, settings),
+        edge_charged::rule(signal),
+        culprit_evidence::rule(signal, settings),
+        culprit_slows::rule(signal),
+    ]);
+    recordings.extend(culprit_felt::rule(signal, settings));
+    recordings.push(culprit_owner::rule(signal));
+    let alerts = [
+        degraded::rule(signal, settings),
+        degraded_by_dependency::rule(signal, settings),
+        degraded_no_user_impact::rule(signal, settings),
+        unexplained::rule(signal, settings),
+    ];
+    // What no latency was learned of has no share of failures either, and one note is enough.
+    let note = (signal.group == GROUP).then(|| baseline_missing::rule(settings));
+    let recordings = recordings.into_iter().map(Rule::Recording);
     Group {
-        name: GROUP,
+        name: signal.group,
         interval: settings.evaluation_interval.as_prometheus(),
-        rules,
+        rules: recordings
+            .chain(alerts.into_iter().chain(note).map(Rule::Alert))
+            .collect(),
     }
 }
-
-/// One of the two times that a request is judged by, with its series.
-struct Measure {
-    slow: &'static str,
-    slow_expected: &'static str,
-    share: &'static str,
-    expected: &'static str,
-    evidence: &'static str,
-    /// Which entities are judged by it.
-    selector: &'static str,
-}
-
-/// Own time, of services and edges.
-const OWN: Measure = Measure {
-    slow: catalogue::OWN_SLOW,
-    slow_expected: catalogue::OWN_SLOW_EXPECTED,
-    share: catalogue::RECORDED_OWN_SHARE,
-    expected: catalogue::RECORDED_OWN_EXPECTED,
-    evidence: catalogue::RECORDED_OWN_EVIDENCE,
-    selector: "",
-};
-
-/// Total time, of services only: that is where users and callers feel it, and an edge's total is two other times.
-const TOTAL: Measure = Measure {
-    slow: catalogue::TOTAL_SLOW,
-    slow_expected: catalogue::TOTAL_SLOW_EXPECTED,
-    share: catalogue::RECORDED_TOTAL_SHARE,
-    expected: catalogue::RECORDED_TOTAL_EXPECTED,
-    evidence: catalogue::RECORDED_TOTAL_EVIDENCE,
-    selector: r#"{kind="service"}"#,
-};
 
 fn recording(record: &'static str, expr: &str) -> Recording {
     Recording {
@@ -168,6 +149,41 @@ fn at_end(edges: &str, end: &str, side: &str) -> String {
         "label_replace(\n{},\n  \"side\", \"{side}\", \"\", \"\"\n)",
         indent(&named)
     )
+}
+
+/// Culprits under their owners, those (`and`) or all but those (`unless`) that users wait for.
+fn culprits(signal: &Signal, felt: &str, settings: &AlertSettings) -> String {
+    let Signal {
+        culprit,
+        culprit_owner,
+        ..
+    } = signal;
+    let waited_for = indent(&waited_for(signal, settings));
+    let waited_for = waited_for.trim_start();
+    format!(
+        "(\n  {culprit}\n  {felt} on (culprit) {waited_for}\n)\n* on (culprit) group_left (team, tier) {culprit_owner}"
+    )
+}
+
+/// Culprits that users wait for: an entry point is bad that waits for them; they are of some weight in its waiting; or they
+/// keep messages waiting for a consumer that is an entry point of its own.
+fn waited_for(signal: &Signal, settings: &AlertSettings) -> String {
+    let (entry_points, least) = (entry_points(), settings.min_user_delay);
+    let Signal {
+        culprit_slows,
+        edge_charged,
+        ..
+    } = signal;
+    let slows = format!("{culprit_slows}\nand on (id) {entry_points}");
+    let felt = signal.felt.map(|felt| {
+        let edges = catalogue::EDGE_INFO;
+        format!(
+            "\nor on (culprit)\n{felt} > {least}\nor on (culprit)\n{edge_charged}\nand on (id) (\n  \
+             max by (id, server) ({edges}{{connection_type=\"messaging_system\"}})\n  \
+             and on (server) label_replace({entry_points}, \"server\", \"$1\", \"id\", \"(.+)\")\n)"
+        )
+    });
+    format!("(\n{}\n)", indent(&(slows + &felt.unwrap_or_default())))
 }
 
 /// The entry points, joined so that several collectors count once.

@@ -7,23 +7,19 @@
 //! soon after its cause; a fifth without requests says nothing in the first window. The strongest rung of the [`ladder`] counts.
 //! Source: Google SRE Workbook, "Alerting on SLOs", 6: Multiwindow, Multi-Burn-Rate Alerts, for the short window.
 
-use map::catalogue::{OWN_SLOW, RECORDED_OWN_DEGRADED, RECORDED_OWN_EVIDENCE, RECORDED_OWN_SHARE};
-
-use super::{ladder, recording};
+use super::{Signal, ladder, recording};
 use crate::prometheus::{Recording, indent};
 use crate::settings::AlertSettings;
 
-pub(super) fn rule(settings: &AlertSettings) -> Recording {
-    let AlertSettings {
-        suspect_threshold,
-        min_slow_share,
-        ..
-    } = settings;
-    let over = ladder::joined(settings, |rung| rung.is_over(OWN_SLOW, *min_slow_share));
+pub(super) fn rule(signal: &Signal, settings: &AlertSettings) -> Recording {
+    let own_evidence = signal.own.evidence;
+    let own_share = signal.own.share;
+    let (suspect_threshold, min_share) = (settings.suspect_threshold, (signal.min_share)(settings));
+    let over = ladder::joined(settings, |rung| rung.is_over(signal.own.bad, min_share));
     let over = indent(&indent(&over));
     let expr = format!(
-        "max by (id, kind, client, server) (\n  {RECORDED_OWN_EVIDENCE} > {suspect_threshold}\n  \
-         and {RECORDED_OWN_SHARE} > {min_slow_share}\n  unless (\n{over}\n  )\n)"
+        "max by (id, kind, client, server) (\n  {own_evidence} > {suspect_threshold}\n  \
+         and {own_share} > {min_share}\n  unless (\n{over}\n  )\n)"
     );
-    recording(RECORDED_OWN_DEGRADED, &expr)
+    recording(signal.own_degraded, &expr)
 }

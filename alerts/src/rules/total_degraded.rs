@@ -5,33 +5,32 @@
 //! `min_slow_share`, and with `suspect_threshold` nats. Nobody is paged for that alone; a culprit has to be there as well,
 //! and its evidence is the full one.
 
-use map::catalogue::{
-    RECORDED_TOTAL_DEGRADED, RECORDED_TOTAL_EVIDENCE, RECORDED_TOTAL_EXPECTED, RECORDED_TOTAL_SHARE,
-};
-
-use super::{entry_points, recording};
+use super::{Signal, entry_points, recording};
 use crate::prometheus::Recording;
 use crate::settings::AlertSettings;
 
-pub(super) fn rule(settings: &AlertSettings) -> Recording {
+pub(super) fn rule(signal: &Signal, settings: &AlertSettings) -> Recording {
+    let total_evidence = signal.total.evidence;
+    let total_expected = signal.total.expected;
+    let total_share = signal.total.share;
     let AlertSettings {
         evidence_threshold,
         suspect_threshold,
-        min_slow_share,
         entry_shift,
         ..
     } = settings;
+    let min_share = (signal.min_share)(settings);
     let entry_points = entry_points();
     let expr = format!(
         "
         max by (id, kind) (
-          {RECORDED_TOTAL_EVIDENCE} > {evidence_threshold}
-          and {RECORDED_TOTAL_SHARE} > {min_slow_share}
+          {total_evidence} > {evidence_threshold}
+          and {total_share} > {min_share}
           or
-          {RECORDED_TOTAL_EVIDENCE} > {suspect_threshold}
-          and {RECORDED_TOTAL_SHARE} - {RECORDED_TOTAL_EXPECTED} > {entry_shift}
+          {total_evidence} > {suspect_threshold}
+          and {total_share} - {total_expected} > {entry_shift}
           and on (id) {entry_points}
         )"
     );
-    recording(RECORDED_TOTAL_DEGRADED, &expr)
+    recording(signal.total_degraded, &expr)
 }

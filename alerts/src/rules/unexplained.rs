@@ -2,9 +2,9 @@
 //!
 //! It does not page, because there is nobody to name. It shows where the map has a gap.
 
-use map::catalogue::{OWNER_INFO, RECORDED_CULPRIT_SLOWS, RECORDED_TOTAL_DEGRADED};
+use map::catalogue::OWNER_INFO;
 
-use super::{Story, alert, annotations, entry_points};
+use super::{Signal, Story, alert, annotations, entry_points};
 use crate::prometheus::Alert;
 use crate::settings::AlertSettings;
 
@@ -25,15 +25,20 @@ pub(super) const STORY: Story = Story {
         explains it.",
 };
 
-pub(super) fn rule(settings: &AlertSettings) -> Alert {
+pub(super) fn rule(signal: &Signal, settings: &AlertSettings) -> Alert {
+    let Signal {
+        culprit_slows,
+        total_degraded,
+        ..
+    } = signal;
     let entry_points = entry_points();
     // Less is a reason to page somebody for a culprit, and none to look for one that is not there.
     let threshold = settings.evidence_threshold;
     let slow = format!(
         "sum by (id) (
-          {RECORDED_TOTAL_DEGRADED} > {threshold}
+          {total_degraded} > {threshold}
           and on (id) {entry_points}
-          unless on (id) {RECORDED_CULPRIT_SLOWS}
+          unless on (id) {culprit_slows}
         )"
     );
     let expr = format!(
@@ -44,11 +49,18 @@ pub(super) fn rule(settings: &AlertSettings) -> Alert {
         or on (id)
         {slow}"
     );
-    let mut ticket = alert(NAME, &expr, settings.unexplained_for, "ticket", "unexplained");
+    let mut ticket = alert(
+        signal.unexplained.name,
+        &expr,
+        settings.unexplained_for,
+        "ticket",
+        "unexplained",
+    );
     ticket.keep_firing_for = Some(settings.keep_firing_for.as_prometheus());
     ticket.annotations = annotations::of_service(
-        NAME,
-        "{{ $labels.id }} is slow, and nothing it waits for explains it",
+        signal.unexplained.name,
+        signal.unexplained.summary,
+        &signal.said,
         settings,
     );
     ticket

@@ -141,6 +141,12 @@ fn called(call: &Call, above: &Above, found: &mut Vec<String>) -> Option<Labels>
             }
             Some(of.with(to))
         }
+        ("label_join", Some(of), [to, _, from @ ..]) => {
+            for from in from.iter().filter(|from| !of.may.contains(**from)) {
+                found.push(format!("reads the label `{from}`, which is not there"));
+            }
+            Some(of.with(to))
+        }
         (_, of, _) => of,
     }
 }

@@ -33,6 +33,7 @@ pub(crate) struct Scene {
     checks: Vec<String>,
     alerts: Vec<String>,
     collectors: u32,
+    rules: &'static str,
 }
 
 impl Scene {
@@ -57,6 +58,7 @@ impl Scene {
             checks: Vec::new(),
             alerts: Vec::new(),
             collectors: 1,
+            rules: "../rules/tracemap-latency.yaml",
         };
         scene.describe(&map);
         scene
@@ -155,6 +157,12 @@ impl Scene {
         self
     }
 
+    /// The rules about failures are loaded as well.
+    pub(crate) fn with_errors(mut self) -> Self {
+        self.rules = "../rules/tracemap-latency.yaml, ../rules/tracemap-errors.yaml";
+        self
+    }
+
     /// So many collectors say the same of the map; each has counted its share of the requests.
     pub(crate) fn collectors(mut self, count: u32) -> Self {
         self.collectors = count;
@@ -218,8 +226,30 @@ impl Scene {
 
     /// Has promtool run the scene.
     pub(crate) fn run(self) {
+        Self::run_text(self.text());
+    }
+
+    /// The same, and once more with failures in place of slow requests: they are charged by the same rules.
+    pub(crate) fn run_for_both_signals(self) {
+        let text = self.text();
+        let of_failures = [
+            ("tracemap-latency.yaml", "tracemap-errors.yaml"),
+            (names::OWN_SLOW_EXPECTED, names::OWN_FAILED_EXPECTED),
+            (names::TOTAL_SLOW_EXPECTED, names::JUDGED_FAILED_EXPECTED),
+            (names::OWN_SLOW, names::OWN_FAILED),
+            (names::TOTAL_SLOW, names::JUDGED_FAILED),
+            ("\"Latency", "\"Errors"),
+        ];
+        let failing = of_failures
+            .iter()
+            .fold(text.clone(), |text, (slow, failed)| text.replace(slow, failed));
+        Self::run_text(text);
+        Self::run_text(failing);
+    }
+
+    fn run_text(text: String) {
         let mut files = generated(super::SHOP);
-        files.insert("alerts/tests/scene.test.yaml".to_owned(), self.text());
+        files.insert("alerts/tests/scene.test.yaml".to_owned(), text);
         let dir = written(&files);
         let said = run(
             "promtool",
@@ -230,9 +260,10 @@ impl Scene {
     }
 
     fn text(&self) -> String {
-        let mut text = "rule_files: [../rules/tracemap-latency.yaml]\nevaluation_interval: 30s\ntests:\n\
-            - interval: 30s\n  input_series:\n"
-            .to_owned();
+        let mut text = format!(
+            "rule_files: [{}]\nevaluation_interval: 30s\ntests:\n- interval: 30s\n  input_series:\n",
+            self.rules
+        );
         let mut say = |series: &str, values: &str| {
             let _ = writeln!(text, "  - {{series: '{series}', values: '{values}'}}");
         };
@@ -287,7 +318,7 @@ fn rising((healthy, faulty): Rates, parts: f64) -> String {
 fn full(alert: &str) -> String {
     let (name, labels) = alert.split_once(' ').unwrap_or((alert, ""));
     let (severity, role) = match name {
-        "LatencyDegraded" => ("page", "culprit"),
+        "LatencyDegraded" | "ErrorsDegraded" => ("page", "culprit"),
         "LatencyDegradedNoUserImpact" => ("ticket", "culprit"),
         "LatencyDegradedByDependency" => ("info", "symptom"),
         "LatencyUnexplained" => ("ticket", "unexplained"),

@@ -21,10 +21,29 @@ pub struct Verdict {
     pub own_slow: bool,
     /// Share of requests that were expected to, above 0.
     pub own_expected: f64,
+    /// Seconds of its own time beyond the median of the baseline; 0 where it is not slow.
+    pub own_excess: f64,
     /// Its total time exceeded the edge.
     pub total_slow: bool,
     /// Share of requests that were expected to, above 0.
     pub total_expected: f64,
+    /// Share of requests that were expected to fail by themselves, above 0.
+    pub own_failed_expected: f64,
+    /// Share of requests that were expected to fail, above 0.
+    pub failed_expected: f64,
+}
+
+/// One request, as it is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Observation {
+    /// Its own time in seconds. Negative times and NaN count as 0.
+    pub own: f64,
+    /// Its total time in seconds, as well.
+    pub total: f64,
+    /// It failed, and nothing that it called did.
+    pub own_failed: bool,
+    /// It failed.
+    pub failed: bool,
 }
 
 /// The learned edges of an entity's busiest operation, in seconds.
@@ -133,15 +152,13 @@ impl Baselines {
 
     /// Judges a request by its operation's baseline, and learns from it for the next one.
     ///
-    /// Times in seconds; negative ones and NaN count as 0. `now` in unix nanoseconds must not go back: an earlier time
-    /// counts as the present. `None` while the operation is unjudged.
+    /// `now` in unix nanoseconds must not go back: an earlier time counts as the present. `None` while the operation is unjudged.
     pub fn judge(
         &mut self,
         entity: Entity,
         operation: Operation,
         version: Version,
-        own_seconds: f64,
-        total_seconds: f64,
+        seen: &Observation,
         now: u64,
     ) -> Option<Verdict> {
         let Some(number) = self.find(entity, operation, now) else {
@@ -155,7 +172,7 @@ impl Baselines {
             state.learn(now, &self.settings, &mut self.budget, health);
             note_ticket(&mut self.tickets, number, state);
         }
-        let verdict = state.observe(version, own_seconds, total_seconds, now, &mut self.budget);
+        let verdict = state.observe(version, seen, now, &mut self.budget);
         if let Some(verdict) = &verdict {
             row.count(verdict, now, &mut self.budget);
         }

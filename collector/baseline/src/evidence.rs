@@ -233,6 +233,9 @@ mod tests {
         Verdict {
             own_slow: slow,
             own_expected: 0.04,
+            own_excess: 0.0,
+            own_failed_expected: 0.001,
+            failed_expected: 0.001,
             total_slow: false,
             total_expected: 0.03,
         }

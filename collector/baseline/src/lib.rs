@@ -8,6 +8,7 @@
 mod baselines;
 mod budget;
 mod evidence;
+mod failures;
 mod id;
 mod measure;
 mod operation;
@@ -16,7 +17,7 @@ mod settings;
 mod sketch;
 mod slots;
 
-pub use baselines::{Baselines, Learned, NewNormal, Stats, Verdict};
+pub use baselines::{Baselines, Learned, NewNormal, Observation, Stats, Verdict};
 pub use evidence::Evidence;
 pub use id::{Entity, Measure, Operation, Source, Version};
 pub use save::{Lookup, Names, SavedBaselines, SavedEntity, SavedOperation};

@@ -102,6 +102,19 @@ impl Track {
         seconds > f64::from(self.edge.seconds)
     }
 
+    /// Seconds beyond the usual time of a request that is slow, or beyond the edge where a file did not know the usual time; 0 of
+    /// one that is not slow.
+    #[inline]
+    pub(crate) fn excess(&self, seconds: f64) -> f64 {
+        if !self.is_slow(seconds) {
+            return 0.0;
+        }
+        let Edge {
+            seconds: edge, usual, ..
+        } = self.edge;
+        seconds - f64::from(if usual > 0.0 { usual } else { edge })
+    }
+
     /// Reads what a request is about to be counted in.
     #[inline]
     pub(crate) fn read(&self) -> u64 {

@@ -6,8 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::baselines::Verdict;
+use crate::baselines::{Observation, Verdict};
 use crate::budget::Budget;
+use crate::failures::Share;
 use crate::id::{Entity, Operation, Source, Version};
 use crate::measure::{Learns, Part, Track, nanos};
 use crate::settings::Settings;
@@ -64,6 +65,12 @@ pub(crate) struct Learning {
     last_seen: u64,
     pub(crate) own: Track,
     pub(crate) total: Track,
+    /// Requests that failed by themselves, of every version.
+    #[serde(default)]
+    own_failures: Share,
+    /// Requests that failed.
+    #[serde(default)]
+    failures: Share,
 }
 
 /// A new version, until it has had enough requests of its own.
@@ -101,6 +108,8 @@ impl State {
             last_seen: now,
             own: Track::new(),
             total: Track::new(),
+            own_failures: Share::default(),
+            failures: Share::default(),
         };
         Self {
             entity,
@@ -130,17 +139,24 @@ impl State {
     pub(crate) fn observe(
         &mut self,
         version: Version,
-        own: f64,
-        total: f64,
+        seen: &Observation,
         now: u64,
         budget: &mut Budget,
     ) -> Option<Verdict> {
+        let &Observation {
+            own,
+            total,
+            own_failed,
+            failed,
+        } = seen;
         let Learning {
             own: own_track,
             total: total_track,
             known,
             count,
             last_seen,
+            own_failures,
+            failures,
             ..
         } = &mut self.learned;
         let known = *known;
@@ -149,9 +165,14 @@ impl State {
         let verdict = known.then(|| Verdict {
             own_slow,
             own_expected: f64::from(own_track.edge.expected),
+            own_excess: own_track.excess(own),
             total_slow,
             total_expected: f64::from(total_track.edge.expected),
+            own_failed_expected: own_failures.expected(),
+            failed_expected: failures.expected(),
         });
+        own_failures.observe(own_failed);
+        failures.observe(failed);
         *last_seen = now;
         let (own, total) = ((bucket(own), own_slow), (bucket(total), total_slow));
         if version == self.version || version == Version::UNKNOWN {
@@ -344,6 +365,7 @@ impl Learning {
     fn learn_edges(&mut self, now: u64, settings: &Settings, budget: &mut Budget) {
         self.known = (self.own.has_past() || self.own.learn(now, settings, budget))
             && self.total.learn(now, settings, budget);
+        self.learn_failures(now, false, settings);
         (self.since, self.count, self.renewed) = (now, 0, now);
         self.plan(settings);
     }
@@ -371,7 +393,14 @@ impl Learning {
         self.inherited &= !learns;
         part.entity_degraded = health.total_degraded;
         self.total.close(&part, settings, budget);
+        self.learn_failures(now, health.pinned, settings);
         (self.since, self.count) = (now, 0);
+    }
+
+    fn learn_failures(&mut self, now: u64, held: bool, settings: &Settings) {
+        for share in [&mut self.own_failures, &mut self.failures] {
+            share.close((self.since, now), held, settings);
+        }
     }
 
     fn previous_request(&self, now: u64) -> u64 {
@@ -414,7 +443,8 @@ impl Learning {
     /// True unless a file says what no learning is.
     pub(crate) fn is_sound(&self) -> bool {
         let pasts = self.own.has_past() && self.total.has_past();
-        self.own.is_sound() && self.total.is_sound() && (pasts || !self.known)
+        let shares = self.own_failures.is_sound() && self.failures.is_sound();
+        self.own.is_sound() && self.total.is_sound() && shares && (pasts || !self.known)
     }
 }
 

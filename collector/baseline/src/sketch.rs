@@ -103,6 +103,9 @@ fn lower(bucket: usize) -> f64 {
 pub(crate) struct Edge {
     pub(crate) seconds: f32,
     pub(crate) expected: f32,
+    /// The median; 0 where a file is older than this.
+    #[serde(default)]
+    pub(crate) usual: f32,
 }
 
 impl Edge {
@@ -111,7 +114,8 @@ impl Edge {
     /// the edge lies in counts as beyond. `None` where nothing weighs.
     pub(crate) fn of(weights: &Scratch, settings: &Settings) -> Option<Self> {
         let all = weights.sum();
-        let p95 = quantile(weights, all)?;
+        let p95 = quantile(weights, all, QUANTILE)?;
+        let median = quantile(weights, all, 0.5)?;
         let seconds = (p95 * settings.factor).max(p95 + settings.margin.as_secs_f64());
         let beyond: f64 = weights
             .from(usize::from(bucket(seconds)))
@@ -120,15 +124,16 @@ impl Edge {
         Some(Self {
             seconds: seconds as f32,
             expected: ((beyond + 1.0) / (all + 2.0)) as f32,
+            usual: median as f32,
         })
     }
 }
 
-fn quantile(weights: &Scratch, all: f64) -> Option<f64> {
+fn quantile(weights: &Scratch, all: f64, share: f64) -> Option<f64> {
     if all <= 0.0 {
         return None;
     }
-    let (rank, mut below) = (all * QUANTILE, 0.0);
+    let (rank, mut below) = (all * share, 0.0);
     for (bucket, weight) in weights.iter() {
         if weight > 0.0 && below + weight >= rank {
             let (low, high) = (lower(bucket), lower(bucket + 1));

@@ -104,7 +104,7 @@ fn a_damaged_file_is_no_panic_and_no_baseline() {
         bad += usize::from(baselines.learned(CART).is_none());
         for second in 0..2000 {
             let now = START + 2 * DAY + second * SECOND;
-            baselines.judge(CART, support::ADD, support::V1, 0.1, 0.1, now);
+            baselines.judge(CART, support::ADD, support::V1, &support::lasting(0.1, 0.1), now);
         }
         baselines.degraded(CART, Measure::Own, START + 3 * DAY);
         assert!(baselines.learned(CART).is_some(), "it learns anew: {path}");
@@ -133,7 +133,13 @@ fn ten_thousand_entities_of_fifty_operations_stay_within_the_bound() {
                 };
                 let seconds = 0.001 * 2f64.powi((random.next() % 4) as i32) * random.noise() * outlier;
                 let (entity, operation) = (Entity(entity), Operation(operation));
-                baselines.judge(entity, operation, Version::UNKNOWN, seconds, seconds * 2.0, now);
+                baselines.judge(
+                    entity,
+                    operation,
+                    Version::UNKNOWN,
+                    &support::lasting(seconds, seconds * 2.0),
+                    now,
+                );
             }
             now += 30 * SECOND / 100;
         }

@@ -112,9 +112,9 @@ fn a_slow_operation_of_a_healthy_entity_is_not_learned_either() {
         let operation = if rare { Operation(1) } else { ADD };
         let seconds = if rare && late { 0.3 } else { 0.1 } * shop.random.noise();
         shop.now += 2 * support::SECOND;
-        let verdict = shop
-            .baselines
-            .judge(CART, operation, V1, seconds, seconds, shop.now);
+        let verdict =
+            shop.baselines
+                .judge(CART, operation, V1, &support::lasting(seconds, seconds), shop.now);
         slow += u32::from(late && verdict.is_some_and(|verdict| verdict.own_slow));
         assert!(
             !shop.is_degraded(),
@@ -158,6 +158,9 @@ fn a_request_is_slow_beyond_the_margin_and_the_expected_share_is_never_zero() {
     assert!(!normal.own_slow && normal.own_expected > 0.0, "{normal:?}");
     let slow = shop.ask(0.03).unwrap();
     assert!(slow.own_slow && slow.total_slow, "{slow:?}");
+    // Against the usual time and not against the edge, which is a margin above it.
+    assert!((0.007..0.014).contains(&slow.own_excess), "{slow:?}");
+    assert!(normal.own_excess.abs() < f64::EPSILON, "{normal:?}");
 }
 
 #[test]
@@ -219,14 +222,23 @@ fn operations_beyond_the_limit_share_one_baseline_and_are_counted() {
     for request in 0..5000u32 {
         shop.now += MINUTE / 60;
         let operation = Operation(request % 10);
-        shop.baselines
-            .judge(CART, operation, Version::UNKNOWN, 0.1, 0.1, shop.now);
+        shop.baselines.judge(
+            CART,
+            operation,
+            Version::UNKNOWN,
+            &support::lasting(0.1, 0.1),
+            shop.now,
+        );
     }
     let stats = shop.baselines.stats();
     assert_eq!((stats.operations, stats.folded_requests), (4, 3500));
-    let shared = shop
-        .baselines
-        .judge(CART, Operation(77), Version::UNKNOWN, 0.5, 0.5, shop.now);
+    let shared = shop.baselines.judge(
+        CART,
+        Operation(77),
+        Version::UNKNOWN,
+        &support::lasting(0.5, 0.5),
+        shop.now,
+    );
     assert!(shared.unwrap().own_slow, "an operation seen for the first time");
 }
 
@@ -236,7 +248,8 @@ fn what_nobody_asks_for_is_forgotten_with_its_bytes() {
     shop.baselines.pin(CART, false);
     let empty = shop.baselines.stats().bytes;
     shop.run(START + 3 * DAY, daily);
-    shop.baselines.judge(CART, Operation(9), V1, 0.1, 0.1, shop.now);
+    shop.baselines
+        .judge(CART, Operation(9), V1, &support::lasting(0.1, 0.1), shop.now);
     assert_eq!(
         shop.baselines.sweep(shop.now + 2 * DAY),
         1,

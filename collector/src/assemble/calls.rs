@@ -61,6 +61,7 @@ fn paired(tree: &Tree<'_>, caller: Index, callee: Index, out: &mut Draft) {
         client_seconds,
         own: client_seconds.map(|c| (c - server.seconds()).max(0.0)),
         failed: server.failed() || calling.is_some_and(|c| tree.span(c).failed()),
+        own_failed: false,
         counted_elsewhere: counted(tree, caller) || hint(server).is_some_and(|hint| hint.counted),
         ..arrived(server, node(tree, caller), node(tree, callee), evidence)
     };
@@ -125,6 +126,7 @@ pub(super) fn arrived(span: &Span, client: Node, server: Node, evidence: Basis) 
         weight: span.weight,
         messages: 1,
         failed: span.failed(),
+        own_failed: false,
         retry: false,
         counted_elsewhere: false,
         evidence,

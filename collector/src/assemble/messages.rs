@@ -258,6 +258,7 @@ fn hinted(tree: &Tree<'_>, i: Index, (trace, messages): (TraceId, u32), hint: Hi
         let call = Call {
             counted_elsewhere: hint.counted,
             failed: false,
+            own_failed: false,
             ..unsent(span, hint.caller, destination, Basis::Hinted)
         };
         out.call(times(messages, call), Origin::NOWHERE);

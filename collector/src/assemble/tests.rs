@@ -514,3 +514,75 @@ fn a_call_that_an_agent_counts_adds_no_request_whoever_of_it_came() {
         );
     }
 }
+
+/// Which services' visits are said to be complete.
+fn complete(spans: &[Span]) -> Vec<(String, bool)> {
+    let name = |visit: &Visit| {
+        visit
+            .operation
+            .service
+            .map_or(String::new(), |node| node.get().id.to_string())
+    };
+    assembled(spans)
+        .visits
+        .iter()
+        .map(|visit| (name(visit), visit.complete))
+        .collect()
+}
+
+#[test]
+fn a_visit_whose_calling_span_was_lost_is_incomplete_and_so_is_who_waits_for_nobody_meanwhile() {
+    let (web, cart) = (
+        span("web", Kind::Server, 1, 0, 0, 100),
+        span("cart", Kind::Server, 3, 2, 30, 60),
+    );
+    let whole = |spans: &[Span]| {
+        complete(spans)
+            .into_iter()
+            .map(|(_, complete)| complete)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(whole(&[web.clone(), cart.clone()]), [false, true]);
+    let call = span("web", Kind::Client, 2, 1, 29, 61);
+    assert_eq!(whole(&[web.clone(), call.clone(), cart.clone()]), [true, true]);
+    // A middle hop that reports nothing: the call that covers it is there.
+    let hidden = Span { id: 4, ..call };
+    assert_eq!(whole(&[web.clone(), hidden, cart.clone()]), [true, true]);
+    // A message is taken while nobody waits.
+    let consumed = Span {
+        kind: Kind::Consumer,
+        ..cart
+    };
+    assert_eq!(whole(&[web, consumed]), [true, true]);
+}
+
+#[test]
+fn with_more_orphans_than_are_looked_for_no_visit_is_believed_to_be_complete() {
+    let orphans = |count: u64| {
+        let mut spans = vec![span("web", Kind::Server, 1, 0, 0, 10)];
+        spans.extend((0..count).map(|n| span("cart", Kind::Server, 100 + n, 50 + n, 20, 30)));
+        complete(&spans).iter().all(|(_, complete)| *complete)
+    };
+    assert!(orphans(16));
+    assert!(!orphans(17));
+}
+
+/// Of visits and calls, in their order, which failed by themselves.
+fn by_themselves(spans: &[Span]) -> (Vec<bool>, Vec<bool>) {
+    let said = assembled(spans);
+    let visits = said.visits.iter().map(|visit| visit.own_failed).collect();
+    let calls = said.calls.iter().filter(|call| call.calling.is_some());
+    (visits, calls.map(|call| call.own_failed).collect())
+}
+
+#[test]
+fn who_fails_after_a_call_that_failed_does_not_fail_by_itself() {
+    let web = failed(span("web", Kind::Server, 1, 0, 0, 100));
+    let call = failed(span("web", Kind::Client, 2, 1, 10, 90));
+    let cart = span("cart", Kind::Server, 3, 2, 20, 80);
+    let all = |cart: Span| by_themselves(&[web.clone(), call.clone(), cart]);
+    assert_eq!(all(failed(cart.clone())), (vec![false, true], vec![false]));
+    // The callee knows of nothing: the call failed on its way.
+    assert_eq!(all(cart), (vec![false, false], vec![true]));
+    assert_eq!(by_themselves(std::slice::from_ref(&web)), (vec![true], vec![]));
+}

@@ -1,6 +1,8 @@
 //! Requests that services served, and the time that they spent themselves.
 //!
 //! In: a [`Tree`] with its layers. Out: [`Visit`]s.
+//! A lost CLIENT span leaves its callee without a parent, and the caller's own time too long by all that the callee took. The
+//! caller is among the visits that were under way meanwhile and called nobody: all of those are incomplete.
 //! Left out on purpose: calls; see `calls` and `messages`.
 
 use otlp::Kind;
@@ -9,10 +11,14 @@ use super::layers::{ASKS, CONSUMES, SERVES, calls, polls};
 use super::tree::{Index, ORPHAN, Tree};
 use super::{Draft, Visit};
 
+/// So many parentless requests of a trace are looked for in other visits. With more of them, every visit is incomplete.
+const MAX_ORPHANS: usize = 16;
+
 /// Room for the times in which visits wait for somebody else.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     busy: Vec<Busy>,
+    orphans: Vec<Index>,
 }
 
 /// The visit, and from when to when it waits.
@@ -21,10 +27,14 @@ type Busy = (Index, u64, u64);
 /// One visit per entry span that serves something. A visit that begins with a call of its own or with polling serves
 /// nobody, and an orphaned INTERNAL span is a piece of a visit whose entry did not come.
 pub(super) fn find(tree: &mut Tree<'_>, room: &mut Room, out: &mut Draft) {
-    let busy = &mut room.busy;
+    let Room { busy, orphans } = room;
     busy.clear();
+    orphans.clear();
     for i in tree.indices() {
         outgoing(tree, i, busy);
+        if tree.span(i).kind == Kind::Server && tree.seat(i).facts.any(ORPHAN) {
+            orphans.push(i);
+        }
     }
     busy.sort_unstable();
     let mut rest = busy.as_slice();
@@ -42,7 +52,10 @@ pub(super) fn find(tree: &mut Tree<'_>, room: &mut Room, out: &mut Draft) {
             continue;
         }
         let waiting = rest.iter().take_while(|b| b.0 == i);
-        let waited = union_within(waiting.map(|&(_, start, end)| (start, end)), span.start, span.end);
+        let waiting = waiting.map(|&(_, start, end)| (start, end));
+        let waited = union_within(waiting.clone(), span.start, span.end);
+        let called = |&orphan: &Index| may_have_called(tree, i, orphan, waiting.clone());
+        let complete = orphans.len() <= MAX_ORPHANS && !orphans.iter().any(called);
         tree.seats[i as usize].visit_at = out.visits.len() as u32;
         out.visits.push(Visit {
             span: span.id,
@@ -51,10 +64,27 @@ pub(super) fn find(tree: &mut Tree<'_>, room: &mut Room, out: &mut Draft) {
             total: span.seconds(),
             own: (span.end.saturating_sub(span.start) - waited) as f64 / 1e9,
             critical: 0.0,
+            complete,
             failed: span.failed(),
+            own_failed: false,
             weight: span.weight,
         });
     }
+}
+
+/// True where the visit that begins with `entry` was under way while a parentless request of another service was served, and
+/// waited for nobody then.
+fn may_have_called(
+    tree: &Tree<'_>,
+    entry: Index,
+    orphan: Index,
+    mut waiting: impl Iterator<Item = (u64, u64)>,
+) -> bool {
+    let (visit, served) = (tree.span(entry), tree.span(orphan));
+    tree.seat(entry).service != tree.seat(orphan).service
+        && (visit.start..=visit.end).contains(&served.start)
+        && served.end <= visit.end
+        && !waiting.any(|(start, end)| start <= served.start && served.end <= end)
 }
 
 /// The times in which span `i` waits for somebody else.

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use baseline::{
-    Baselines, Entity, Learned, Lookup, Names, NewNormal, SavedBaselines, Settings, Stats, Verdict, Version,
+    Baselines, Entity, Learned, Lookup, Names, NewNormal, Observation, SavedBaselines, Settings, Stats,
+    Verdict, Version,
 };
 
 use crate::names::{self, Operation};
@@ -86,15 +87,14 @@ impl Judge {
         &mut self,
         entity: u32,
         operation: Operation,
-        own: f64,
-        total: f64,
+        seen: &Observation,
         now: u64,
     ) -> Option<Verdict> {
         // Both count 0 for a version that is not said.
         let version = Version(operation.version().number());
         let operation = self.operations.of(operation);
         self.baselines
-            .judge(Entity(entity), operation, version, own, total, now)
+            .judge(Entity(entity), operation, version, seen, now)
     }
 
     /// Reads what a request is about to be judged by.

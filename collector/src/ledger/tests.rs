@@ -56,6 +56,7 @@ fn call(span: u64, client: Node, server: Node, milliseconds: u32) -> Call {
         weight: 1.0,
         messages: 1,
         failed: milliseconds.is_multiple_of(3),
+        own_failed: false,
         retry: false,
         counted_elsewhere: false,
         evidence: Basis::Paired,
@@ -565,7 +566,9 @@ fn visits(
             total: seconds,
             own: seconds * (0.9 + (n % 10) as f64 / 50.0),
             critical: 0.0,
+            complete: true,
             failed: false,
+            own_failed: false,
             weight: 1.0,
         };
         let mut closing = closing(vec![], vec![], *now);

@@ -138,6 +138,7 @@ mod tests {
             now,
             weight: 2.0,
             failed: version == "bad",
+            own_failed: false,
             own: Some(Observed::of(0.5)),
             total: None,
             critical: 0.0,

@@ -14,12 +14,14 @@ pub(super) fn difference(before: Assembly, after: Assembly) -> (Assembly, Assemb
     let same_visit = |a: &Visit, b: &Visit| {
         Visit {
             critical: b.critical,
+            own_failed: b.own_failed,
             ..*a
         } == *b
     };
     let same_call = |a: &Call, b: &Call| {
         Call {
             critical: b.critical,
+            own_failed: b.own_failed,
             retry: b.retry,
             visit: b.visit,
             ..*a

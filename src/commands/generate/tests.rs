@@ -37,7 +37,7 @@ impl Place {
             map: self.at("map.yaml"),
             out: Some(self.at("out")),
             config: Some(self.at("tracemap.yaml")).filter(|path| path.exists()),
-            profile: Profile::Live,
+            profile: None,
             check: false,
             merge_into: None,
             reload: Vec::new(),
@@ -146,6 +146,22 @@ fn a_merged_file_keeps_its_mode_a_link_stays_one_and_a_look_says_what_is_out_of_
     assert_eq!(run(&args(true)).unwrap(), ExitCode::SUCCESS);
     std::fs::write(&file, merged.replace("tracemap-page", "tracemap-pag")).unwrap();
     assert_eq!(run(&args(true)).unwrap(), ExitCode::from(1));
+}
+
+#[test]
+fn the_profile_of_the_command_line_comes_before_that_of_the_configuration() {
+    let place = Place::with(&[("tracemap.yaml", "generate: {alerts: {profile: static}}\n")]);
+    let rules = |place: &Place| place.read(&format!("out/{}", alerts::RULES_PATH));
+    run(&place.args()).unwrap();
+    assert!(rules(&place).contains("traces_service_graph_request_server_seconds_sum"));
+    assert!(!place.at("out").join(alerts::BURN_RULES_PATH).exists());
+    let live = Args {
+        profile: Some(Profile::Live),
+        ..place.args()
+    };
+    run(&live).unwrap();
+    assert!(rules(&place).contains("tracemap_own_slow_total"));
+    assert!(place.at("out").join(alerts::BURN_RULES_PATH).exists());
 }
 
 /// A server that answers each request alike; its address.

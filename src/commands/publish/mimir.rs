@@ -25,6 +25,9 @@ const RULES: &str = "/prometheus/config/v1/rules";
 /// What names of our groups begin with.
 const OURS: &str = "tracemap-";
 
+/// Rules of a group at most: the default of `ruler_max_rules_per_rule_group`.
+const MOST_RULES: usize = 20;
+
 /// Arguments of `tracemap publish mimir`.
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -118,8 +121,10 @@ fn groups(files: &collector::generate::Artefacts) -> Result<Groups, Failure> {
             let name = name
                 .ok_or_else(|| format!("`{file}` has a group without a name"))?
                 .to_owned();
-            if found.insert(name.clone(), group.clone()).is_some() {
-                return Err(format!("`{file}` has the group `{name}` of another file").into());
+            for (name, part) in parts(&name, group) {
+                if found.insert(name.clone(), part).is_some() {
+                    return Err(format!("`{file}` has the group `{name}` of another file").into());
+                }
             }
         }
     }
@@ -127,6 +132,26 @@ fn groups(files: &collector::generate::Artefacts) -> Result<Groups, Failure> {
         return Err("there is no group of rules to publish, and all that Mimir has would go".into());
     }
     Ok(found)
+}
+
+/// A group, or where it has more rules than a ruler takes, its rules in order in several: a later one sees what an earlier one
+/// recorded up to an interval before. The first keeps the name.
+fn parts(name: &str, group: &Value) -> Vec<(String, Value)> {
+    let rules = group.get("rules").and_then(Value::as_array);
+    let Some(rules) = rules.filter(|rules| rules.len() > MOST_RULES) else {
+        return vec![(name.to_owned(), group.clone())];
+    };
+    let part = |(number, rules): (usize, &[Value])| {
+        let name = match number {
+            0 => name.to_owned(),
+            more => format!("{name}-{}", more + 1),
+        };
+        let mut part = group.clone();
+        part["name"] = Value::from(name.as_str());
+        part["rules"] = Value::from(rules.to_vec());
+        (name, part)
+    };
+    rules.chunks(MOST_RULES).enumerate().map(part).collect()
 }
 
 /// Brings the namespace in step; with `dry_run` only says what would be done.
@@ -271,8 +296,7 @@ async fn apply(
 fn complaint(answer: &Answer) -> String {
     let said = answer.shown();
     let advice = if said.contains("rules per rule group limit") {
-        "raise this tenant's limit `ruler_max_rules_per_rule_group`: the rules of a group see what those before them \
-         record, so it cannot be divided"
+        "raise this tenant's limit `ruler_max_rules_per_rule_group` to its default of 20 or above: groups are divided for that"
     } else if said.contains("rule groups limit") {
         "raise this tenant's limit `ruler_max_rule_groups_per_tenant`"
     } else {

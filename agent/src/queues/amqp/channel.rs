@@ -119,7 +119,6 @@ impl Channel {
         let more = |out: &mut Attributes| {
             down.describe(content, out);
             out.push("messaging.rabbitmq.message.delivery_tag", delivery.tag as i64);
-            out.push("messaging.message.body.size", content.body_size as i64);
         };
         // Who acknowledges nothing may work on a message for as long as it likes, and nobody sees.
         let how = if delivery.acknowledged {
@@ -131,6 +130,7 @@ impl Channel {
             destination: &down.destination,
             operation: delivery.operation,
             how,
+            size: Some(content.body_size),
             messages: &[Received {
                 carried: Carried::Raw(content),
                 place: None,

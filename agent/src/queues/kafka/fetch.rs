@@ -241,6 +241,7 @@ impl<'a> Poll<'a> {
             destination: self.topic,
             operation: "poll",
             how: How::Receives,
+            size: None,
             messages: &messages,
             more: &|attributes: &mut Attributes| super::more(number, client, attributes),
         });

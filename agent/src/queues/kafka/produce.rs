@@ -10,7 +10,7 @@ use std::ops::Range;
 use bytes::BytesMut;
 use otlp::encode::Attributes;
 
-use super::alike::{Alike, Tokens};
+use super::alike::Records;
 use super::batch::{Batch, Broken, First};
 use super::compression::Codec;
 use super::errors;
@@ -202,7 +202,7 @@ impl Work<'_> {
         };
         let (number, client) = (partition.number, self.client);
         let more = |attributes: &mut Attributes| super::more(number, client, attributes);
-        let (mut alike, injects) = (Alike::default(), courier.injects());
+        let (mut alike, injects) = (Records::default(), courier.injects());
         for record in batch.each(records)? {
             let size = (batch.count() == 1).then_some(record.value.len() as u64);
             let add = alike.next(&record, courier, |courier, extracted| {
@@ -218,7 +218,8 @@ impl Work<'_> {
                 record.put_with(&add, grown);
             }
         }
-        let Tokens { all, grew } = alike.end(courier);
+        let groups = alike.end(courier);
+        let all = groups.iter().map(|(token, _)| *token).collect();
         if !injects || grown.len() == records.len() {
             return Ok(all);
         }
@@ -226,8 +227,8 @@ impl Work<'_> {
         if let Err(why) = fits {
             whole.clear();
             courier.skipped(why);
-            for token in grew {
-                courier.not_added(token);
+            for (token, group) in groups.iter().filter(|(_, group)| !group.add.is_empty()) {
+                courier.not_added(*token, group.messages);
             }
         }
         Ok(all)

@@ -3,11 +3,15 @@
 //! In: a `MSG` or `HMSG` line, and what follows it. Out: word of the message, or of the request that it answers. Nothing is
 //! changed.
 
+use bytes::BytesMut;
+use propagation::Extracted;
+
 use super::super::destination::template;
-use super::super::splice::{Carried, Courier, End, How, Received, Receiving, Skip, Token};
+use super::super::splice::{Carried, Courier, End, How, Received, Receiving, Sent, Skip, Token};
 use super::headers::Headers;
 use super::jetstream::{Answer, Delivery, Policy, policy};
 use super::line::{Line, Message};
+use super::publications::MESSAGE_ID;
 use super::{Block, Delivered, MAX_ANSWER, MAX_POLICIES, Nats, is_protocol};
 
 /// Nobody is subscribed (HTTP's 503, as the broker says).
@@ -37,7 +41,7 @@ impl Nats {
         let begin = line.whole.len() + message.headers;
         let is_answer = is_protocol(message.subject) || self.requests.contains(message.subject);
         if !is_answer {
-            if headers.status().is_none() {
+            if headers.status().is_none() && !self.receive_together(line, message, &headers, input, courier) {
                 self.receive(message, &headers, courier);
             }
             return Some(begin);
@@ -85,11 +89,72 @@ impl Nats {
         }
     }
 
+    /// As [`Nats::receive`], with what is delivered in the same stroke, where nobody settles it and nothing but its payload
+    /// tells it from others. `false`, and nothing was told, where it is another sort of message.
+    fn receive_together(
+        &mut self,
+        line: Line<'_>,
+        message: &Message<'_>,
+        headers: &Headers<'_>,
+        input: &[u8],
+        courier: &mut dyn Courier,
+    ) -> bool {
+        let begin = line.whole.len();
+        let (said, is_whole) = (
+            input.get(..begin + message.headers),
+            input.len() >= begin + message.total + 2,
+        );
+        let shared = message.reply.is_none() && is_whole && headers.get(MESSAGE_ID).is_none();
+        let Some(said) = said.filter(|_| shared && !self.subscriptions.is_limited(message.sid)) else {
+            return false;
+        };
+        let subscriptions = &self.subscriptions;
+        let tell = |courier: &mut dyn Courier, destination: &str, extracted: &Extracted| {
+            let group = subscriptions.group(message.sid);
+            let token = courier.receives(&Receiving {
+                destination,
+                operation: "deliver",
+                how: How::Processes,
+                size: Some(message.payload() as u64),
+                messages: &[Received {
+                    carried: Carried::Read(extracted),
+                    place: None,
+                    messages: 1,
+                }],
+                more: &|attributes| {
+                    if !group.is_empty() {
+                        attributes.push("messaging.consumer.group.name", group);
+                    }
+                },
+            });
+            Sent {
+                token,
+                add: Vec::new(),
+            }
+        };
+        let block = said.get(begin..).unwrap_or_default();
+        let joined = self.delivered.join(message, (headers, block), courier, tell);
+        if joined {
+            self.delivered.goes_on(said, said, message.body());
+            self.subscriptions.delivers(message.sid);
+        }
+        joined
+    }
+
+    /// Passes line and block where `input` begins with a message that looks as the one before; how many bytes.
+    pub(super) fn deliver_again(&mut self, input: &[u8], out: &mut BytesMut) -> Option<usize> {
+        let (said, taken, body) = self.delivered.again(input)?;
+        out.extend_from_slice(said);
+        self.from_broker.left = body;
+        self.subscriptions.delivers(self.delivered.sid());
+        Some(taken)
+    }
+
     fn receive(&mut self, message: &Message<'_>, headers: &Headers<'_>, courier: &mut dyn Courier) {
         let delivery = message.reply.and_then(Delivery::read);
         let place = delivery.filter(|_| courier.joins()).map(|of| of.place());
         let destination = template(message.subject, b'.');
-        let id = headers.get("nats-msg-id");
+        let id = headers.get(MESSAGE_ID);
         let subscription = self.subscriptions.delivers(message.sid);
         let number = subscription.as_ref().map(|of| of.number);
         let group = match (delivery, &subscription) {
@@ -97,8 +162,9 @@ impl Nats {
             (None, Some(subscription)) => &subscription.group,
             (None, None) => "",
         };
+        let extracted = courier.reads(headers);
         let received = [Received {
-            carried: Carried::Raw(headers),
+            carried: Carried::Read(&extracted),
             place: place.as_deref(),
             messages: 1,
         }];
@@ -106,6 +172,7 @@ impl Nats {
             destination: &destination,
             operation: "deliver",
             how: How::Processes,
+            size: Some(message.payload() as u64),
             messages: &received,
             more: &|attributes| {
                 if !group.is_empty() {
@@ -114,7 +181,6 @@ impl Nats {
                 if let Some(id) = id {
                     attributes.push("messaging.message.id", id);
                 }
-                attributes.push("messaging.message.body.size", message.payload() as i64);
             },
         });
         if let Some(token) = token {

@@ -61,30 +61,40 @@ impl<'a> Headers<'a> {
         })
     }
 
-    /// How long the block is with `add` in it.
-    pub(super) fn len_with(&self, add: &[(String, Vec<u8>)]) -> usize {
+    fn has(&self, key: &str) -> bool {
+        self.pairs().any(|(own, _)| own.eq_ignore_ascii_case(key))
+    }
+
+    /// Writes the lines of `add`, but for keys that are there, and for what would break the block: nobody sends such context.
+    pub(super) fn lines(&self, add: &[(String, Vec<u8>)], out: &mut Vec<u8>) {
+        for (key, value) in add.iter().filter(|pair| is_writable(pair)) {
+            if !self.has(key) {
+                out.extend_from_slice(key.as_bytes());
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(value);
+                out.extend_from_slice(LINE_END);
+            }
+        }
+    }
+
+    /// How long the block is with `added` bytes of lines in it.
+    pub(super) fn len_with(&self, added: usize) -> usize {
         let version = if self.block.is_empty() {
             VERSION.len() + LINE_END.len()
         } else {
             self.block.len()
         };
-        let pair = |(key, value): &(String, Vec<u8>)| key.len() + value.len() + b": \r\n".len();
-        version + add.iter().map(pair).sum::<usize>() + LINE_END.len()
+        version + added + LINE_END.len()
     }
 
-    /// The block with `add` behind what is in it.
-    pub(super) fn write_with(&self, add: &[(String, Vec<u8>)], out: &mut BytesMut) {
+    /// The block with the lines `added` behind what is in it.
+    pub(super) fn write_with(&self, added: &[u8], out: &mut BytesMut) {
         if self.block.is_empty() {
             out.extend_from_slice(VERSION);
             out.extend_from_slice(LINE_END);
         }
         out.extend_from_slice(self.block);
-        for (key, value) in add {
-            out.extend_from_slice(key.as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value);
-            out.extend_from_slice(LINE_END);
-        }
+        out.extend_from_slice(added);
         out.extend_from_slice(LINE_END);
     }
 }
@@ -101,14 +111,11 @@ impl Extract for Headers<'_> {
     }
 }
 
-/// What would break the block is not added; nobody sends such context.
-pub(super) fn keep_writable(add: &mut Vec<(String, Vec<u8>)>) {
+fn is_writable((key, value): &(String, Vec<u8>)) -> bool {
     let breaks = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    add.retain(|(key, value)| {
-        !key.is_empty()
-            && !key.bytes().any(|byte| byte == b':' || !byte.is_ascii_graphic())
-            && !value.iter().any(breaks)
-    });
+    !key.is_empty()
+        && !key.bytes().any(|byte| byte == b':' || !byte.is_ascii_graphic())
+        && !value.iter().any(breaks)
 }
 
 #[cfg(test)]
@@ -158,23 +165,34 @@ mod tests {
             ),
         ] {
             let headers = Headers::read(block.as_bytes()).unwrap_or_default();
-            let mut out = BytesMut::new();
-            headers.write_with(&add, &mut out);
+            let (mut lines, mut out) = (Vec::new(), BytesMut::new());
+            headers.lines(&add, &mut lines);
+            headers.write_with(&lines, &mut out);
             assert_eq!(out, expected.as_bytes());
-            assert_eq!(headers.len_with(&add), expected.len());
+            assert_eq!(headers.len_with(lines.len()), expected.len());
         }
     }
 
     #[test]
     fn what_would_break_the_block_is_not_added() {
         let pair = |key: &str, value: &str| (key.to_owned(), value.as_bytes().to_vec());
-        let mut add = vec![
+        let add = [
             pair("a", "1\r\nb: 2"),
             pair("a:b", "1"),
             pair("", "1"),
             pair("ok", "1"),
         ];
-        keep_writable(&mut add);
-        assert_eq!(add, [pair("ok", "1")]);
+        let mut lines = Vec::new();
+        Headers::default().lines(&add, &mut lines);
+        assert_eq!(lines, b"ok: 1\r\n");
+    }
+
+    #[test]
+    fn a_key_that_is_there_is_not_added_again_whatever_its_case() {
+        let add = ["a", "b"].map(|key| (key.to_owned(), b"2".to_vec()));
+        let headers = Headers::read(b"NATS/1.0\r\nA: 1\r\n\r\n").expect("a block");
+        let mut lines = Vec::new();
+        headers.lines(&add, &mut lines);
+        assert_eq!(lines, b"b: 2\r\n");
     }
 }

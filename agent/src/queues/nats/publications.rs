@@ -6,14 +6,17 @@
 use std::borrow::Cow;
 
 use bytes::BytesMut;
+use propagation::Extracted;
 
 use super::super::destination::template;
 use super::super::splice::{Carried, Courier, End, Sending, Skip, Token};
-use super::headers::{Headers, keep_writable};
+use super::headers::Headers;
 use super::jetstream::{ACK_PREFIX, ACK_WORD, Ack, Delivery, Policy};
 use super::line::{Line, Message};
 use super::{Block, Nats, is_protocol};
 
+/// Makes a message one of its own.
+pub(super) const MESSAGE_ID: &str = "nats-msg-id";
 /// The broker closes the connection over it.
 const TOO_LARGE: &str = "maximum_payload_violation";
 
@@ -51,8 +54,69 @@ impl Nats {
                 courier.skipped(Skip::UnknownFrame);
                 self.pass(line, message, out)
             }
-            Block::Read(headers) => self.send(line, message, &headers, out, courier),
+            Block::Read(headers) => {
+                let together = self
+                    .is_shared(line, message, &headers, input)
+                    .then(|| self.send_together(line, message, &headers, input, out, courier));
+                together
+                    .flatten()
+                    .unwrap_or_else(|| self.send(line, message, &headers, out, courier))
+            }
         }
+    }
+
+    /// Whether the span of a message may be that of others: it stands in this read whole, nobody answers it, nothing but its
+    /// payload tells it from others, and the broker will take it.
+    fn is_shared(&self, line: Line<'_>, message: &Message<'_>, headers: &Headers<'_>, input: &[u8]) -> bool {
+        let max = self.broker.max_payload();
+        message.reply.is_none()
+            && input.len() >= line.whole.len() + message.total + 2
+            && !(max > 0 && message.total > max)
+            && headers.get(MESSAGE_ID).is_none()
+    }
+
+    /// As [`Nats::send`], with what is published in the same stroke. `None` where there is no room.
+    fn send_together(
+        &mut self,
+        line: Line<'_>,
+        message: &Message<'_>,
+        headers: &Headers<'_>,
+        input: &[u8],
+        out: &mut BytesMut,
+        courier: &mut dyn Courier,
+    ) -> Option<usize> {
+        let said = input.get(..line.whole.len() + message.headers)?;
+        let block = said.get(line.whole.len()..)?;
+        let tell = |courier: &mut dyn Courier, destination: &str, extracted: &Extracted| {
+            courier.sends(&Sending {
+                destination,
+                operation: "publish",
+                carried: Carried::Read(extracted),
+                size: Some(message.payload() as u64),
+                more: &|_| {},
+            })
+        };
+        if !self.published.join(message, (headers, block), courier, tell) {
+            return None;
+        }
+        let from = out.len();
+        match self.write(message, headers, self.published.added(), out) {
+            Ok(true) => {
+                let written = out.get(from..).unwrap_or_default();
+                self.published.goes_on(said, written, message.body());
+            }
+            Ok(false) => {
+                out.extend_from_slice(said);
+                self.published.goes_on(said, said, message.body());
+            }
+            Err(why) => {
+                courier.skipped(why);
+                self.published.goes_bare();
+                out.extend_from_slice(said);
+            }
+        }
+        self.from_client.left = message.body();
+        Some(said.len())
     }
 
     /// Passes the line as it came, and leaves the rest to pass.
@@ -70,12 +134,13 @@ impl Nats {
         out: &mut BytesMut,
         courier: &mut dyn Courier,
     ) -> usize {
-        let id = headers.get("nats-msg-id");
+        let id = headers.get(MESSAGE_ID);
         let destination: Cow<'_, str> = template(message.subject, b'.');
-        let mut sent = courier.sends(&Sending {
+        let extracted = courier.reads(headers);
+        let sent = courier.sends(&Sending {
             destination: &destination,
             operation: "publish",
-            carried: Carried::Raw(headers),
+            carried: Carried::Read(&extracted),
             size: Some(message.payload() as u64),
             more: &|attributes| {
                 if let Some(id) = id {
@@ -83,19 +148,20 @@ impl Nats {
                 }
             },
         });
-        keep_writable(&mut sent.add);
-        let taken = if sent.add.is_empty() {
-            self.pass(line, message, out)
-        } else {
-            match self.add(message, headers, &sent.add, out) {
-                Ok(()) => line.whole.len() + message.headers,
-                Err(why) => {
-                    courier.skipped(why);
-                    if let Some(token) = sent.token {
-                        courier.not_added(token);
-                    }
-                    self.pass(line, message, out)
+        let mut added = Vec::new();
+        headers.lines(&sent.add, &mut added);
+        let taken = match self.write(message, headers, &added, out) {
+            Ok(true) => {
+                self.from_client.left = message.body();
+                line.whole.len() + message.headers
+            }
+            Ok(false) => self.pass(line, message, out),
+            Err(why) => {
+                courier.skipped(why);
+                if let Some(token) = sent.token {
+                    courier.not_added(token, 1);
                 }
+                self.pass(line, message, out)
             }
         };
         if let Some(token) = sent.token {
@@ -104,24 +170,27 @@ impl Nats {
         taken
     }
 
-    /// Writes line and header block with `add` in it, or says why that cannot be.
-    fn add(
-        &mut self,
+    /// Writes line and header block with the lines `added` in it, or says why that cannot be; `false`, and nothing is written,
+    /// where there are none.
+    fn write(
+        &self,
         message: &Message<'_>,
         headers: &Headers<'_>,
-        add: &[(String, Vec<u8>)],
+        added: &[u8],
         out: &mut BytesMut,
-    ) -> Result<(), Skip> {
+    ) -> Result<bool, Skip> {
+        if added.is_empty() {
+            return Ok(false);
+        }
         if !(self.broker.headers && self.client.headers) {
             return Err(Skip::NoHeaders);
         }
-        let len = headers.len_with(add);
+        let len = headers.len_with(added.len());
         if message.payload() + len > self.broker.max_payload() || !message.write_with_headers(len, out) {
             return Err(Skip::TooLarge);
         }
-        headers.write_with(add, out);
-        self.from_client.left = message.body();
-        Ok(())
+        headers.write_with(added, out);
+        Ok(true)
     }
 
     fn await_end(&mut self, message: &Message<'_>, token: Token, courier: &mut dyn Courier) {

@@ -96,6 +96,19 @@ impl Subscriptions {
         reply.starts_with(b"_INBOX") || self.inboxes.iter().any(|prefix| reply.starts_with(prefix))
     }
 
+    /// The queue group of one; empty where there is none.
+    pub(super) fn group(&self, sid: &[u8]) -> &str {
+        self.by_sid
+            .get(sid)
+            .map_or("", |subscription| &subscription.group)
+    }
+
+    /// Whether it ends after some number of deliveries.
+    pub(super) fn is_limited(&self, sid: &[u8]) -> bool {
+        let limit = |subscription: &Subscription| subscription.limit.is_some();
+        self.by_sid.get(sid).is_some_and(limit)
+    }
+
     /// The one that a delivery is for.
     pub(super) fn delivers(&mut self, sid: &[u8]) -> Option<&mut Subscription> {
         let subscription = self.by_sid.get_mut(sid)?;

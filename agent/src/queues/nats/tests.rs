@@ -88,14 +88,220 @@ fn a_header_block_grows_at_its_end_and_the_rest_of_it_stays() {
     client(
         "HPUB a 27 28\r\nNATS/1.0 7 x\r\nb:1\r\nB: 2\r\n\r\n!\r\n",
         &format!("HPUB a 124 125\r\nNATS/1.0 7 x\r\nb:1\r\nB: 2\r\n{BLOCK}!\r\n"),
-        &["1 publish a 1 [b=1 B=2]", "1 ok"],
+        &["1 publish a 1 []", "1 ok"],
     );
 }
 
 #[test]
 fn context_that_is_there_is_never_added_to() {
-    let said = "HPUB a 27 28\r\nNATS/1.0\r\nTraceParent:x\r\n\r\n!\r\n";
-    client(said, said, &["1 publish a 1 [TraceParent=x]", "1 ok"]);
+    let said = format!(
+        "HPUB a 81 82\r\nNATS/1.0\r\nTraceParent:{}\r\n\r\n!\r\n",
+        parent(7)
+    );
+    client(&said, &said, &["1 publish a 1 [of 0000000000000007]", "1 ok"]);
+    let invalid = "HPUB a 55 56\r\nNATS/1.0\r\nTraceParent:x\r\nX-Correlation-Id: order-6 \r\n\r\n!\r\n";
+    assert_eq!(Talk::new().client(invalid), invalid);
+}
+
+fn parent(span: u8) -> String {
+    format!("00-0af7651916cd43dd8448eb211c80319c-{span:016x}-01")
+}
+
+/// A message with these lines in its block.
+fn with(subject: &str, lines: &str, payload: &str) -> String {
+    let block = format!("NATS/1.0\r\n{lines}\r\n");
+    let total = block.len() + payload.len();
+    format!("HPUB {subject} {} {total}\r\n{block}{payload}\r\n", block.len())
+}
+
+#[test]
+fn messages_of_one_read_that_bear_the_same_have_one_span_and_all_bear_its_context() {
+    let mut talk = Talk::new();
+    let out = talk.client(
+        "PUB orders.1 2\r\nok\r\nPUB orders.1 2\r\nno\r\nPING\r\nPUB orders.1 3\r\nyes\r\nPUB orders.2 0\r\n\r\n",
+    );
+    let went = |subject: &str, size: usize, payload: &str| {
+        format!(
+            "HPUB {subject} 109 {}\r\nNATS/1.0\r\n{BLOCK}{payload}\r\n",
+            109 + size
+        )
+    };
+    let each = [
+        went("orders.1", 2, "ok"),
+        went("orders.1", 2, "no"),
+        "PING\r\n".to_owned(),
+        went("orders.1", 3, "yes"),
+        went("orders.2", 0, ""),
+    ];
+    assert_eq!(out, each.concat());
+    assert_eq!(talk.notes(), ["1 publish orders.* 2 []", "1 are 4", "1 ok"]);
+    talk.client("PUB orders.1 2\r\nok\r\n");
+    assert_eq!(
+        talk.notes(),
+        ["2 publish orders.* 2 []", "2 ok"],
+        "the next read is another"
+    );
+}
+
+#[test]
+fn messages_of_one_read_share_a_span_only_where_they_bear_the_same_and_go_to_the_same() {
+    let of = |span: u8| format!("traceparent: {}\r\n", parent(span));
+    let said = [
+        with("a", "", "1"),
+        with("a", &of(7), "1"),
+        with("a", "x: 1\r\n", "1"),
+        with("a", &of(8), "1"),
+        with("b", "", "1"),
+        with("a", "x-correlation-id: order-9\r\n", "1"),
+        with("a", &of(7), "2"),
+        with("b", "", "3"),
+    ];
+    let mut talk = Talk::new();
+    let out = talk.client(&said.concat());
+    let told = [
+        "1 publish a 1 []",
+        "2 publish a 1 [of 0000000000000007]",
+        "3 publish a 1 [of 0000000000000008]",
+        "4 publish b 1 []",
+        "5 publish a 1 []",
+        "1 are 2",
+        "2 are 2",
+        "4 are 2",
+    ];
+    let mut notes = talk.notes();
+    notes.retain(|line| !line.ends_with("ok"));
+    notes.sort_by_key(|line| line.contains("are"));
+    assert_eq!(notes, told);
+    let times = |piece: &str| out.matches(piece).count();
+    assert_eq!(times("b7ad6b7169203331"), 5, "those without context are given it");
+    assert_eq!(times("x-correlation-id"), 5, "and an id where they have none");
+    assert_eq!(times("order-9"), 1);
+}
+
+#[test]
+fn a_message_that_is_answered_or_has_an_id_or_is_cut_has_a_span_of_its_own() {
+    let mut talk = Talk::new();
+    let plain = "PUB a 2\r\nok\r\n";
+    let others = [
+        "PUB a _INBOX.x.1 2\r\nok\r\n".to_owned(),
+        "PUB a elsewhere 2\r\nok\r\n".to_owned(),
+        with("a", "Nats-Msg-Id: seven\r\n", "ok"),
+    ];
+    talk.client(&[plain, &others.concat(), plain, "PUB a 2\r\nok\r"].concat());
+    let told = [
+        "1 publish a 2 []",
+        "2 publish a 2 []",
+        "3 publish a 2 []",
+        "3 ok",
+        "4 publish a 2 []",
+        "4 ok",
+        "5 publish a 2 []",
+        "1 are 2",
+        "1 ok",
+    ];
+    assert_eq!(talk.notes(), told, "the second is answered later");
+    talk.client("\n");
+    assert_eq!(talk.notes(), ["5 ok"]);
+}
+
+#[test]
+fn each_message_of_one_read_that_bears_what_is_not_believed_is_looked_at() {
+    let mut talk = Talk::new();
+    let said = with("a", "traceparent: x\r\n", "1");
+    talk.client(&said.repeat(3));
+    assert_eq!(talk.notes.read, 3);
+    talk.client(&with("a", "", "1").repeat(3));
+    assert_eq!(talk.notes.read, 4, "and of those that bear nothing the first");
+}
+
+#[test]
+fn messages_of_one_read_that_are_too_large_with_context_are_counted_among_those_that_are_not() {
+    let mut talk = Talk::saying(&INFO.replace("1048576", "119"), CONNECT);
+    let (fits, over) = ("PUB a 10\r\n0123456789\r\n", "PUB a 11\r\n0123456789x\r\n");
+    let out = talk.client(&[over, fits, over, fits, over].concat());
+    assert_eq!(
+        (
+            out.matches(over).count(),
+            out.matches("HPUB a 109 119\r\n").count()
+        ),
+        (3, 2)
+    );
+    let told = [
+        "1 publish a 11 []",
+        "skipped TooLarge",
+        "skipped TooLarge",
+        "skipped TooLarge",
+        "1 are 5",
+        "1 not added to 3",
+        "1 ok",
+    ];
+    assert_eq!(talk.notes(), told);
+}
+
+#[test]
+fn headers_that_are_agreed_on_between_two_messages_of_one_read_are_added_to_the_second() {
+    let mut talk = Talk::saying(INFO, "CONNECT {\"headers\":false}\r\n");
+    let said = "PUB a 1\r\n!\r\n";
+    let out = talk.client(&[said, CONNECT, said, said].concat());
+    let went = format!("HPUB a 109 110\r\nNATS/1.0\r\n{BLOCK}!\r\n");
+    assert_eq!(out, [said, CONNECT, &went, &went].concat());
+    let told = talk.notes();
+    assert_eq!(told[2..], ["1 are 3", "1 not added", "1 ok"]);
+}
+
+#[test]
+fn headers_that_are_no_longer_agreed_on_are_not_added_to_the_next_message_of_one_read() {
+    let (mut talk, said) = (Talk::new(), "PUB a 1\r\n!\r\n");
+    let again = "CONNECT {\"headers\":false}\r\n";
+    let out = talk.client(&[said, said, again, said].concat());
+    let went = format!("HPUB a 109 110\r\nNATS/1.0\r\n{BLOCK}!\r\n");
+    assert_eq!(out, [&went, &went, again, said].concat());
+}
+
+#[test]
+fn messages_of_one_read_that_the_broker_will_refuse_fail_each() {
+    let mut talk = Talk::saying(&INFO.replace("1048576", "3"), CONNECT);
+    talk.client(&"PUB a 4\r\nfour\r\n".repeat(2));
+    let told = talk.notes();
+    let failed = told
+        .iter()
+        .filter(|line| line.contains("maximum_payload_violation"))
+        .count();
+    assert_eq!(failed, 2, "{told:?}");
+}
+
+#[test]
+fn messages_of_one_read_whose_span_has_ended_are_told_of_each() {
+    let mut talk = Talk::new();
+    talk.notes.full = true;
+    talk.client(&"PUB a 1\r\n!\r\n".repeat(3));
+    assert_eq!(
+        talk.notes(),
+        ["1 publish a 1 []", "2 publish a 1 []", "3 publish a 1 []"]
+    );
+}
+
+#[test]
+fn what_shares_a_span_is_told_also_where_the_read_ends_in_what_is_not_understood() {
+    let mut talk = Talk::new();
+    let said = "PUB a 1\r\n!\r\n".repeat(2) + "NONSENSE\r\n";
+    let mut input = BytesMut::from(said.as_str());
+    let told = talk
+        .nats
+        .client_said(&mut input, &mut BytesMut::new(), &mut talk.notes);
+    assert_eq!(told, Err(NotUnderstood::Malformed));
+    assert_eq!(talk.notes(), ["1 publish a 1 []", "1 are 2", "1 ok"]);
+}
+
+#[test]
+fn destinations_beyond_the_bound_of_one_read_have_a_span_for_each_message() {
+    let mut talk = Talk::new();
+    let subjects = (0..stroke::MAX_DESTINATIONS).map(|number| format!("PUB a{number:x}x 0\r\n\r\n"));
+    let one_more = "PUB b 0\r\n\r\n".repeat(2);
+    talk.client(&(subjects.collect::<String>() + &one_more));
+    let told = talk.notes();
+    let of = |subject: &str| told.iter().filter(|line| line.contains(subject)).count();
+    assert_eq!((of(" publish b "), of(" are ")), (2, 0), "{told:?}");
 }
 
 #[test]
@@ -239,12 +445,80 @@ fn replies_are_awaited_at_the_subjects_that_the_client_chose() {
 fn a_delivery_without_a_reply_subject_is_done_at_once() {
     broker(
         "HMSG orders.7 1 35 36\r\nNATS/1.0\r\nTraceparent: 00-1\r\nA:\r\n\r\n!\r\n",
-        &["1 Processes deliver orders.* [Traceparent=00-1 A=]", "1 ok"],
+        &["1 Processes deliver orders.* []", "1 ok"],
     );
     broker(
         "MSG a 1 2\r\nok\r\n+OK\r\n",
         &["1 Processes deliver a []", "1 ok"],
     );
+}
+
+/// A delivery with these lines in its block.
+fn delivery(subject: &str, sid: u8, lines: &str) -> String {
+    let said = with(subject, lines, "ok");
+    said.replacen(&format!("HPUB {subject}"), &format!("HMSG {subject} {sid}"), 1)
+}
+
+#[test]
+fn deliveries_of_one_read_to_one_subscription_that_bear_the_same_have_one_span() {
+    let of = |span: u8| format!("traceparent: {}\r\n", parent(span));
+    let said = [
+        delivery("orders.1", 1, &of(7)),
+        delivery("orders.2", 1, &of(7)),
+        delivery("orders.1", 1, &of(7)),
+        delivery("orders.1", 2, &of(7)),
+        delivery("orders.1", 1, &of(8)),
+        "MSG orders.1 1 2\r\nok\r\nMSG orders.1 1 2\r\nok\r\n".to_owned(),
+    ];
+    let mut talk = Talk::new();
+    talk.client("SUB orders.* 1\r\nSUB orders.1 2\r\n");
+    assert_eq!(talk.broker(&said.concat()), said.concat());
+    let mut told = talk.notes();
+    let ends = told.iter().filter(|line| line.ends_with(" ok")).count();
+    assert_eq!(ends, 4, "they end with the read");
+    told.retain(|line| !line.ends_with(" ok"));
+    told.sort_by_key(|line| line.contains("are"));
+    let expected = [
+        "1 Processes deliver orders.* [of 0000000000000007]",
+        "2 Processes deliver orders.* [of 0000000000000007]",
+        "3 Processes deliver orders.* [of 0000000000000008]",
+        "4 Processes deliver orders.* []",
+        "1 are 3",
+        "4 are 2",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_delivery_that_is_answered_or_has_an_id_or_is_one_of_a_few_or_is_cut_has_a_span_of_its_own() {
+    let mut talk = Talk::new();
+    talk.client("SUB a 1\r\nSUB b 2\r\nUNSUB 2 2\r\n");
+    let said = [
+        "MSG a 1 _INBOX.x 0\r\n\r\n",
+        &delivery("a", 1, "nats-msg-id: seven\r\n"),
+        &delivery("a", 1, "nats-msg-id: seven\r\n"),
+        "MSG b 2 0\r\n\r\n",
+        "MSG b 2 0\r\n\r\n",
+        "MSG a 1 0\r\n\r\n",
+        "MSG a 1 0\r\n\r",
+    ];
+    talk.broker(&said.concat());
+    let told = talk.notes();
+    let spans = told.iter().filter(|line| line.contains("Processes")).count();
+    assert_eq!(spans, said.len(), "{told:?}");
+    assert!(
+        talk.nats.subscriptions.delivers(b"2").is_none(),
+        "each was counted"
+    );
+}
+
+#[test]
+fn deliveries_that_share_a_span_count_for_their_subscription() {
+    let mut talk = Talk::new();
+    talk.client("SUB a 1\r\n");
+    talk.broker(&"MSG a 1 0\r\n\r\n".repeat(5));
+    talk.client("UNSUB 1 5\r\n");
+    assert!(talk.nats.subscriptions.delivers(b"1").is_none());
 }
 
 #[test]

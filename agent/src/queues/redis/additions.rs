@@ -48,7 +48,7 @@ impl Redis {
             added => {
                 out.extend_from_slice(whole);
                 if let (Err(()), Some(token)) = (added, sent.token) {
-                    courier.not_added(token);
+                    courier.not_added(token, 1);
                 }
             }
         }

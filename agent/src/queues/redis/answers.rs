@@ -168,13 +168,11 @@ impl Redis {
             destination: &template(stream, b':'),
             operation,
             how: works.map_or(How::Receives, |_| How::Processes),
+            size: Some(first.fields.size()),
             messages: &messages,
             more: &|attributes| {
                 if let Some(group) = group {
                     attributes.push("messaging.consumer.group.name", &*group.name);
-                }
-                if messages.len() == 1 {
-                    attributes.push("messaging.message.body.size", first.fields.size());
                 }
             },
         });

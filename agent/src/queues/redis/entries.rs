@@ -85,9 +85,9 @@ impl<'a> Fields<'a> {
     }
 
     /// Bytes of names and values.
-    pub(super) fn size(&self) -> i64 {
+    pub(super) fn size(&self) -> u64 {
         self.iter()
-            .map(|(name, value)| (name.len() + value.len()) as i64)
+            .map(|(name, value)| (name.len() + value.len()) as u64)
             .sum()
     }
 }

@@ -134,11 +134,11 @@ fn fields_are_only_added_where_that_was_asked_for() {
         fn sends(&mut self, message: &Sending<'_>) -> Sent {
             self.0.sends(message)
         }
-        fn sent_together(&mut self, token: Token, messages: usize) {
-            self.0.sent_together(token, messages);
+        fn stands_for(&mut self, token: Token, messages: usize) {
+            self.0.stands_for(token, messages);
         }
-        fn not_added(&mut self, token: Token) {
-            self.0.not_added(token);
+        fn not_added(&mut self, token: Token, messages: usize) {
+            self.0.not_added(token, messages);
         }
         fn receives(&mut self, messages: &Receiving<'_>) -> Option<Token> {
             self.0.receives(messages)

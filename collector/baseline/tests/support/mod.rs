@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
-use baseline::{Baselines, Entity, Lookup, Names, Operation, Settings, Verdict, Version};
+use baseline::{Baselines, Entity, Lookup, Names, Observation, Operation, Settings, Verdict, Version};
 
 pub const SECOND: u64 = 1_000_000_000;
 pub const MINUTE: u64 = 60 * SECOND;
@@ -59,7 +59,7 @@ impl Shop {
         self.now += self.every;
         let took = seconds * self.random.noise();
         self.baselines
-            .judge(CART, ADD, self.version, took, took, self.now)
+            .judge(CART, ADD, self.version, &lasting(took, took), self.now)
     }
 
     /// Asks until `end`, `seconds` being the latency at a time; returns the minutes that were degraded.
@@ -122,5 +122,14 @@ impl Lookup for Numbers {
     }
     fn version(&mut self, name: &str) -> Option<Version> {
         Self::of(name).map(|number| Version(number as u16))
+    }
+}
+
+/// A request without a failure.
+pub fn lasting(own: f64, total: f64) -> Observation {
+    Observation {
+        own,
+        total,
+        ..Observation::default()
     }
 }

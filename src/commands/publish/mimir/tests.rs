@@ -243,11 +243,36 @@ async fn groups_of_ours_that_are_gone_are_removed_and_those_of_others_stay() {
 }
 
 #[tokio::test]
+async fn a_ruler_with_the_default_limit_takes_all_rules_in_their_order() {
+    let ruler = Ruler::start(Store {
+        max_rules: 20,
+        ..Store::default()
+    })
+    .await;
+    let wanted = generated();
+    let report = ruler.publish(&wanted, false).await;
+    assert!(!report.failed, "{report:?}");
+    let rules = |name: &str| wanted[name]["rules"].as_array().unwrap().len();
+    assert_eq!(rules("tracemap-latency"), 20);
+    assert!(rules("tracemap-latency-2") > 0);
+    assert_eq!(
+        wanted["tracemap-latency-2"]["interval"],
+        wanted["tracemap-latency"]["interval"]
+    );
+    let last = wanted["tracemap-latency-2"]["rules"]
+        .as_array()
+        .unwrap()
+        .last()
+        .unwrap();
+    assert_eq!(last["alert"], "LatencyBaselineMissing");
+}
+
+#[tokio::test]
 async fn a_group_above_the_limit_is_told_with_the_setting_to_raise_and_nothing_old_is_removed_for_it() {
     let old = BTreeMap::from([("tracemap".to_owned(), Groups::from([group("tracemap-old", "1m")]))]);
     let ruler = Ruler::start(Store {
         namespaces: old,
-        max_rules: 20,
+        max_rules: 10,
         ..Store::default()
     })
     .await;
@@ -255,7 +280,7 @@ async fn a_group_above_the_limit_is_told_with_the_setting_to_raise_and_nothing_o
     assert!(report.failed);
     let told = report.lines.join("\n");
     assert!(
-        told.contains("(limit: 20 actual: ") && told.contains("`ruler_max_rules_per_rule_group`"),
+        told.contains("(limit: 10 actual: ") && told.contains("`ruler_max_rules_per_rule_group`"),
         "{told}"
     );
     assert!(

@@ -169,6 +169,53 @@ fn an_event_in_json_is_read_also_behind_one_with_the_same_headers() {
     assert_eq!(talk.told(), expected);
 }
 
+#[test]
+fn a_record_is_read_only_where_its_headers_are_not_those_of_the_one_before() {
+    let records = |header: Header<'_>, times: i32| -> Vec<_> {
+        (0..times)
+            .map(|delta| record(delta, None, Some(b"v"), &[header]))
+            .collect()
+    };
+    let read = |records: &[Vec<u8>]| {
+        let mut talk = Talk::new(Notes::injecting());
+        talk.client(&produce(9, 7, -1, &[&batch(PLAIN, records)]));
+        let shared = format!("1 are {}", records.len());
+        assert!(talk.told().contains(&shared));
+        talk.notes.read
+    };
+    let (red, blue) = (
+        ("colour", Some(b"red".as_slice())),
+        ("colour", Some(b"blue".as_slice())),
+    );
+    assert_eq!(read(&records(red, 5)), 1);
+    assert_eq!(
+        read(&[records(red, 2), records(blue, 2), records(red, 2)].concat()),
+        3
+    );
+    let unbelieved = ("traceparent", Some(b"x".as_slice()));
+    assert_eq!(read(&records(unbelieved, 5)), 5, "each of them is counted");
+    let between = [records(red, 1), records(unbelieved, 1), records(red, 1)].concat();
+    assert_eq!(read(&between), 3, "what was before it is forgotten");
+}
+
+#[test]
+fn of_a_batch_that_would_be_too_large_only_those_that_were_to_be_given_context_miss_it() {
+    let records = [
+        of(0, 7, b"red"),
+        record(1, None, None, &[]),
+        of(2, 7, b"blue"),
+        record(3, None, Some(b"v"), &[]),
+        record(4, None, Some(b"v"), &[]),
+    ];
+    let mut talk = Talk::new(Notes::injecting());
+    talk.kafka.bounds.message = batch(PLAIN, &records).len();
+    let request = produce(9, 7, -1, &[&batch(PLAIN, &records)]);
+    assert_eq!(talk.client(&request), request);
+    let told = talk.told();
+    let expected = ["1 are 2", "2 are 3", "skipped TooLarge", "2 not added to 3"];
+    assert_eq!(told[2..], expected);
+}
+
 /// Goes on as it came and is told of in these words.
 fn untouched(request: &[u8], told: &[&str]) {
     let mut talk = Talk::new(Notes::injecting());
@@ -259,7 +306,7 @@ fn a_batch_that_would_be_too_large_goes_on_as_it_came_and_its_spans_know() {
         talk.kafka.bounds.message = room;
         assert_eq!(talk.client(&request) != request, fits);
         let told = talk.told();
-        let not_added = ["skipped TooLarge", "1 not added"];
+        let not_added = ["skipped TooLarge", "1 not added to 2"];
         assert_eq!(told[2..], not_added[..if fits { 0 } else { 2 }]);
     }
 }

@@ -1,0 +1,78 @@
+//! What is usual: the median of the past, how far it strays, and of how many requests.
+//!
+//! Only windows count in which nothing was degraded, so that a fault does not become usual by lasting. A shift that stays is
+//! learned all the same: when too little of `static.history` is left that was healthy, learning begins anew.
+//! The group has an interval of its own, because it reads a day of samples. It is shorter than the five minutes for which
+//! Prometheus remembers the latest sample.
+
+use config::HumanDuration;
+use map::catalogue::{
+    RECORDED_HEALTHY_SECONDS, RECORDED_JUDGED, RECORDED_JUDGED_USUAL, RECORDED_MEAN_SECONDS,
+    RECORDED_OWN_DEGRADED, RECORDED_SECONDS_SPREAD, RECORDED_TOTAL_DEGRADED, RECORDED_USUAL_SECONDS,
+};
+
+use super::super::recording;
+use super::{FEWEST, ON};
+use crate::onset::interval;
+use crate::prometheus::Recording;
+use crate::settings::AlertSettings;
+
+/// How often what is usual is asked for, unless the rules are evaluated less often.
+const EVERY: HumanDuration = HumanDuration::from_secs(120);
+/// The 95th percentile of a normal distribution, in standard deviations above its median.
+const DEVIATIONS_AT_95: f64 = 1.645;
+/// The least spread, as a share of what is usual and in seconds besides: a system that was never disturbed is not surprised
+/// by everything.
+const LEAST_SPREAD: (f64, f64) = (0.05, 0.0005);
+
+/// How often the group is evaluated.
+pub(super) fn every(settings: &AlertSettings) -> HumanDuration {
+    EVERY.max(settings.evaluation_interval)
+}
+
+/// The rules of the group.
+pub(super) fn rules(settings: &AlertSettings) -> [Recording; 3] {
+    let history = settings.fixed.history.as_prometheus();
+    let past = format!("{RECORDED_HEALTHY_SECONDS}[{history}]");
+    let learned = settings
+        .fixed
+        .learn
+        .get()
+        .as_nanos()
+        .div_ceil(interval(settings).as_nanos());
+    let usual = format!("quantile_over_time(0.5, {past})\nand count_over_time({past}) >= {learned}");
+    let (share, seconds) = LEAST_SPREAD;
+    let spread = format!(
+        "(quantile_over_time(0.95, {past}) - {RECORDED_USUAL_SECONDS}) / {DEVIATIONS_AT_95}\n\
+         + {share} * {RECORDED_USUAL_SECONDS} + {seconds}"
+    );
+    let requests =
+        format!("max by (id, kind, client, server) (quantile_over_time(0.5, {RECORDED_JUDGED}[{history}]))");
+    [
+        recording(RECORDED_USUAL_SECONDS, &usual),
+        recording(RECORDED_SECONDS_SPREAD, &spread),
+        recording(RECORDED_JUDGED_USUAL, &requests),
+    ]
+}
+
+/// The least spread of what usually takes so many seconds, in seconds.
+pub(super) fn least_spread(usual: f64) -> f64 {
+    LEAST_SPREAD.0 * usual + LEAST_SPREAD.1
+}
+
+/// The windows that are learned from. One that reaches back into a degradation is none, although that is over.
+pub(super) fn healthy(settings: &AlertSettings) -> Recording {
+    let window = settings.window.as_prometheus();
+    let expr = format!(
+        r#"
+        (
+          {RECORDED_MEAN_SECONDS}{{measure="own"}}
+          unless {ON} max_over_time({RECORDED_OWN_DEGRADED}[{window}])
+          or
+          {RECORDED_MEAN_SECONDS}{{measure="total"}}
+          unless on (id, kind) max_over_time({RECORDED_TOTAL_DEGRADED}[{window}])
+        )
+        and {ON} {RECORDED_JUDGED} >= {FEWEST}"#
+    );
+    recording(RECORDED_HEALTHY_SECONDS, &expr)
+}
