@@ -77,6 +77,8 @@ struct Seat {
     stays_open: AtomicBool,
     /// Its connection has ended, or was told to.
     over: AtomicBool,
+    /// Its connection has ended.
+    gone: AtomicBool,
     told: Notify,
 }
 
@@ -149,6 +151,7 @@ impl Admission {
             unflushed: AtomicBool::new(false),
             stays_open: AtomicBool::new(false),
             over: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             told: Notify::new(),
         });
         self.seats().push(seat.clone());
@@ -165,6 +168,10 @@ impl Admission {
 
     fn make_room(&self) {
         let seats = self.seats();
+        // Who was told to go a moment ago frees a place too.
+        if seats.iter().any(|seat| seat.leaves()) {
+            return;
+        }
         let idle = seats.iter().filter(|seat| seat.idles());
         if let Some(seat) = idle.min_by_key(|seat| seat.since.load(Relaxed)) {
             seat.cut(&self.metrics, Cut::TooManyConnections);
@@ -186,7 +193,7 @@ impl Admission {
                     seat.cut(&self.metrics, Cut::IdleTimeout);
                 }
             }
-            !seat.over.load(Relaxed)
+            !seat.gone.load(Relaxed)
         });
     }
 
@@ -252,6 +259,11 @@ impl Seat {
     fn idles(&self) -> bool {
         let quiet = self.busy.load(Relaxed) == 0 && self.phase.load(Relaxed) != TUNNEL;
         quiet && !self.over.load(Relaxed)
+    }
+
+    /// It was told to go, and has not gone yet.
+    fn leaves(&self) -> bool {
+        self.over.load(Relaxed) && !self.gone.load(Relaxed)
     }
 
     fn cut(&self, metrics: &Metrics, why: Cut) {
@@ -345,6 +357,7 @@ impl Guest {
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        self.seat.gone.store(true, Relaxed);
         self.seat.over.store(true, Relaxed);
         self.admission.open.fetch_sub(1, Relaxed);
         self.admission.metrics.connections(-1);
@@ -513,7 +526,11 @@ mod tests {
             async move { admission.room().await }
         });
         oldest.told_to_go().await;
-        assert!(!told(&busy) && !told(&newest));
+        tokio::time::sleep(RETRY * 3).await;
+        assert!(
+            !told(&busy) && !told(&newest),
+            "one goes for one that comes, however long it takes"
+        );
         drop(oldest);
         waiting.await.expect("there is room");
     }

@@ -131,7 +131,7 @@ pub(crate) async fn serve<H: Handler>(
     }
 }
 
-/// The next caller, once there is room for one.
+/// The next caller, once there is room for one. It is asked in first: nobody is shown out before somebody comes.
 pub(crate) async fn accept(
     listener: &TcpListener,
     admission: Option<Arc<Admission>>,
@@ -139,8 +139,8 @@ pub(crate) async fn accept(
     let Some(admission) = admission else {
         return listener.accept().await;
     };
-    admission.room().await;
     let accepted = listener.accept().await?;
+    admission.room().await;
     admission.arrives();
     Ok(accepted)
 }
