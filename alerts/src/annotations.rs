@@ -6,7 +6,7 @@
 //! runbook links to it.
 //! Source: Prometheus documentation, "Template reference"; Go `text/template`, for `urlquery`.
 
-use map::catalogue::RECORDED_OBJECTIVE_BURNING;
+use map::catalogue::{NEW_NORMAL_SECONDS, RECORDED_OBJECTIVE_BURNING};
 
 use crate::prometheus::Pairs;
 use crate::rules::signal::Said;
@@ -56,6 +56,26 @@ pub(crate) fn of_unjudged(alert: &str, summary: &str, settings: &AlertSettings) 
     let description =
         "{{ printf \"%.0f\" $value }} requests in the last hour, and no operation of it has a baseline";
     with_links(alert, summary, description.to_owned(), "id", settings)
+}
+
+/// For the ticket about the entity in the label `id` that has shifted: by operation, from where to where.
+pub(crate) fn of_new_normal(alert: &str, summary: &str, settings: &AlertSettings) -> Pairs {
+    let edges = |edge: &str| {
+        format!(
+            "printf `max by (operation) ({NEW_NORMAL_SECONDS}{{id=%q,measure=\"own\",edge=\"{edge}\"}})` $labels.id"
+        )
+    };
+    let was = format!(
+        "{{{{ with query (printf `max({NEW_NORMAL_SECONDS}{{id=%q,measure=\"own\",edge=\"old\",operation=%q}})` \
+         $labels.id $operation) }}}}{{{{ . | first | value | humanizeDuration }}}}{{{{ end }}}}"
+    );
+    let description = format!(
+        "Few requests took longer than:{{{{ range query ({}) | sortByLabel \"operation\" }}}}\
+         {{{{ $operation := .Labels.operation }}}}\n\
+         - {{{{ $operation }}}}: {was} before, {{{{ . | value | humanizeDuration }}}} now{{{{ end }}}}",
+        edges("new")
+    );
+    with_links(alert, summary, description, "id", settings)
 }
 
 /// `5% of requests were expected to be slow, 62% of 600 in 5m were`, for the entity in the template's variable `$id`, over the window that says

@@ -304,6 +304,59 @@ fn busy_parts_that_were_never_judged_are_noted_and_edges_from_users_are_not() {
 }
 
 #[test]
+fn a_shift_that_has_lasted_is_asked_about_until_somebody_pins_the_old_baseline() {
+    let shift = |operation: &str, measure: &str, pinned: &str| {
+        format!(
+            r#"tracemap_new_normal_info{{id="basic",kind="service",operation="{operation}",measure="{measure}",pinned="{pinned}"}}"#
+        )
+    };
+    let seconds = |edge: &str| {
+        format!(
+            r#"tracemap_new_normal_seconds{{id="basic",kind="service",operation="GET /a",measure="own",edge="{edge}"}}"#
+        )
+    };
+    let basic = "LatencyNewNormal id=basic kind=service team=rail tier=2";
+    Scene::of("user->gw gw->basic")
+        .series(&shift("GET /a", "own", "false"), "_x20 1x99 _x200")
+        .series(&shift("GET /a", "own", "true"), "_x120 1x200")
+        .series(&shift("GET /b", "total", "false"), "1x300")
+        .series(
+            r#"tracemap_new_normal_info{id="gw->basic",kind="edge",operation="GET /a",measure="own",pinned="false"}"#,
+            "_x20 1x99 _x200",
+        )
+        .series(&seconds("old"), "_x20 0.1x99 _x200")
+        .series(&seconds("new"), "_x20 0.25x99 _x200")
+        .fires("9m", &[])
+        .fires("50m", &[basic, "LatencyNewNormal id=gw->basic kind=edge"])
+        .fires("80m", &[])
+        .run();
+    Scene::of("user->gw gw->basic")
+        .series(&shift("GET /a", "own", "false"), "1x99")
+        .series(&seconds("old"), "0.1x99")
+        .series(&seconds("new"), "0.25x99")
+        .annotated(
+            "40m",
+            basic,
+            &[
+                (
+                    "description",
+                    "Few requests took longer than:\\n- GET /a: 100ms before, 250ms now",
+                ),
+                ("map_url", "http://127.0.0.1:7070/?node=basic"),
+                (
+                    "runbook_url",
+                    "http://127.0.0.1:7070/runbooks/LatencyNewNormal.md",
+                ),
+                (
+                    "summary",
+                    "basic has been slower than usual for hours: is that its new normal?",
+                ),
+            ],
+        )
+        .run();
+}
+
+#[test]
 fn the_page_says_in_words_what_was_expected_and_what_happened() {
     slow_chain()
         .own_slow("gw->basic", (3.0, 30.0))

@@ -313,6 +313,15 @@ fn pages_and_symptoms_of_a_team_share_a_receiver_and_nothing_else_reaches_it() {
         ],
     );
     check(
+        "ticket",
+        &[
+            "alertname=LatencyNewNormal",
+            "severity=ticket",
+            "team=web",
+            "id=web",
+        ],
+    );
+    check(
         "info",
         &["alertname=LatencyBaselineMissing", "severity=info", "id=web"],
     );

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::edge_counts::{self, METRIC};
 use crate::keeper::packed;
+use crate::ledger::BaselineChange;
 use crate::read::{Extracted, Reader};
 use crate::rim::Shared;
 use crate::scrape::Scrape;
@@ -149,6 +150,15 @@ impl Sink {
         Ok(accepted)
     }
 
+    /// Changes a baseline, as durably as requests are taken.
+    pub(crate) async fn change_baseline(&self, change: BaselineChange) -> Result<(), Refusal> {
+        let body = serde_json::to_vec(&change).expect("strings serialise").into();
+        self.commit(Kind::Baseline, body, None, move |shared, _, _, _| {
+            shared.routes.change_baseline(change);
+        })
+        .await
+    }
+
     /// Hands a request on once it is as durable as it is configured, and returns then.
     ///
     /// `hand_on` is told the batch's id, its time and its position in the journal.
@@ -203,6 +213,8 @@ pub(crate) enum Kind {
     Spans,
     /// An `ExportMetricsServiceRequest` with an agent's counts.
     Counts,
+    /// A [`BaselineChange`] as JSON.
+    Baseline,
 }
 
 impl Kind {
@@ -210,6 +222,7 @@ impl Kind {
         let kind: &[u8] = match self {
             Self::Spans => b"t",
             Self::Counts => b"m",
+            Self::Baseline => b"b",
         };
         [kind, batch.unwrap_or_default().as_bytes()].concat().into()
     }
@@ -220,6 +233,7 @@ impl Kind {
         let kind = match kind {
             b't' => Self::Spans,
             b'm' => Self::Counts,
+            b'b' => Self::Baseline,
             _ => return None,
         };
         Some((kind, str::from_utf8(batch).unwrap_or_default()))

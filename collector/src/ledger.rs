@@ -6,6 +6,7 @@
 //! Left out on purpose: time and tasks. The map is written out when somebody asks for it, not while requests are counted.
 
 mod agents;
+mod baselines;
 mod counted;
 mod counts;
 mod edges;
@@ -26,7 +27,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use baseline::{Learned, NewNormal, Observation, Stats, Verdict};
+use baseline::{Observation, Verdict};
 use foldhash::fast::FixedState;
 use map::{ConnectionType, EdgeKey, Map, NodeId, Services};
 
@@ -46,6 +47,7 @@ use judge::Judge;
 use nodes::Nodes;
 
 pub use agents::EdgeCounts;
+pub use baselines::{Baseline, BaselineChange, Change, ChangeRefused, PinnedBy};
 pub use identity::MapBudget;
 pub use save::RestoreError;
 
@@ -54,7 +56,7 @@ pub use save::RestoreError;
 pub struct LedgerSettings {
     /// Learning.
     pub baseline: baseline::Settings,
-    /// Ids of nodes and edges whose baselines people hold: a lasting shift of them is never learned.
+    /// Ids of nodes and edges whose baselines the configuration holds: a lasting shift of them is never learned.
     pub pins: Vec<String>,
     /// Size of the map.
     pub budget: MapBudget,
@@ -625,27 +627,6 @@ impl Ledger {
     /// What nodes and edges did in the latest minutes, by the id of their series.
     pub fn recent(&self, id: &str) -> Latency {
         self.recent.of(&self.series, id)
-    }
-
-    /// The learned edges of a node's or edge's busiest operation, by the id of its series.
-    pub fn learned(&self, id: &str) -> Option<Learned> {
-        self.judge.learned(self.series.find_entity(id)?)
-    }
-
-    /// Learns every operation that has `min_requests` from all that came of it so far, and nothing from then on; see
-    /// [`baseline::Baselines::hold`].
-    pub fn hold_baselines(&mut self, min_requests: u64, now: u64) {
-        self.judge.hold(min_requests, now);
-    }
-
-    /// Shifts that have lasted, each with the number of its series and the name of its operation.
-    pub fn tickets(&self) -> impl Iterator<Item = (NewNormal, &str)> {
-        self.judge.tickets()
-    }
-
-    /// What the baselines occupy, and what found no room.
-    pub fn baseline_stats(&self) -> Stats {
-        self.judge.stats()
     }
 
     /// All series.

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::ledger::{EdgeCounts, Ledger};
+use crate::ledger::{BaselineChange, EdgeCounts, Ledger};
 use crate::read::{Claim, Extracted, Received, Rejection};
 use crate::shard::{Batch, LinkMessage, Report, Shard, shard_of};
 use crate::skew::{InForce, SavedSkews, Skews, Waits};
@@ -80,6 +80,7 @@ enum ToLedger {
     Claims(Vec<Claim>),
     Repeated(u64),
     Counts(Vec<EdgeCounts>, u64),
+    Baseline(BaselineChange),
     Ask(Question),
     AskWaits(WaitsWanted),
     End,
@@ -297,6 +298,11 @@ impl Routes {
     /// Tells the ledger what an agent counted.
     pub(crate) fn count(&self, edges: Vec<EdgeCounts>, time: u64) {
         self.to_ledger(ToLedger::Counts(edges, time));
+    }
+
+    /// Tells the ledger what a person wants of a baseline.
+    pub(crate) fn change_baseline(&self, change: BaselineChange) {
+        self.to_ledger(ToLedger::Baseline(change));
     }
 
     /// Tells the ledger where services answer; true whatever becomes of the request that said so.
@@ -543,6 +549,7 @@ struct LedgerThread<D> {
 enum Direct {
     Repeated(u64),
     Counts(Vec<EdgeCounts>, u64),
+    Baseline(BaselineChange),
 }
 
 impl<D: Downstream> LedgerThread<D> {
@@ -559,6 +566,7 @@ impl<D: Downstream> LedgerThread<D> {
                 }
                 ToLedger::Repeated(spans) => self.direct(Direct::Repeated(spans)),
                 ToLedger::Counts(edges, time) => self.direct(Direct::Counts(edges, time)),
+                ToLedger::Baseline(change) => self.direct(Direct::Baseline(change)),
                 ToLedger::Ask(question) => question(&mut self.ledger, self.tail.as_ref()),
                 // Whoever asked may have gone away meanwhile.
                 ToLedger::AskWaits(answer) => drop(answer.send(self.skews.waits())),
@@ -580,6 +588,7 @@ impl<D: Downstream> LedgerThread<D> {
                     self.ledger.count_edge(edge, time);
                 }
             }
+            Direct::Baseline(change) => self.ledger.change_baseline(change),
         }
     }
 

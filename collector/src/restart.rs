@@ -337,7 +337,12 @@ impl Hand<'_> {
         let repeated = !self.muted && !batch.is_empty() && !self.batches.is_new(batch);
         match kind {
             Kind::Spans => self.spans(&record.payload, time, position, repeated),
-            Kind::Counts if self.muted || repeated => {}
+            Kind::Counts | Kind::Baseline if self.muted || repeated => {}
+            Kind::Baseline => {
+                if let Ok(change) = serde_json::from_slice(&record.payload) {
+                    self.routes.change_baseline(change);
+                }
+            }
             Kind::Counts => {
                 if let Ok(request) = ExportMetricsServiceRequest::decode(&record.payload[..]) {
                     self.routes.count(edge_counts::read(&request).edges, time);

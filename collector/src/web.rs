@@ -1,8 +1,11 @@
 //! The page, the API and the metrics, on one port.
 //!
-//! In: HTTP requests. Out: the map as page, picture, JSON, YAML, CSV and text; the generated files; series.
-//! Left out on purpose: anything that changes something, and authentication; the listener is loopback by default.
+//! In: HTTP requests. Out: the map as page, picture, JSON, YAML, CSV and text; the generated files; series; baselines, which
+//! are the one thing that can be changed here.
+//! Left out on purpose: authentication; the listener is loopback by default. A change is a PUT or a DELETE, which no page of
+//! another origin can send: a browser asks first, and is not answered.
 
+mod baselines;
 mod layout;
 mod page;
 mod picture;
@@ -15,7 +18,7 @@ use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use map::{Map, export, file};
 use serde::Deserialize;
 
@@ -32,6 +35,12 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
         .route("/map.svg", get(svg))
         .route("/api/v1/map", get(map))
         .route("/api/v1/why", get(why::answer))
+        .route("/api/v1/baselines", get(baselines::list))
+        .route(
+            "/api/v1/baselines/{*id}",
+            get(baselines::one).delete(baselines::reset),
+        )
+        .route("/api/v1/pins/{*id}", put(baselines::pin).delete(baselines::unpin))
         .route("/generated/{*path}", get(generated))
         .route("/runbooks/{name}", get(runbook))
         .route("/metrics", get(metrics))

@@ -100,7 +100,7 @@ async fn a_full_journal_pushes_back_loses_nothing_and_goes_on_once_there_is_room
 }
 
 /// One root SERVER span of the service `wide` with an attribute of `blob` bytes; the trace is new for each `number`.
-fn request(number: usize, blob: usize) -> ExportTraceServiceRequest {
+pub(crate) fn request(number: usize, blob: usize) -> ExportTraceServiceRequest {
     let text = |key: &str, value: String| KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue {

@@ -1,5 +1,6 @@
 //! Whole processes on loopback, with real peers. In one binary, because they share their support.
 
+mod baselines;
 mod kills;
 mod one_fault_one_page;
 mod other_faults;

@@ -161,11 +161,15 @@ pub(crate) async fn until<T>(what: &str, limit: Duration, mut look: impl AsyncFn
 
 /// Status and body of a GET; `None` where nobody answers.
 pub(crate) async fn get(url: &str) -> Option<(u16, String)> {
+    ask("GET", url).await
+}
+
+/// Status and body of a request without a body; `None` where nobody answers.
+pub(crate) async fn ask(method: &str, url: &str) -> Option<(u16, String)> {
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let answer = client
-        .get(url.parse().expect("a test's URL is valid"))
-        .await
-        .ok()?;
+    let request = hyper::Request::builder().method(method).uri(url);
+    let request = request.body(Full::default()).expect("a test's URL is valid");
+    let answer = client.request(request).await.ok()?;
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await.ok()?.to_bytes();
     Some((status, String::from_utf8_lossy(&body).into_owned()))

@@ -27,6 +27,7 @@ mod expected_share;
 pub(crate) mod fixed;
 mod judged;
 mod ladder;
+mod new_normal;
 mod own_degraded;
 pub(crate) mod signal;
 mod total_degraded;
@@ -66,12 +67,13 @@ pub(crate) struct Story {
 }
 
 /// Every alert's story, in the order of the rule files.
-pub(crate) const STORIES: [&Story; 12] = [
+pub(crate) const STORIES: [&Story; 13] = [
     &degraded::STORY,
     &degraded_by_dependency::STORY,
     &degraded_no_user_impact::STORY,
     &unexplained::STORY,
     &baseline_missing::STORY,
+    &new_normal::STORY,
     &errors::PAGE,
     &errors::SYMPTOM,
     &errors::NO_USER_IMPACT,
@@ -109,14 +111,16 @@ pub(crate) fn group(signal: &Signal, settings: &AlertSettings) -> Group {
         degraded_no_user_impact::rule(signal, settings),
         unexplained::rule(signal, settings),
     ];
-    // What no latency was learned of has no share of failures either, and one note is enough.
-    let note = (signal.group == GROUP).then(|| baseline_missing::rule(settings));
+    // What no latency was learned of has no share of failures either, and one note is enough; a share of failures is no
+    // normal that anybody would want.
+    let of_baselines = [baseline_missing::rule(settings), new_normal::rule(settings)];
+    let of_baselines = of_baselines.into_iter().filter(|_| signal.group == GROUP);
     let recordings = recordings.into_iter().map(Rule::Recording);
     Group {
         name: signal.group,
         interval: settings.evaluation_interval.as_prometheus(),
         rules: recordings
-            .chain(alerts.into_iter().chain(note).map(Rule::Alert))
+            .chain(alerts.into_iter().chain(of_baselines).map(Rule::Alert))
             .collect(),
     }
 }

@@ -323,6 +323,7 @@ fn full(alert: &str) -> String {
         "LatencyDegradedByDependency" => ("info", "symptom"),
         "LatencyUnexplained" => ("ticket", "unexplained"),
         "LatencyBaselineMissing" => ("info", "meta"),
+        "LatencyNewNormal" => ("ticket", "new_normal"),
         _ => panic!("`{name}` is no alert"),
     };
     let mut text =

@@ -215,10 +215,7 @@ impl Baselines {
     pub fn tickets(&self) -> impl Iterator<Item = NewNormal> + '_ {
         let states = self.tickets.iter().filter_map(|&number| self.state(number));
         states.flat_map(|state| {
-            let pinned = self
-                .rows
-                .get(state.entity.0 as usize)
-                .is_some_and(|row| row.pinned);
+            let pinned = self.is_pinned(state.entity);
             let measures = [
                 (Measure::Own, &state.learned.own),
                 (Measure::Total, &state.learned.total),
@@ -244,6 +241,19 @@ impl Baselines {
         if let Some(row) = self.row(entity) {
             row.pinned = pinned;
         }
+    }
+
+    /// True where a person holds an entity's baseline as it is.
+    pub fn is_pinned(&self, entity: Entity) -> bool {
+        self.rows.get(entity.0 as usize).is_some_and(|row| row.pinned)
+    }
+
+    /// Forgets what was learned of an entity, and its evidence: it is unjudged until it has learned anew, as on its first
+    /// day. One that is pinned learns that, and holds it from then on.
+    pub fn reset(&mut self, entity: Entity) {
+        let pinned = self.is_pinned(entity);
+        self.forget(entity);
+        self.pin(entity, pinned);
     }
 
     /// Forgets an entity that is no longer in the map.

@@ -11,6 +11,7 @@ use crate::budget::Budget;
 use crate::failures::Share;
 use crate::id::{Entity, Operation, Source, Version};
 use crate::measure::{Learns, Part, Track, nanos};
+use crate::normal::Normal;
 use crate::settings::Settings;
 use crate::sketch::{Sketch, bucket};
 use crate::slots::{HOUR, Hour};
@@ -320,6 +321,26 @@ impl State {
             return Source::PreviousVersion;
         }
         self.learned.own.source
+    }
+
+    /// What is normal, for people.
+    pub(crate) fn normal(&self) -> Normal {
+        let learned = &self.learned;
+        Normal {
+            operation: self.operation,
+            judged: learned.known,
+            requests: if learned.known {
+                f64::from(learned.own.weight())
+            } else {
+                f64::from(learned.count)
+            },
+            source: self.source(),
+            own: learned.own.edge.into(),
+            total: learned.total.edge.into(),
+            own_failed: learned.own_failures.expected(),
+            failed: learned.failures.expected(),
+            last_seen: learned.last_seen,
+        }
     }
 
     /// True once there is an edge.

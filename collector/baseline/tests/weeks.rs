@@ -104,6 +104,35 @@ fn a_pinned_baseline_does_not_follow_a_service_that_became_faster() {
 }
 
 #[test]
+fn a_baseline_that_is_reset_is_learned_anew_and_a_pin_outlives_it() {
+    let mut shop = Shop::new(Settings::default());
+    shop.run(START + 8 * DAY, flat);
+    shop.run(START + 8 * DAY + HOUR, |_| 0.13);
+    assert!(shop.is_degraded());
+    let full = shop.baselines.stats();
+    shop.baselines.pin(CART, true);
+    shop.baselines.reset(CART);
+    assert!(!shop.is_degraded() && shop.baselines.is_pinned(CART));
+    let none = shop.baselines.normals(CART).count();
+    assert!(none == 0 && shop.baselines.learned(CART).is_none());
+    let empty = shop.baselines.stats();
+    assert!(empty.bytes < full.bytes / 2 && empty.hour_bytes == 0, "{empty:?}");
+
+    shop.run(START + 8 * DAY + 2 * HOUR, |_| 0.13);
+    assert!(!shop.is_degraded(), "what it was reset to is normal");
+    let normal = shop.baselines.normals(CART).next().unwrap();
+    assert!(normal.judged && normal.own.slow_above > 0.13, "{normal:?}");
+    assert!(
+        normal
+            .own
+            .median
+            .is_some_and(|median| (median / 0.13 - 1.0).abs() < 0.1)
+    );
+    shop.run(START + 10 * DAY, |_| 0.26);
+    assert!(shop.is_degraded(), "and held from then on");
+}
+
+#[test]
 fn a_slow_operation_of_a_healthy_entity_is_not_learned_either() {
     let mut shop = Shop::new(Settings::default());
     let mut slow = 0;

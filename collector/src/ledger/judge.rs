@@ -4,28 +4,53 @@
 //! Left out on purpose: learning itself, which is the crate `baseline`'s; this is the one place that knows how it is
 //! asked, and which numbers it knows operations and versions by.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use baseline::{
-    Baselines, Entity, Learned, Lookup, Names, NewNormal, Observation, SavedBaselines, Settings, Stats,
-    Verdict, Version,
+    Baselines, Entity, Learned, Lookup, Names, NewNormal, Normal, Observation, SavedBaselines, Settings,
+    Stats, Verdict, Version,
 };
 
+use super::baselines::{BaselineChange, Change, PinnedBy};
 use crate::names::{self, Operation};
 use crate::series::SeriesStore;
 
 /// How often what has not been heard of is looked for, and pins are looked up, nanoseconds.
 const SWEEP: u64 = 60_000_000_000;
+/// How operations that share one baseline are called.
+pub(super) const OTHER: &str = "__other__";
 
 /// The baselines, and the names of their numbers.
 #[derive(Debug)]
 pub(super) struct Judge {
     baselines: Baselines,
     operations: Operations,
-    /// Ids of nodes and edges whose baselines people hold.
-    pins: Vec<String>,
+    pins: Pins,
     swept: u64,
+}
+
+/// Ids of nodes and edges whose baselines people hold. Some of them may not be there, or not yet.
+#[derive(Debug, Default)]
+pub(super) struct Pins {
+    /// By the configuration.
+    configured: Vec<String>,
+    /// By word while the collector runs.
+    told: BTreeSet<String>,
+}
+
+impl Pins {
+    pub(super) fn new(configured: Vec<String>, told: BTreeSet<String>) -> Self {
+        Self { configured, told }
+    }
+
+    fn by(&self, id: &str) -> Option<PinnedBy> {
+        if self.configured.iter().any(|pin| pin == id) {
+            Some(PinnedBy::Configuration)
+        } else {
+            self.told.contains(id).then_some(PinnedBy::Api)
+        }
+    }
 }
 
 /// Numbers of operations: operations of one name share one, since a baseline is an entity's.
@@ -76,7 +101,7 @@ impl Judge {
         Self {
             baselines: Baselines::new(settings),
             operations: Operations::default(),
-            pins,
+            pins: Pins::new(pins, BTreeSet::new()),
             swept: 0,
         }
     }
@@ -126,8 +151,51 @@ impl Judge {
     pub(super) fn tickets(&self) -> impl Iterator<Item = (NewNormal, &str)> {
         self.baselines.tickets().map(|ticket| {
             let name = self.operations.names.get(ticket.operation.0 as usize);
-            (ticket, name.map_or("__other__", |name| name))
+            (ticket, name.map_or(OTHER, |name| name))
         })
+    }
+
+    /// What is normal for each operation of an entity, by the operation's name.
+    pub(super) fn normals(&self, entity: u32) -> Vec<(String, Normal)> {
+        let normals = self.baselines.normals(Entity(entity));
+        let named = normals.map(|normal| {
+            let name = self.operations.names.get(normal.operation.0 as usize);
+            (name.map_or(OTHER, |name| name).to_owned(), normal)
+        });
+        named.collect()
+    }
+
+    /// Who holds the baseline of a node or edge.
+    pub(super) fn pinned(&self, id: &str) -> Option<PinnedBy> {
+        self.pins.by(id)
+    }
+
+    /// Does what a person wants.
+    pub(super) fn change(&mut self, BaselineChange { id, change }: BaselineChange, series: &SeriesStore) {
+        let entity = series.find_entity(&id).map(Entity);
+        match change {
+            Change::Pin => {
+                self.pins.told.insert(id);
+                self.hold_pins(series);
+            }
+            Change::Unpin => {
+                self.pins.told.remove(&id);
+                let held = self.pins.by(&id).is_some();
+                entity.inspect(|entity| self.baselines.pin(*entity, held));
+            }
+            Change::Reset => {
+                entity.inspect(|entity| self.baselines.reset(*entity));
+            }
+        }
+    }
+
+    fn hold_pins(&mut self, series: &SeriesStore) {
+        let Pins { configured, told } = &self.pins;
+        for id in configured.iter().chain(told) {
+            if let Some(entity) = series.find_entity(id) {
+                self.baselines.pin(Entity(entity), true);
+            }
+        }
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -141,11 +209,7 @@ impl Judge {
         }
         self.swept = now;
         self.baselines.sweep(now);
-        for id in &self.pins {
-            if let Some(entity) = series.find_entity(id) {
-                self.baselines.pin(Entity(entity), true);
-            }
-        }
+        self.hold_pins(series);
     }
 
     /// Everything by its name.
@@ -156,10 +220,15 @@ impl Judge {
         })
     }
 
+    /// The ids that [`Change::Pin`] holds.
+    pub(super) fn told_pins(&self) -> &BTreeSet<String> {
+        &self.pins.told
+    }
+
     /// What was saved, under the present numbers.
     pub(super) fn restore(
         settings: Settings,
-        pins: Vec<String>,
+        pins: Pins,
         saved: SavedBaselines,
         series: &SeriesStore,
     ) -> Self {
@@ -169,12 +238,14 @@ impl Judge {
             series,
         };
         let baselines = Baselines::restore(settings, saved, &mut numbers);
-        Self {
+        let mut judge = Self {
             baselines,
             operations,
             pins,
             swept: 0,
-        }
+        };
+        judge.hold_pins(series);
+        judge
     }
 }
 

@@ -14,6 +14,7 @@ use super::counts::{Counts, SavedCounts};
 use super::edges::EdgeSlot;
 use super::flows::{FlowSlot, Remembered};
 use super::identity::{Claim, Identity};
+use super::judge::Pins;
 use super::nodes::NodeSlot;
 use super::tally::Tally;
 use super::{Ledger, LedgerSettings};
@@ -52,6 +53,9 @@ struct Saved<S, B, R> {
     owners: Vec<u32>,
     series: S,
     baselines: B,
+    /// Baselines that a person holds by the API.
+    #[serde(default)]
+    pins: BTreeSet<String>,
     remembered: R,
     counts: SavedCounts,
 }
@@ -151,6 +155,7 @@ impl Ledger {
             owners,
             series: &self.series,
             baselines: &self.judge.save(&self.series),
+            pins: self.judge.told_pins().clone(),
             remembered: &self.remembered,
             counts: self.counts.save(),
         };
@@ -186,7 +191,7 @@ impl Ledger {
         self.series = saved.series;
         self.judge = super::Judge::restore(
             self.settings.baseline.clone(),
-            self.settings.pins.clone(),
+            Pins::new(self.settings.pins.clone(), saved.pins),
             saved.baselines,
             &self.series,
         );
