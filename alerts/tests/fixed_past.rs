@@ -49,12 +49,16 @@ impl Calls {
 
 /// Whom the rules page at these samples after the fault began.
 fn check(settings: &str, calls: &[Calls], slow: usize, expected: &[(usize, &[&str])]) {
+    check_map(MAP, settings, calls, slow, expected);
+}
+
+fn check_map(map: &str, settings: &str, calls: &[Calls], slow: usize, expected: &[(usize, &[&str])]) {
     let settings: AlertSettings = config::load("test.yaml", settings, []).expect("settings");
     let settings = AlertSettings {
         profile: Profile::Static,
         ..settings
     };
-    let dir = written(&alerts::generate(&map_of(MAP), &settings));
+    let dir = written(&alerts::generate(&map_of(map), &settings));
     let series: String = calls.iter().map(|calls| calls.series(slow)).collect();
     let mut test = format!(
         "rule_files: [{RULES_PATH}]\nevaluation_interval: 30s\ntests:\n- interval: 30s\n  input_series:\n{series}  \
@@ -135,4 +139,25 @@ fn time_that_is_lost_between_two_services_is_charged_to_one_of_them() {
     edge[0].server[1] += 400;
     edge[0].client[1] += 400;
     check(SETTINGS, &edge, 12, &[(0, &[]), (2, &["a"]), (12, &["a"])]);
+}
+
+#[test]
+fn what_is_stated_is_judged_by_before_there_is_a_past_and_instead_of_it() {
+    let stated = format!(
+        "{MAP}\nservices: {{a: {{usual: {{own: 20ms}}}}, web: {{usual: {{own: 20ms, total: 64ms}}}}}}"
+    );
+    let unlearned = "{static: {learn: 1d, history: 2d}}";
+    let slow = calls([60, 60, 60], [20, 500], [20, 20]);
+    check(unlearned, &slow, 12, &[(12, &[])]);
+    check_map(
+        &stated,
+        unlearned,
+        &slow,
+        12,
+        &[(0, &[]), (2, &["a"]), (12, &["a"])],
+    );
+    // Slow from the first request on, which a past alone would take for usual.
+    let always = calls([60, 60, 60], [500, 500], [20, 20]);
+    check(SETTINGS, &always, 12, &[(12, &[])]);
+    check_map(&stated, SETTINGS, &always, 12, &[(0, &["a"]), (12, &["a"])]);
 }

@@ -84,10 +84,21 @@ fn nearest<'a>(map: &'a Map, name: &str) -> Option<&'a NodeId> {
     (2 * nearest.0 >= name.chars().count()).then_some(nearest.1)
 }
 
-/// Objectives that no request can keep or break, or whose target is no share. Keys are those of the section `services`.
+/// Objectives that no request can keep or break, or whose target is no share, and usual times of no time. Keys are those of the
+/// section `services`.
 pub fn impossible_objectives(stated: &Services) -> Vec<Finding> {
     let mut found = Vec::new();
     for (name, service) in stated {
+        let usual = service.usual.unwrap_or_default();
+        for (key, time) in [("own", usual.own), ("total", usual.total)] {
+            if time.is_some_and(|time| time.get().is_zero()) {
+                found.push(Finding {
+                    path: format!("services.{name}.usual.{key}"),
+                    message: format!("`{key}` of what is usual at `{name}` is 0"),
+                    hint: Some("write a duration above 0, such as `20ms`, or take it out".to_owned()),
+                });
+            }
+        }
         for (i, objective) in service.objectives.iter().enumerate() {
             let mut say = |key: &str, value: String, hint: &str| {
                 found.push(Finding {
@@ -447,13 +458,17 @@ mod tests {
 
     #[test]
     fn an_objective_out_of_range_is_named_with_its_key() {
-        let stated = "{a: {objectives: [{latency: 1s, target: 0.9, window: 30d}, {latency: 0s, target: 99, window: 0s}]}}";
+        let stated = "{a: {usual: {own: 0s, total: 1s}, objectives: [{latency: 1s, target: 0.9, window: 30d}, \
+                      {latency: 0s, target: 99, window: 0s}]}}";
         let paths = impossible_objectives(&serde_yaml::from_str(stated).unwrap());
         let paths: Vec<String> = paths.into_iter().map(|f| f.path).collect();
-        assert_eq!(
-            paths,
-            ["target", "latency", "window"].map(|key| format!("services.a.objectives[1].{key}"))
-        );
+        let keys = [
+            "usual.own",
+            "objectives[1].target",
+            "objectives[1].latency",
+            "objectives[1].window",
+        ];
+        assert_eq!(paths, keys.map(|key| format!("services.a.{key}")));
     }
 
     #[test]

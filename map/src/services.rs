@@ -33,6 +33,22 @@ pub struct ServiceSettings {
     /// Latency objectives. Default: none; degradation is then judged against the learned baseline alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub objectives: Vec<Objective>,
+    /// What its requests usually take in the mean. Default: the past says so. Only alerts of the profile `static` read it, which
+    /// then judge from the first minute on; a collector learns, and `collector.baseline.pins` holds what it learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usual: Option<Usual>,
+}
+
+/// Usual times of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Usual {
+    /// What it takes without waiting for others, for example `20ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own: Option<HumanDuration>,
+    /// What it takes with them, for example `80ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<HumanDuration>,
 }
 
 /// A share of requests that is to be answered within a time.

@@ -137,7 +137,8 @@ the collector's engine in event time, baselines are learned only from what came 
 A fault *must be named* where the own time at least doubles and at least fifty of the node's requests are judged while it lasts. It is
 *named* where the first page after it names a node at fault, and, of two faults that must be named, pages name both. A page is *wrong*
 where it names a node that is not at fault. A fault that users hardly feel is among those that must be named, although the rules then
-open a ticket on purpose and page nobody: the table of how much longer users wait tells them apart.
+open a ticket on purpose and page nobody: the table of how much longer users wait tells them apart. A ticket takes a quarter of an
+hour, and no fault lasts that long here, so whoever was not named is played again with a fault of half an hour.
 
 Not shown: services faster than 5 ms, whose doubling is below the collector's margin; timeouts and queues that fill behind a slow
 callee; latency that rises with the load.

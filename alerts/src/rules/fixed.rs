@@ -61,7 +61,10 @@ pub(crate) fn groups(topology: &Topology<'_>, settings: &AlertSettings) -> Vec<G
         Group {
             name: USUAL_GROUP,
             interval: interval(usual::every(settings)),
-            rules: usual::rules(settings).into_iter().map(Rule::Recording).collect(),
+            rules: usual::rules(topology, settings)
+                .into_iter()
+                .map(Rule::Recording)
+                .collect(),
         },
         Group {
             name: super::GROUP,

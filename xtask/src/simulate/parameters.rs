@@ -29,6 +29,8 @@ pub(super) const FAULTS: Table<usize> = &[(0, 4), (1, 13), (2, 3)];
 pub(super) const FACTORS: Table<f64> = &[(1.5, 2), (2.0, 2), (3.0, 3), (5.0, 3), (10.0, 2)];
 /// How long a fault lasts, minutes.
 pub(super) const FAULT_MINUTES: Table<u64> = &[(5, 1), (8, 1), (12, 1)];
+/// How long it lasts when a run is played again whose culprit was not named: a ticket opens after a quarter of an hour.
+pub(super) const LONG_FAULT_MINUTES: u64 = 30;
 
 /// Requests a second that reach the collector over all entry points: those that were made times the sampled share.
 pub(super) const SEEN_PER_SECOND: Table<f64> = &[(0.5, 1), (1.0, 2), (2.0, 2)];

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::trial::{Answer, Class, Trial};
+use super::parameters::LONG_FAULT_MINUTES;
+use super::trial::{Answer, Class, Later, Trial};
 
 /// The promised share of culprits that are named.
 const NAMED: f64 = 0.97;
@@ -150,9 +151,13 @@ fn promised(totals: &Totals, trials: &[Trial]) -> String {
     let healthy_runs = of(trials, Class::Healthy).len();
     let slight = of(trials, Class::Slight).len();
     let spans: usize = trials.iter().map(|trial| trial.spans).sum();
+    let later = |what: Later| trials.iter().filter(|trial| trial.later == Some(what)).count();
+    let (paged, ticket, nobody) = (later(Later::Page), later(Later::Ticket), later(Later::Nobody));
     format!(
         "| figure | promised | found |\n|---|---:|---:|\n\
          | runs with a fault that must be named, and is | 97 % | {named} of {owed} ({share:.1} %) |\n\
+         | the others, where the same fault lasts {LONG_FAULT_MINUTES} minutes: paged, a ticket, neither | | {paged}, {ticket}, \
+         {nobody} |\n\
          | pages during faults that name a node not at fault | 0 | {wrong} |\n\
          | slighter faults whose first page names another | 0 | {slight_other} of {slight} |\n\
          | pages in healthy runs | 0 | {healthy} in {healthy_runs} |\n\

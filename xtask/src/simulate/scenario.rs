@@ -103,6 +103,15 @@ impl Scenario {
         }
     }
 
+    /// The same with faults that last so many minutes.
+    pub(super) fn lasting(mut self, minutes: u64) -> Self {
+        for fault in &mut self.faults {
+            fault.during.end = fault.during.start + minutes * 60 * SECOND;
+            self.time.end = self.time.end.max(fault.during.end);
+        }
+        self
+    }
+
     /// Kept requests a second at a time.
     pub(super) fn rate(&self, now: u64) -> f64 {
         let day = (now / SECOND % DAY_SECONDS) as f64 / DAY_SECONDS as f64;

@@ -6,12 +6,13 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use collector::backtest::{self, BacktestSettings, Judged, Learning, Page, RecordingReader};
+use collector::backtest::{self, BacktestSettings, Judged, Learning, Outcome, Page, RecordingReader};
 use collector::settings::{CollectorSettings, GenerateSettings};
 use map::Services;
 
+use super::parameters::LONG_FAULT_MINUTES;
 use super::scenario::{Fault, SECOND, Scenario};
-use super::traffic;
+use super::traffic::{self, Traffic};
 use crate::Failure;
 
 /// With fewer judged requests during a fault, silence is right.
@@ -66,6 +67,17 @@ impl Culprit {
     }
 }
 
+/// Who names all that must be named, where the same faults last [`LONG_FAULT_MINUTES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Later {
+    /// Pages.
+    Page,
+    /// Pages or tickets.
+    Ticket,
+    /// Nobody.
+    Nobody,
+}
+
 /// One run and its outcome.
 #[derive(Clone, Debug)]
 pub(super) struct Trial {
@@ -76,6 +88,8 @@ pub(super) struct Trial {
     pub(super) felt: f64,
     pub(super) culprits: Vec<Culprit>,
     pub(super) pages: Vec<Page>,
+    /// Where a culprit was not named that must be.
+    pub(super) later: Option<Later>,
 }
 
 impl Trial {
@@ -148,7 +162,7 @@ impl Trial {
             .map(|page| format!("{} at {:.1} min", page.culprit, since(page)))
             .collect();
         format!(
-            "seed {}: {}; {}; users wait x{:.2}; pages: {}",
+            "seed {}: {}; {}; users wait x{:.2}; pages: {}{}",
             self.seed,
             self.scenario.line(),
             if judged.is_empty() {
@@ -161,6 +175,12 @@ impl Trial {
                 "none".to_owned()
             } else {
                 pages.join(", ")
+            },
+            match self.later {
+                None => "",
+                Some(Later::Page) => "; lasting longer it is paged",
+                Some(Later::Ticket) => "; lasting longer it is a ticket",
+                Some(Later::Nobody) => "; lasting longer it is not named either",
             }
         )
     }
@@ -169,7 +189,39 @@ impl Trial {
 /// Plays the run of a seed. Rules and series stay in `keep`, where one is given.
 pub(super) fn run(seed: u64, keep: Option<PathBuf>) -> Result<Trial, Failure> {
     let scenario = Scenario::draw(seed);
-    let traffic = traffic::of(&scenario, seed);
+    let (traffic, outcome) = play(&scenario, seed, keep)?;
+    let mut trial = Trial {
+        seed,
+        spans: traffic.spans,
+        felt: traffic.felt,
+        culprits: culprits(&scenario, &outcome.judged),
+        pages: outcome.pages,
+        scenario,
+        later: None,
+    };
+    if trial.class() == Class::Owed && matches!(trial.answer(), Some(Answer::Silent | Answer::OneOfTwo)) {
+        let scenario = trial.scenario.clone().lasting(LONG_FAULT_MINUTES);
+        let (_, outcome) = play(&scenario, seed, None)?;
+        trial.later = Some(later(&trial, &outcome));
+    }
+    Ok(trial)
+}
+
+fn later(trial: &Trial, longer: &Outcome) -> Later {
+    let pages = |id: &str| longer.pages.iter().any(|page| page.culprit == id);
+    let tickets = |id: &str| longer.tickets.iter().any(|ticket| ticket.node == id);
+    let mut owed = trial.culprits.iter().filter(|culprit| culprit.is_owed());
+    if owed.clone().all(|culprit| pages(&culprit.id)) {
+        Later::Page
+    } else if owed.all(|culprit| pages(&culprit.id) || tickets(&culprit.id)) {
+        Later::Ticket
+    } else {
+        Later::Nobody
+    }
+}
+
+fn play(scenario: &Scenario, seed: u64, keep: Option<PathBuf>) -> Result<(Traffic, Outcome), Failure> {
+    let traffic = traffic::of(scenario, seed);
     let mut reader = RecordingReader::default();
     for request in &traffic.requests {
         reader
@@ -185,14 +237,7 @@ pub(super) fn run(seed: u64, keep: Option<PathBuf>) -> Result<Trial, Failure> {
     };
     let outcome = backtest::run(&reader.finish(), None, Learning::Causal, &settings)
         .map_err(|error| format!("seed {seed}: {error}"))?;
-    Ok(Trial {
-        seed,
-        spans: traffic.spans,
-        felt: traffic.felt,
-        culprits: culprits(&scenario, &outcome.judged),
-        pages: outcome.pages,
-        scenario,
-    })
+    Ok((traffic, outcome))
 }
 
 fn culprits(scenario: &Scenario, judged: &Judged) -> Vec<Culprit> {
@@ -265,6 +310,7 @@ mod tests {
                     symptoms: BTreeSet::new(),
                 })
                 .collect(),
+            later: None,
         }
     }
 

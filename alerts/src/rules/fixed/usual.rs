@@ -1,4 +1,4 @@
-//! What is usual: the median of the past, how far it strays, and of how many requests.
+//! What is usual: what is stated of a service, else the median of the past; how far it strays, and of how many requests.
 //!
 //! Only windows count in which nothing was degraded, so that a fault does not become usual by lasting. A shift that stays is
 //! learned all the same: when too little of `static.history` is left that was healthy, learning begins anew.
@@ -11,11 +11,15 @@ use map::catalogue::{
     RECORDED_OWN_DEGRADED, RECORDED_SECONDS_SPREAD, RECORDED_TOTAL_DEGRADED, RECORDED_USUAL_SECONDS,
 };
 
+use map::NodeId;
+use map::services::settings_of;
+
 use super::super::recording;
-use super::{FEWEST, ON};
+use super::{FEWEST, ON, replacement};
 use crate::onset::interval;
 use crate::prometheus::Recording;
 use crate::settings::AlertSettings;
+use crate::topology::Topology;
 
 /// How often what is usual is asked for, unless the rules are evaluated less often.
 const EVERY: HumanDuration = HumanDuration::from_secs(120);
@@ -31,7 +35,7 @@ pub(super) fn every(settings: &AlertSettings) -> HumanDuration {
 }
 
 /// The rules of the group.
-pub(super) fn rules(settings: &AlertSettings) -> [Recording; 3] {
+pub(super) fn rules(topology: &Topology<'_>, settings: &AlertSettings) -> [Recording; 3] {
     let history = settings.fixed.history.as_prometheus();
     let past = format!("{RECORDED_HEALTHY_SECONDS}[{history}]");
     let learned = settings
@@ -40,12 +44,25 @@ pub(super) fn rules(settings: &AlertSettings) -> [Recording; 3] {
         .get()
         .as_nanos()
         .div_ceil(interval(settings).as_nanos());
-    let usual = format!("quantile_over_time(0.5, {past})\nand count_over_time({past}) >= {learned}");
+    let mut usual = format!("quantile_over_time(0.5, {past})\nand count_over_time({past}) >= {learned}");
     let (share, seconds) = LEAST_SPREAD;
-    let spread = format!(
-        "(quantile_over_time(0.95, {past}) - {RECORDED_USUAL_SECONDS}) / {DEVIATIONS_AT_95}\n\
-         + {share} * {RECORDED_USUAL_SECONDS} + {seconds}"
+    let least = format!("{share} * {RECORDED_USUAL_SECONDS} + {seconds}");
+    let mut spread = format!(
+        "(quantile_over_time(0.95, {past}) - {RECORDED_USUAL_SECONDS}) / {DEVIATIONS_AT_95}\n+ {least}"
     );
+    let stated = stated(topology);
+    if !stated.is_empty() {
+        let listed: Vec<String> = stated.iter().map(Stated::expr).collect();
+        usual = format!("{}\nor\n{usual}", listed.join("\nor\n"));
+        // Nobody stated how far it strays, and its past may be short or slow.
+        let of_stated = |expr: &str| {
+            format!(
+                "{expr}\nand on (id, kind, measure) (\n{}\n)",
+                listed.join("\nor\n")
+            )
+        };
+        spread = format!("{}\nor\n{spread}", of_stated(&least));
+    }
     let requests =
         format!("max by (id, kind, client, server) (quantile_over_time(0.5, {RECORDED_JUDGED}[{history}]))");
     [
@@ -53,6 +70,49 @@ pub(super) fn rules(settings: &AlertSettings) -> [Recording; 3] {
         recording(RECORDED_SECONDS_SPREAD, &spread),
         recording(RECORDED_JUDGED_USUAL, &requests),
     ]
+}
+
+/// What people state of a service.
+struct Stated<'a> {
+    id: &'a str,
+    measure: &'static str,
+    seconds: f64,
+}
+
+impl Stated<'_> {
+    fn expr(&self) -> String {
+        let labels = [("id", self.id), ("kind", "service"), ("measure", self.measure)];
+        labels
+            .iter()
+            .fold(format!("vector({})", self.seconds), |expr, (label, value)| {
+                format!(
+                    "label_replace({expr}, \"{label}\", {}, \"\", \"\")",
+                    replacement(value)
+                )
+            })
+    }
+}
+
+/// What people state of the services in the map, in the order of their ids.
+fn stated<'a>(topology: &Topology<'a>) -> Vec<Stated<'a>> {
+    let services = topology
+        .nodes()
+        .iter()
+        .copied()
+        .filter(|id| topology.is_service(id));
+    let of = |id: &'a NodeId| {
+        let usual = settings_of(&topology.map().services, id)
+            .and_then(|stated| stated.usual)
+            .unwrap_or_default();
+        [("own", usual.own), ("total", usual.total)].map(|(measure, time)| {
+            Some(Stated {
+                id: id.as_str(),
+                measure,
+                seconds: time?.get().as_secs_f64(),
+            })
+        })
+    };
+    services.flat_map(of).flatten().collect()
 }
 
 /// The least spread of what usually takes so many seconds, in seconds.
