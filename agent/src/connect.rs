@@ -1,6 +1,7 @@
 //! Connections to the other side.
 //!
 //! In: an address to reach. Out: a connection, with TLS where its scheme is `https`, that does not lead back to the agent, or a [`Failure`] that names why not.
+//! Where the system has no file left for it, callers that rest make room, as they do for other callers.
 //! Left out on purpose: time limits: how long to wait is the application's to know, and it goes away when it no longer wants
 //! to.
 
@@ -22,6 +23,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use otlp::tls::{ClientStream, ConnectError, MaybeTls, Protocols, TlsError};
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tower_service::Service;
@@ -38,6 +40,7 @@ use together::Together;
 use crate::BoxError;
 use crate::exchange::Failure;
 use crate::expect::{CallerGone, RequestBody};
+use crate::limits::Admission;
 use crate::tls::Origin;
 use crate::transparent::{CameBack, Dial};
 
@@ -57,6 +60,9 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_mins(1);
 /// Idle connections are closed sooner than by servers (often 2 s or 5 s): a request on a connection that its server is
 /// closing would be lost, and is never sent twice.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often, and how many times, a file is waited for that somebody frees.
+const FILE_LOOK: Duration = Duration::from_millis(20);
+const FILE_LOOKS: u32 = 25;
 
 /// A client with a pool; HTTP/1.1, or HTTP/2 where it was made so.
 pub(crate) type PooledClient = Client<Connector, RequestBody>;
@@ -74,6 +80,8 @@ pub(crate) struct Connector {
     forbidden: Arc<[SocketAddr]>,
     /// How connections for redirected callers are made; they go to addresses only.
     dial: Option<Dial>,
+    /// Who makes room where the system has no file left.
+    callers: Option<Arc<Admission>>,
 }
 
 /// The address is a listener of the agent itself.
@@ -95,6 +103,15 @@ impl Connector {
             protocols: Protocols::Http1,
             forbidden,
             dial: None,
+            callers: None,
+        }
+    }
+
+    /// The same for requests of these callers, of whom those that rest make room for it.
+    pub(crate) fn on_behalf_of(self, callers: &Arc<Admission>) -> Self {
+        Self {
+            callers: Some(callers.clone()),
+            ..self
         }
     }
 
@@ -141,7 +158,21 @@ impl Connector {
     }
 
     /// One TCP connection to the host and port of `uri`.
-    pub(crate) async fn connect(mut self, uri: Uri) -> Result<TokioIo<TcpStream>, BoxError> {
+    pub(crate) async fn connect(self, uri: Uri) -> Result<TokioIo<TcpStream>, BoxError> {
+        let Some(callers) = self.callers.clone() else {
+            return self.dial_once(uri).await;
+        };
+        for _ in 0..FILE_LOOKS {
+            match self.clone().dial_once(uri.clone()).await {
+                Err(error) if wants_a_file(error.as_ref()) => callers.make_room(),
+                dialled => return dialled,
+            }
+            tokio::time::sleep(FILE_LOOK).await;
+        }
+        self.dial_once(uri).await
+    }
+
+    async fn dial_once(mut self, uri: Uri) -> Result<TokioIo<TcpStream>, BoxError> {
         if let Some(dial) = &self.dial {
             return Ok(TokioIo::new(dial.connect_to(&uri).await?));
         }
@@ -153,6 +184,17 @@ impl Connector {
         }
         Ok(connection)
     }
+}
+
+/// Whether an error says that the process, or the system, has no file left.
+fn wants_a_file(error: &(dyn Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.into_iter().any(|cause| {
+        let errno = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(Errno::from_io_error);
+        errno == Some(Errno::MFILE) || errno == Some(Errno::NFILE)
+    })
 }
 
 /// Whether a connection from `here` to `there` arrives at the listener `own`, which may listen on all addresses.
@@ -270,7 +312,7 @@ pub(crate) fn failure(error: &(dyn Error + 'static)) -> Failure {
             connecting |= error.is_connect();
         }
         // The connector's own error type cannot be named.
-        connecting |= cause.to_string() == "tcp connect error";
+        connecting |= ["tcp connect error", "tcp open error"].contains(&&*cause.to_string());
         if cause.to_string() == "dns error" {
             return Failure::NameNotResolved;
         }

@@ -166,7 +166,8 @@ impl Admission {
         })))
     }
 
-    fn make_room(&self) {
+    /// The one that has been idle longest goes, unless somebody goes already.
+    pub(crate) fn make_room(&self) {
         let seats = self.seats();
         // Who was told to go a moment ago frees a place too.
         if seats.iter().any(|seat| seat.leaves()) {

@@ -181,7 +181,7 @@ impl Ways<'_> {
             let upstream = Upstream {
                 scheme,
                 authority,
-                connector: Connector::new(own.clone(), tls),
+                connector: Connector::new(own.clone(), tls).on_behalf_of(&workload.shared.admission),
             };
             let secure = self.server(way.tls.as_ref())?;
             let inbound = Inbound::new(workload, upstream, &way, self.over.clone());
@@ -222,7 +222,7 @@ impl Ways<'_> {
                 continue;
             };
             let tls = self.origin(way.tls.as_ref(), TlsSide::Outbound, "agent.outbound")?;
-            let connector = Connector::new(own.clone(), tls);
+            let connector = Connector::new(own.clone(), tls).on_behalf_of(&workload.shared.admission);
             let outbound = Outbound::new(workload, connector, self.over.clone());
             let fixed = OutboundConfig {
                 untrusted: Vec::new(),
@@ -257,7 +257,7 @@ impl Ways<'_> {
                 continue;
             };
             let tls = self.origin(config.upstream_tls.as_ref(), TlsSide::Upstream, "agent.queues")?;
-            let connector = Connector::new(own.clone(), tls);
+            let connector = Connector::new(own.clone(), tls).on_behalf_of(&workload.shared.admission);
             let upstream = config.upstream.clone();
             let queue = Queue::new(config, workload, connector, metrics.clone());
             let queue = queue.ok_or_else(|| AgentError::config("agent.queues", upstream))?;

@@ -340,6 +340,9 @@ impl Hand<'_> {
             Kind::Counts | Kind::Baseline if self.muted || repeated => {}
             Kind::Baseline => {
                 if let Ok(change) = serde_json::from_slice(&record.payload) {
+                    // What was due by then was counted before it.
+                    self.routes.advance(time);
+                    self.routes.settle();
                     self.routes.change_baseline(change);
                 }
             }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 use serde_json::Value;
 
 use crate::kills::request;
@@ -30,20 +32,41 @@ impl Collector {
         ask(method, &url).await.expect("an answer")
     }
 
-    /// Sends requests until `wide` is judged; the number of the next.
+    /// Sends requests of `wide` and `far` until both are judged; the number of the next.
     async fn teach(&self, mut number: usize) -> usize {
         let mut client = self.client().await;
         until("a baseline", PATIENCE, async || {
             for _ in 0..60 {
-                client.export(request(number, 0)).await.ok()?;
-                number += 1;
+                for service in ["wide", "far"] {
+                    client.export(of(service, request(number, 0))).await.ok()?;
+                    number += 1;
+                }
             }
-            let baseline = self.baseline("wide").await?;
-            baseline["operations"][0]["judged"].as_bool()?.then_some(())
+            let wide = self.baseline("wide").await?;
+            let far = self.baseline("far").await?;
+            let judged = |baseline: &Value| baseline["operations"][0]["judged"] == true;
+            (judged(&wide) && judged(&far)).then_some(())
         })
         .await;
         number
     }
+}
+
+/// The same request at another service.
+fn of(service: &str, mut request: ExportTraceServiceRequest) -> ExportTraceServiceRequest {
+    let name = AnyValue {
+        value: Some(any_value::Value::StringValue(service.to_owned())),
+    };
+    let resources = request
+        .resource_spans
+        .iter_mut()
+        .flat_map(|spans| &mut spans.resource);
+    for attribute in resources.flat_map(|resource| &mut resource.attributes) {
+        if attribute.key == "service.name" {
+            attribute.value = Some(name.clone());
+        }
+    }
+    request
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +87,7 @@ async fn a_baseline_is_seen_held_let_go_and_begun_anew_and_a_kill_undoes_none_of
         .iter()
         .map(|one| &one["id"])
         .collect();
-    assert_eq!(ids, ["user->wide", "wide"]);
+    assert_eq!(ids, ["far", "user->far", "user->wide", "wide"]);
     let wide = collector.baseline("wide").await.unwrap();
     let normal = &wide["operations"][0]["normal"];
     let (median, slow) = (
@@ -94,10 +117,10 @@ async fn a_baseline_is_seen_held_let_go_and_begun_anew_and_a_kill_undoes_none_of
     let wide = collector.baseline("wide").await.unwrap();
     assert_eq!(wide["pinned"], Value::Null, "{wide}");
     assert!(wide["operations"][0]["judged"] != true, "{wide}");
-    let edge = collector.baseline("user-%3Ewide").await.unwrap();
+    let far = collector.baseline("far").await.unwrap();
     assert_eq!(
-        edge["operations"][0]["judged"], true,
-        "one is reset, not all: {edge}"
+        far["operations"][0]["judged"], true,
+        "one is reset, not all: {far}"
     );
     collector.teach(number).await;
     let wide = collector.baseline("wide").await.unwrap();

@@ -295,12 +295,15 @@ impl Making {
             };
             return self.inbound(workload, &plain);
         }
-        let (connector, over) = (self.connector.clone(), self.over.clone());
+        let (connector, over) = (
+            self.connector.clone().on_behalf_of(&workload.shared.admission),
+            self.over.clone(),
+        );
         Way::Out(Arc::new(Outbound::new(workload.clone(), connector, over)))
     }
 
     fn inbound(&self, workload: &Arc<Workload>, way: &InboundConfig) -> Way {
-        let connector = self.connector.clone();
+        let connector = self.connector.clone().on_behalf_of(&workload.shared.admission);
         // Redirected connections say where they go; nothing is ever sent to the listener itself.
         let upstream = Upstream {
             scheme: Scheme::HTTP,
