@@ -99,6 +99,25 @@ fn shift(said: &Said, [evidence, expected, share]: [&str; 3]) -> String {
     )
 }
 
+/// For an alert about tracemap itself, which is no node of the map.
+pub(crate) fn of_tracemap(alert: &str, summary: &str, description: &str, settings: &AlertSettings) -> Pairs {
+    Pairs::from([
+        ("summary", summary.to_owned()),
+        ("description", description.to_owned()),
+        ("runbook_url", runbook_url(alert, settings)),
+        ("map_url", format!("{}/", settings.web_url.trim_end_matches('/'))),
+    ])
+}
+
+fn runbook_url(alert: &str, settings: &AlertSettings) -> String {
+    let web = settings.web_url.trim_end_matches('/');
+    let runbooks = settings
+        .runbooks_url
+        .as_ref()
+        .map_or_else(|| format!("{web}/runbooks"), Clone::clone);
+    format!("{}/{alert}.md", runbooks.trim_end_matches('/'))
+}
+
 fn with_links(
     alert: &str,
     summary: &str,
@@ -107,18 +126,11 @@ fn with_links(
     settings: &AlertSettings,
 ) -> Pairs {
     let web = settings.web_url.trim_end_matches('/');
-    let runbooks = settings
-        .runbooks_url
-        .as_ref()
-        .map_or_else(|| format!("{web}/runbooks"), Clone::clone);
     let entity = format!("{{{{ $labels.{label} | urlquery }}}}");
     let mut pairs = Pairs::from([
         ("summary", summary.to_owned()),
         ("description", description),
-        (
-            "runbook_url",
-            format!("{}/{alert}.md", runbooks.trim_end_matches('/')),
-        ),
+        ("runbook_url", runbook_url(alert, settings)),
         ("map_url", format!("{web}/?node={entity}")),
     ]);
     if let Some(grafana) = &settings.grafana_url {

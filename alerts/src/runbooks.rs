@@ -9,14 +9,12 @@ use std::fmt::Write as _;
 use map::services::settings_of;
 use map::{Map, NodeId};
 
-use crate::rules::{STORIES, Story};
+use crate::rules::{Story, stories};
 
 /// The pages of all alerts, by name of the alert.
 pub(crate) fn pages(map: &Map) -> impl Iterator<Item = (&'static str, String)> {
     let topology = topology(map);
-    STORIES
-        .iter()
-        .map(move |story| (story.name, page(story) + &topology))
+    stories().map(move |story| (story.name, page(story) + &topology))
 }
 
 fn page(story: &Story) -> String {

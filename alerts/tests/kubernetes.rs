@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use alerts::{
     ALERTMANAGER_CONFIG_PATH, ALERTMANAGER_PATH, AlertSettings, BURN_RULES_PATH, ERROR_RULES_PATH,
-    PROMETHEUS_RULE_PATH, RULES_PATH,
+    HEALTH_RULES_PATH, PROMETHEUS_RULE_PATH, RULES_PATH,
 };
 use expect_test::expect_file;
 use peers::{MAPS, SHOP, map_of, run, written};
@@ -61,7 +61,7 @@ fn the_rules_are_those_of_the_file_but_for_the_label_that_the_operator_routes_by
     let files = generated(FULL);
     let spec = below(&files[PROMETHEUS_RULE_PATH], "spec");
     let label = "      namespace: watch\n";
-    let rules = [RULES_PATH, ERROR_RULES_PATH, BURN_RULES_PATH].map(|path| &files[path]);
+    let rules = [RULES_PATH, ERROR_RULES_PATH, BURN_RULES_PATH, HEALTH_RULES_PATH].map(|path| &files[path]);
     let alerts: usize = rules.iter().map(|text| text.matches("- alert: ").count()).sum();
     assert!(alerts > 0);
     assert_eq!(spec.matches(label).count(), alerts, "{spec}");

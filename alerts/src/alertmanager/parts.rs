@@ -11,7 +11,7 @@ use map::{Map, Owner};
 use serde::{Serialize, Serializer};
 
 use crate::prometheus::quoted;
-use crate::rules::STORIES;
+use crate::rules::stories;
 use crate::settings::{AlertSettings, ReceiverSettings, TicketHours};
 use crate::templates;
 
@@ -107,7 +107,7 @@ impl Parts {
     /// The parts of a sub-tree that takes the alerts of our rules and no other. Names begin with `prefix`.
     pub(crate) fn sub_tree(map: &Map, settings: &AlertSettings, prefix: &str) -> Self {
         let mut parts = Self::new(map, settings, prefix);
-        parts.route.matchers = vec![one_of("alertname", STORIES.iter().map(|story| story.name))];
+        parts.route.matchers = vec![one_of("alertname", stories().map(|story| story.name))];
         parts
     }
 

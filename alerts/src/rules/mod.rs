@@ -1,7 +1,7 @@
 //! The rules, each in a file of its own, in the order in which Prometheus evaluates them.
 //!
-//! In: settings. Out: one rule group for latency and one for errors, the same whatever the topology, and that of stated
-//! objectives ([`burn`]). What is
+//! In: settings. Out: one rule group for latency and one for errors, the same whatever the topology, that of stated
+//! objectives ([`burn`]) and that of tracemap itself ([`health`]). What is
 //! about culprits stands in one group, because the
 //! rules of a group are evaluated one after another at one time: each sees what those above it have just recorded.
 //! Left out on purpose: what to slow requests; the collector judges each against its own operation. Requests without a
@@ -25,6 +25,7 @@ mod errors;
 mod evidence;
 mod expected_share;
 pub(crate) mod fixed;
+pub(crate) mod health;
 mod judged;
 mod ladder;
 mod new_normal;
@@ -67,7 +68,12 @@ pub(crate) struct Story {
 }
 
 /// Every alert's story, in the order of the rule files.
-pub(crate) const STORIES: [&Story; 13] = [
+pub(crate) fn stories() -> impl Iterator<Item = &'static Story> {
+    let health = health::ALL.iter().map(|health| &health.story);
+    STORIES.into_iter().chain(health)
+}
+
+const STORIES: [&Story; 13] = [
     &degraded::STORY,
     &degraded_by_dependency::STORY,
     &degraded_no_user_impact::STORY,

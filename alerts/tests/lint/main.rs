@@ -10,9 +10,12 @@ mod labels;
 #[path = "../peers/mod.rs"]
 mod peers;
 
-use alerts::{ALERTMANAGER_PATH, BURN_RULES_PATH, ERROR_RULES_PATH, RULES_PATH};
+use alerts::{ALERTMANAGER_PATH, BURN_RULES_PATH, ERROR_RULES_PATH, HEALTH_RULES_PATH, RULES_PATH};
 use checks::{RuleFile, problems};
 use peers::{MAPS, SHOP, generated, run, written};
+
+/// Every rule file of the profile `live`.
+const ALL: [&str; 4] = [RULES_PATH, ERROR_RULES_PATH, BURN_RULES_PATH, HEALTH_RULES_PATH];
 
 fn read(text: &str) -> RuleFile {
     serde_yaml::from_str(text).unwrap_or_else(|error| panic!("{error}:\n{text}"))
@@ -21,7 +24,7 @@ fn read(text: &str) -> RuleFile {
 #[test]
 fn the_generated_rules_have_no_problem() {
     let files = generated(SHOP);
-    let rules = [RULES_PATH, ERROR_RULES_PATH, BURN_RULES_PATH].map(|path| read(&files[path]));
+    let rules = ALL.map(|path| read(&files[path]));
     let others = files.keys().filter(|path| path.starts_with("alerts/rules/"));
     assert_eq!(
         others.count(),
@@ -35,7 +38,7 @@ fn the_generated_rules_have_no_problem() {
 fn the_linters_of_promtool_and_amtool_accept_what_is_generated_for_any_map() {
     for (name, yaml) in MAPS {
         let dir = written(&generated(yaml));
-        for rules in [RULES_PATH, ERROR_RULES_PATH, BURN_RULES_PATH] {
+        for rules in ALL {
             let told = run(
                 "promtool",
                 dir.path(),
