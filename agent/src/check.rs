@@ -120,6 +120,15 @@ impl AgentConfig {
             }
         }
         if let Some(outbound) = &workload.outbound {
+            let listen = outbound.listen.0;
+            if !outbound.mode.is_transparent() && !listen.ip().is_loopback() && outbound.allow.is_empty() {
+                let key = format!("{path}.outbound.listen");
+                findings.push(finding(
+                    &key,
+                    format!("`{key}` is `{listen}`, which would be an open proxy for every host that reaches it"),
+                    "write an address of loopback, or name who may call in `allow`, such as `allow: [10.244.1.0/24]`",
+                ));
+            }
             Untrusted::new(&outbound.untrusted, |place| {
                 let value = outbound.untrusted.get(place).map_or("", String::as_str);
                 let key = format!("{path}.outbound.untrusted[{place}]");
@@ -334,6 +343,30 @@ mod tests {
 ";
         assert_eq!(problems(yaml), Vec::<String>::new());
         assert_eq!(problems(""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_proxy_that_other_hosts_reach_names_who_may_call() {
+        let outbound = |keys: &str| problems(&format!("agent:\n  service: cart\n  outbound: {{ {keys} }}\n"));
+        for open in [
+            "listen: 0.0.0.0:15001",
+            "listen: '[::]:15001'",
+            "listen: 10.1.2.3:15001, allow: []",
+        ] {
+            let found = outbound(open);
+            assert!(
+                found.len() == 1 && found[0].contains("open proxy"),
+                "{open}: {found:?}"
+            );
+        }
+        for closed in [
+            "listen: 127.0.0.9:15001",
+            "listen: '[::1]:15001'",
+            "listen: 0.0.0.0:15001, allow: [10.244.1.0/24]",
+            "listen: 0.0.0.0:15001, mode: redirect",
+        ] {
+            assert_eq!(outbound(closed), Vec::<String>::new(), "{closed}");
+        }
     }
 
     #[test]

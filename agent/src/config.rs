@@ -170,11 +170,14 @@ pub struct InboundConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutboundConfig {
-    /// Where the service connects. Default `127.0.0.1:15001`. In mode `proxy` it forwards to anywhere for whoever reaches it:
-    /// an address that other hosts reach makes an open proxy. Redirected connections over IPv6 need `[::1]` or `[::]`.
+    /// Where the service connects. Default `127.0.0.1:15001`. In mode `proxy` it forwards to anywhere, so an address that other
+    /// hosts reach needs `allow`. Redirected connections over IPv6 need `[::1]` or `[::]`.
     pub listen: ListenAddr,
     /// How calls come here. Default `proxy`: the service is told of it by `HTTP_PROXY`.
     pub mode: ListenMode,
+    /// Who may call through the proxy, as addresses or networks: `10.244.1.0/24`; others are answered 403. Default `[]`:
+    /// whoever reaches `listen`, which must be loopback then. Redirected connections do not ask for it.
+    pub allow: Vec<Network>,
     /// Hosts outside: calls to them lose baggage and the `tracestate` member `tm`, which names our services. Names,
     /// addresses, `*.example.com` for all below, or `*`; after `!` those that are inside. The last that matches decides:
     /// `["*", "!*.svc.cluster.local"]`. Default `[]`: nobody is outside.
@@ -352,6 +355,7 @@ impl Default for OutboundConfig {
         Self {
             listen: loopback(15001),
             mode: ListenMode::Proxy,
+            allow: Vec::new(),
             untrusted: Vec::new(),
             tls: None,
         }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::BoxError;
 use crate::access_log::Line;
 use crate::body::ProxyBody;
-use crate::config::{EdgeMode, Trust};
+use crate::config::{EdgeMode, Network, Trust};
 use crate::connect::{self, Connector, PooledClient};
 use crate::edges::Edge;
 use crate::exchange::{Beginning, Exchange, Failure, Opening};
@@ -45,10 +45,14 @@ pub(crate) struct Outbound {
     connector: Connector,
     http1: PerWorker<PooledClient>,
     http2: PerWorker<PooledClient>,
+    /// Who may call; everybody where nobody is named.
+    allow: Vec<Network>,
     stop: watch::Receiver<bool>,
 }
 
 const NOT_FOR_A_PROXY: &str = "tracemap-agent: this address is a forward proxy: ask it for an absolute `http://` or `https://` target or for `CONNECT`\n";
+
+const NOT_FOR_YOU: &str = "tracemap-agent: this address may not call through this proxy: `agent.outbound.allow` names those that may\n";
 
 impl Outbound {
     pub(crate) fn new(workload: Arc<Workload>, connector: Connector, stop: watch::Receiver<bool>) -> Self {
@@ -59,8 +63,18 @@ impl Outbound {
             connector,
             http1,
             http2,
+            allow: Vec::new(),
             stop,
         }
+    }
+
+    /// The same for these callers alone, or for everybody where nobody is named.
+    pub(crate) fn allowing(self, allow: Vec<Network>) -> Self {
+        Self { allow, ..self }
+    }
+
+    fn allows(&self, caller: SocketAddr) -> bool {
+        self.allow.is_empty() || self.allow.iter().any(|network| network.contains(caller.ip()))
     }
 
     /// `onward` is where the connection was going that the request came on, where it was redirected.
@@ -226,7 +240,11 @@ impl Outbound {
 }
 
 impl Handler for Outbound {
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, _: SocketAddr) -> Response<ProxyBody> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, caller: SocketAddr) -> Response<ProxyBody> {
+        if !self.allows(caller) {
+            self.count(Outcome::Refused);
+            return forward::text(StatusCode::FORBIDDEN, NOT_FOR_YOU);
+        }
         if request.method() == Method::CONNECT {
             return self.tunnel(request).await;
         }

@@ -11,10 +11,9 @@ use std::time::{Duration, SystemTime};
 use otlp::export::{DiskSettings, ExportSettings, ExportSignal, Exporter};
 use otlp::intake::{Limits, Sinks, serve_grpc, serve_http};
 use otlp::tls::{ClientTls, Listening, ServerTls};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::access_log::AccessLog;
 use crate::bound::{Bound, Listeners};
@@ -223,9 +222,10 @@ impl Ways<'_> {
             };
             let tls = self.origin(way.tls.as_ref(), TlsSide::Outbound, "agent.outbound")?;
             let connector = Connector::new(own.clone(), tls).on_behalf_of(&workload.shared.admission);
-            let outbound = Outbound::new(workload, connector, self.over.clone());
+            let outbound = Outbound::new(workload, connector, self.over.clone()).allowing(way.allow.clone());
             let fixed = OutboundConfig {
                 untrusted: Vec::new(),
+                allow: Vec::new(),
                 tls: None,
                 ..way
             };
@@ -285,15 +285,6 @@ impl Ways<'_> {
     fn server(&self, tls: Option<&ServerTlsConfig>) -> Result<Option<ServerTls>, AgentError> {
         let made = tls.map(|tls| tls::server(tls, self.metrics)).transpose();
         made.map_err(|error| AgentError::config("agent.inbound", error.chain()))
-    }
-}
-
-/// Says once of a listener what whoever configured it may not have meant.
-pub(crate) fn warn_if_open(listener: &TcpListener) {
-    if let Ok(address) = listener.local_addr()
-        && !address.ip().is_loopback()
-    {
-        warn!(%address, "the outbound proxy serves every host that reaches this address");
     }
 }
 

@@ -308,6 +308,7 @@ fn generated_files_pass_their_own_checks(out: &Path) {
         "alerts/rules/tracemap-latency.yaml",
         "alerts/rules/tracemap-errors.yaml",
         "alerts/rules/tracemap-burn.yaml",
+        "alerts/rules/tracemap-health.yaml",
     ] {
         run("promtool", &["check", "rules"], rules);
     }

@@ -301,7 +301,6 @@ impl Running {
             servers.spawn(serve(listener, current, place.clone(), stop, drain));
         });
         self.doors.outbound.renew(outbound, |listener, current, _, stop| {
-            start::warn_if_open(&listener.tcp);
             servers.spawn(serve(listener, current, place.clone(), stop, drain));
         });
     }

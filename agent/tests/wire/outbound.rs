@@ -333,3 +333,36 @@ async fn what_is_no_request_to_a_proxy_is_refused_with_what_would_be_right() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_proxy_serves_those_alone_who_are_named() {
+    let target = mirror().await;
+    let yaml = |allow: &str| {
+        format!(
+            "service: cart\nadmin: {{ listen: '127.0.0.1:0' }}\noutbound: {{ listen: '0.0.0.0:0', allow: [{allow}] }}\n"
+        )
+    };
+    let refused = start(&yaml("10.0.0.0/8, '::1'")).await;
+    let proxy = SocketAddr::from(([127, 0, 0, 1], refused.outbound_addrs[0].port()));
+    for request in [
+        format!("GET http://{target}/stock HTTP/1.1\nhost: {target}"),
+        format!("CONNECT {target} HTTP/1.1\nhost: {target}"),
+    ] {
+        let answer = ask(proxy, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{request}: {answer}");
+        assert!(answer.contains("agent.outbound.allow"), "{answer}");
+    }
+    let counted = "tracemap_agent_requests_total{direction=\"outbound\",outcome=\"refused\"}";
+    until_metric(&refused, counted, 2.0).await;
+    refused.stop().await;
+
+    let served = start(&yaml("127.0.0.0/8")).await;
+    let proxy = SocketAddr::from(([127, 0, 0, 1], served.outbound_addrs[0].port()));
+    let answer = ask(
+        proxy,
+        &format!("GET http://{target}/stock HTTP/1.1\nhost: {target}"),
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    served.stop().await;
+}
