@@ -73,6 +73,22 @@ fn one_slow_edge_names_its_caller_where_other_callers_of_the_callee_are_served_w
 }
 
 #[test]
+fn an_edge_that_is_a_little_slow_as_well_does_not_speak_for_its_ends() {
+    // Three nats more than are expected acquit nobody, and are too few to suspect anybody.
+    Scene::of("user->gw gw->basic basic->train")
+        .own_slow("gw->basic", (3.0, 40.0))
+        .own_slow("basic->train", (3.0, 4.5))
+        .total_slow("gw", (3.0, 40.0))
+        .pages("25m", &["LatencyDegraded culprit=basic team=rail tier=2"])
+        .run();
+    Scene::of("user->gw gw->basic basic->train")
+        .own_slow("gw->basic", (3.0, 40.0))
+        .total_slow("gw", (3.0, 40.0))
+        .pages("25m", &["LatencyDegraded culprit=gw team=front tier=1"])
+        .run();
+}
+
+#[test]
 fn a_database_is_the_culprit_of_its_slow_edges_and_its_callers_team_is_paged() {
     Scene::of("user->gw gw->basic basic~>store gw->other other~>store")
         .own_slow("basic->store", (3.0, 40.0))
