@@ -41,6 +41,11 @@ const REFUSED: &[(&[&str], &[&str])] = &[
     (&["agent.otlp.via=nodePort"], &["via", "hostPort"]),
     (&["agent.otlp.vai=service"], &["vai"]),
     (&["agnet.enabled=true"], &["agnet"]),
+    (
+        &["agent.config.correlation.foor=1"],
+        &["agent/config/correlation", "foor"],
+    ),
+    (&["collector.generate.owt=x"], &["collector/generate", "owt"]),
     (&["tls.enabled=true"], &["tls.collector.secretName"]),
     (
         &[
@@ -113,7 +118,8 @@ fn every_object_is_one_that_kubernetes_or_the_prometheus_operator_knows() {
 #[test]
 fn a_misspelled_field_is_refused_by_the_schemas_that_say_all_others_are_right() {
     let wrong = "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {ports: [{prot: 1}]}\n";
-    let output = kubeconform(wrong);
+    let schemas = schemas_of(&documents(wrong));
+    let output = kubeconform(wrong, schemas.path());
     assert!(
         !output.status.success() && said(&output).contains("prot"),
         "{}",
@@ -577,6 +583,16 @@ fn every_value_is_one_of_the_schema_and_has_its_line_of_explanation() {
 }
 
 #[test]
+fn the_sections_of_the_configuration_are_checked_before_anything_is_installed() {
+    let known: Value = serde_json::from_str(&read("deploy/tracemap.schema.json")).expect("JSON");
+    let mut schema: Value =
+        serde_json::from_str(&read(&format!("{CHART}/values.schema.json"))).expect("JSON");
+    schema["$defs"] = bare_properties(&known["$defs"]);
+    let written = serde_json::to_string_pretty(&schema).expect("JSON") + "\n";
+    expect_test::expect_file!["../deploy/helm/tracemap/values.schema.json"].assert_eq(&written);
+}
+
+#[test]
 fn images_are_named_without_a_registry_and_ours_by_the_version_of_the_chart() {
     let chart: Value = serde_yaml::from_str(&read(&format!("{CHART}/Chart.yaml"))).expect("YAML");
     assert_eq!(chart["appVersion"], json!(env!("CARGO_PKG_VERSION")));
@@ -696,31 +712,68 @@ fn same_keys(path: &str, values: &Value, schema: &Value) {
     }
 }
 
+/// A schema without what values need not have: the chart writes the keys that are required itself.
+fn bare(schema: &Value) -> Value {
+    match schema {
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(key, _)| !["required", "description", "default"].contains(&key.as_str()))
+            .map(|(key, value)| {
+                let is_named = key == "properties";
+                (
+                    key.clone(),
+                    if is_named {
+                        bare_properties(value)
+                    } else {
+                        bare(value)
+                    },
+                )
+            })
+            .collect(),
+        Value::Array(items) => items.iter().map(bare).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Schemas by name, any of which may be such a word.
+fn bare_properties(named: &Value) -> Value {
+    let named = named.as_object().expect("schemas by name");
+    named
+        .iter()
+        .map(|(name, schema)| (name.clone(), bare(schema)))
+        .collect()
+}
+
 fn is_within(wanted: &Value, labels: &Value) -> bool {
     let wanted = wanted.as_object().expect("labels to match");
     !wanted.is_empty() && wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 fn conforms(texts: &[(String, String)]) {
+    let objects: Vec<Value> = texts.iter().flat_map(|(_, text)| documents(text)).collect();
+    let schemas = schemas_of(&objects);
     for (name, text) in texts {
-        let output = kubeconform(text);
+        let output = kubeconform(text, schemas.path());
         assert!(output.status.success(), "{name}: {}", said(&output));
     }
 }
 
-fn kubeconform(text: &str) -> Output {
+fn schemas_of(objects: &[Value]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let objects = documents(text);
-    schemas::write(&root().join("target/deploy/openapi"), dir.path(), &objects);
-    let file = dir.path().join("objects.txt");
-    std::fs::write(&file, text).expect("the objects are written");
+    schemas::write(&root().join("target/deploy/openapi"), dir.path(), objects);
+    dir
+}
+
+fn kubeconform(text: &str, schemas: &Path) -> Output {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), text).expect("the objects are written");
     let location = format!(
         "{}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json",
-        dir.path().display()
+        schemas.display()
     );
     let mut command = tool("kubeconform");
     command.args(["-strict", "-schema-location", &location]);
-    command.stdin(std::fs::File::open(&file).expect("the objects are read"));
+    command.stdin(std::fs::File::open(file.path()).expect("the objects are read"));
     command.output().expect("kubeconform runs")
 }
 

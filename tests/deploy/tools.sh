@@ -16,15 +16,19 @@ operator=v0.85.0
 into=$PWD/target/deploy
 stamp="$helm $kubeconform $kustomize $kubernetes $operator"
 if [ "$(cat "$into/stamp" 2>/dev/null)" = "$stamp" ]; then exit 0; fi
+# From 1.21 on go fetches the newer one that a module asks for. Debian 12 has such a go in its backports only.
+if ! command -v go >/dev/null || [ -z "$(go env GOTOOLCHAIN)" ]; then
+  echo "go 1.21 or later is not on the PATH: install it to build helm, kubeconform and kustomize" >&2
+  exit 2
+fi
 mkdir -p "$into/bin" "$into/openapi/crds"
 
 # Built as they are published, whatever workspace or module this is run in.
 cd "$into"
 export GOBIN="$into/bin" GOWORK=off GOFLAGS="${GOFLAGS:-} -buildvcs=false"
-# Quotas of CI and neighbours count more than a minute here.
-nice -n 10 go install "helm.sh/helm/v3/cmd/helm@$helm"
-nice -n 10 go install "github.com/yannh/kubeconform/cmd/kubeconform@$kubeconform"
-nice -n 10 go install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize"
+go install "helm.sh/helm/v3/cmd/helm@$helm"
+go install "github.com/yannh/kubeconform/cmd/kubeconform@$kubeconform"
+go install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize"
 
 # The place of a module's files.
 fetch() {

@@ -152,7 +152,8 @@ httpGet: { path: {{ index . 0 }}, port: {{ index . 1 }} }
 {{- fail "`agent.enabled` and `collector.enabled` are both false: there is nothing to install" -}}
 {{- end -}}
 {{- if and $v.collector.enabled (ne (int $v.collector.replicas) 1) -}}
-{{- fail (printf "`collector.replicas` is %v, but there can be one collector: two would each see half of a trace. Give one more cores (`collector.resources`)" $v.collector.replicas) -}}
+{{- $why := "there can be one collector, as two would each see half of a trace: give it more cores by `collector.resources`" -}}
+{{- fail (printf "`collector.replicas` is %v, but %s" $v.collector.replicas $why) -}}
 {{- end -}}
 {{- if and $v.agent.enabled (not $v.collector.enabled) (not $v.agent.endpoint) -}}
 {{- fail "`collector.enabled` is false: say in `agent.endpoint` where the agents send to, such as `http://collector.example.com:4317`" -}}
@@ -174,13 +175,15 @@ httpGet: { path: {{ index . 0 }}, port: {{ index . 1 }} }
 {{- end -}}
 {{- if $v.agent.redirect.enabled -}}
 {{- if not $v.agent.redirect.image.repository -}}
-{{- fail "`agent.redirect.enabled` is true: name in `agent.redirect.image.repository` an image with `sh`, `iptables`, `ip6tables` and `ip`" -}}
+{{- $has := "`sh`, `iptables`, `ip6tables` and `ip`" -}}
+{{- fail (printf "`agent.redirect.enabled` is true: name in `agent.redirect.image.repository` an image with %s" $has) -}}
 {{- end -}}
 {{- if not $v.agent.redirect.pods -}}
 {{- fail "`agent.redirect.enabled` is true: write in `agent.redirect.pods` the networks of the pods, such as `10.244.0.0/16`" -}}
 {{- end -}}
 {{- if and $v.networkPolicy.enabled $v.collector.enabled (not $v.networkPolicy.nodes) -}}
-{{- fail "`agent.redirect.enabled` is true: agents then have the addresses of their nodes, so write their networks in `networkPolicy.nodes`" -}}
+{{- $why := "agents then have the addresses of their nodes, so write the nodes' networks in `networkPolicy.nodes`" -}}
+{{- fail (printf "`agent.redirect.enabled` is true: %s" $why) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
