@@ -59,6 +59,9 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 step "peers: $(promtool --version 2>&1 | head -n 1); $(amtool --version 2>&1 | head -n 1)"
 
+step "helm, kubeconform, kustomize"
+bash tests/deploy/tools.sh
+
 step "cargo fmt"
 cargo fmt --all --check
 

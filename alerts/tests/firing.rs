@@ -397,6 +397,30 @@ fn a_culprit_that_costs_users_two_per_cent_pages_although_no_entry_point_looks_s
 }
 
 #[test]
+fn a_little_slowness_after_a_fault_is_no_second_page_while_the_entry_point_still_looks_slow() {
+    let late = "{id=\"late\",kind=\"service\"}";
+    // `late` is slow from minute 30 on, which users hardly notice; the window of `gw` reaches back into the fault until minute 35.
+    felt(3.0)
+        .total_slow("gw", (3.0, 40.0))
+        .series(&format!("tracemap_judged_total{late}"), "0+60x100")
+        .series(&format!("tracemap_own_slow_expected_total{late}"), "0+3x100")
+        .series(&format!("tracemap_own_slow_total{late}"), "0+3x60 240+60x40")
+        .series("tracemap_reach_info{culprit=\"late\",id=\"gw\"}", "1x100")
+        .series(
+            "tracemap_critical_path_excess_seconds_total{id=\"late\"}",
+            "0x60 0+0.05x40",
+        )
+        .pages("25m", &["LatencyDegraded culprit=basic team=rail tier=2"])
+        .expect_nothing(
+            "33m",
+            "absent(tracemap:culprit:slows{culprit=\"late\",id=\"gw\"})",
+        )
+        .expect_nothing("33m", "tracemap:culprit:evidence{culprit=\"basic\"}")
+        .pages("33m", &["LatencyDegraded culprit=basic team=rail tier=2"])
+        .run();
+}
+
+#[test]
 fn a_culprit_that_costs_users_half_a_per_cent_is_a_ticket() {
     felt(0.15)
         .fires("24m", &[])

@@ -1,4 +1,5 @@
-//! A producer for Kafka: `Produce` version 7 with batches of 100 records, made once, acknowledged by the leader.
+//! A producer for Kafka: `Produce` version 7 with batches of 100 records, or of one where one message is asked for, made once,
+//! acknowledged by the leader.
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +11,9 @@ use crate::{BODY, Failure};
 
 pub(crate) struct Kafka {
     stream: BufReader<TcpStream>,
+    /// With [`RECORDS`], and with one.
     request: Vec<u8>,
+    single: Vec<u8>,
     unsettled: u64,
 }
 
@@ -61,9 +64,9 @@ fn signed(value: usize, out: &mut Vec<u8>) {
 }
 
 /// A record batch of version 2 with records that bear no headers.
-fn batch(lz4: bool) -> Result<Vec<u8>, Failure> {
+fn batch(count: u64, lz4: bool) -> Result<Vec<u8>, Failure> {
     let mut records = Vec::new();
-    for offset in 0..RECORDS as usize {
+    for offset in 0..count as usize {
         let mut record = vec![0, 0];
         signed(offset, &mut record);
         // No key.
@@ -81,14 +84,14 @@ fn batch(lz4: bool) -> Result<Vec<u8>, Failure> {
     }
     let mut checked = Vec::new();
     checked.extend_from_slice(&(if lz4 { 3_u16 } else { 0 }).to_be_bytes());
-    checked.extend_from_slice(&(RECORDS as u32 - 1).to_be_bytes());
+    checked.extend_from_slice(&(count as u32 - 1).to_be_bytes());
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)?
         .as_millis() as u64;
     checked.extend_from_slice(&[now.to_be_bytes(), now.to_be_bytes()].concat());
     // No idempotence: producer id, epoch and sequence are -1.
     checked.extend_from_slice(&[0xff; 14]);
-    checked.extend_from_slice(&(RECORDS as u32).to_be_bytes());
+    checked.extend_from_slice(&(count as u32).to_be_bytes());
     checked.extend_from_slice(&records);
     let mut out = vec![0; 8];
     out.extend_from_slice(&(checked.len() as u32 + 9).to_be_bytes());
@@ -113,23 +116,28 @@ fn request(api: u16, version: u16, body: &[u8]) -> Vec<u8> {
     [&((head.len() + body.len()) as u32).to_be_bytes()[..], &head, body].concat()
 }
 
+/// A batch for the only partition.
+fn produce(batch: &[u8]) -> Vec<u8> {
+    let records = [&(batch.len() as u32).to_be_bytes()[..], batch].concat();
+    let one = 1_u32.to_be_bytes();
+    let head = [
+        &0xffff_u16.to_be_bytes()[..],
+        &1_u16.to_be_bytes(),
+        &30_000_u32.to_be_bytes(),
+    ]
+    .concat();
+    let topic = [&one[..], &text(TOPIC), &one, &0_u32.to_be_bytes(), &records].concat();
+    request(0, 7, &[head, topic].concat())
+}
+
 impl Kafka {
     pub(crate) fn connect(to: SocketAddr, lz4: bool) -> Result<Self, Failure> {
         let stream = TcpStream::connect(to)?;
         stream.set_nodelay(true)?;
-        let batch = batch(lz4)?;
-        let records = [&(batch.len() as u32).to_be_bytes()[..], &batch].concat();
-        let one = 1_u32.to_be_bytes();
-        let head = [
-            &0xffff_u16.to_be_bytes()[..],
-            &1_u16.to_be_bytes(),
-            &30_000_u32.to_be_bytes(),
-        ]
-        .concat();
-        let topic = [&one[..], &text(TOPIC), &one, &0_u32.to_be_bytes(), &records].concat();
         let mut kafka = Self {
             stream: BufReader::new(stream),
-            request: request(0, 7, &[head, topic].concat()),
+            request: produce(&batch(RECORDS, lz4)?),
+            single: produce(&batch(1, lz4)?),
             unsettled: 0,
         };
         kafka.wait_for_the_topic()?;
@@ -213,5 +221,11 @@ impl Producer for Kafka {
 
     fn at_once(&self) -> u64 {
         RECORDS
+    }
+
+    fn send_one(&mut self) -> Result<(), Failure> {
+        self.stream.get_mut().write_all(&self.single)?;
+        self.unsettled += 1;
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@
 //! saw fewer or more messages than were sent. Consumers: what they get passes the other way unchanged.
 //!
 //! Producers are this program's own: they know no more of each protocol than it takes to publish a message of 1 KiB and to
-//! hear that the broker has it, so that they leave as much of the machine to the others as can be. Kafka's send batches of 100.
+//! hear that the broker has it, so that they leave as much of the machine to the others as can be. Kafka's send batches of 100, but for latency.
 //!
 //! Method. *Saturated*: as many messages as fit, with a bounded number unacknowledged, for `--seconds`; direct and through the
 //! agent in turn. CPU is user and system of broker and agent over the acknowledged messages, by `/proc`. *Half*: half of the

@@ -29,6 +29,10 @@ pub(crate) trait Producer: Send {
     fn at_once(&self) -> u64 {
         1
     }
+    /// Sends a single message.
+    fn send_one(&mut self) -> Result<(), Failure> {
+        self.send(1)
+    }
 }
 
 /// How long, and with which agent.
@@ -163,8 +167,7 @@ struct One(Box<dyn Producer>);
 
 impl openloop::Client for One {
     fn request(&mut self, _: u64) -> Result<(), Failure> {
-        let messages = self.0.at_once();
-        self.0.send(messages)?;
+        self.0.send_one()?;
         self.0.settle()
     }
 }

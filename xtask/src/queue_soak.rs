@@ -113,7 +113,8 @@ fn markdown(args: &Args, soaked: &[Soaked], more: [(i64, i64); 2]) -> Result<Str
     let [(streamed, of_streamed), (held, of_held)] = more;
     let _ = writeln!(
         text,
-        "At its most the agent had {streamed} KiB more with messages of 4 MiB than with those of 1 KiB (bound: {of_streamed}, one message), and\n\
+        "Entries of Redis that are larger than `max_message` pass as they are, and are counted so.\n\n\
+         At its most the agent had {streamed} KiB more with messages of 4 MiB than with those of 1 KiB (bound: {of_streamed}, one message), and\n\
          {held} KiB before Kafka (bound: {of_held}), where a request is held whole while its batches are looked into.\n\n\
          Memory is flat over time where the line through the samples of the last three quarters, drawn out over their time, rises by less\n\
          than 5 % of the mean or 1 MiB, whichever is more.\n\nWhat this does not show: TLS, many connections, clusters, and days."

@@ -47,6 +47,11 @@ pub(super) fn first(settings: &AlertSettings) -> String {
     format!("window=\"{}\"", settings.window.as_prometheus())
 }
 
+/// How long an entry point with few requests may look bad after what made it so is over, but for the rarest.
+pub(super) fn aftermath(settings: &AlertSettings) -> String {
+    times_longer(settings.window, RUNGS[1]).as_prometheus()
+}
+
 /// Requests in a rung's window below which the next rung is looked at.
 fn few(settings: &AlertSettings) -> [f64; 2] {
     NATS_OF_A_REQUEST.map(|nats| (settings.evidence_threshold / nats).ceil())

@@ -177,9 +177,14 @@ fn culprits(signal: &Signal, felt: &str, settings: &AlertSettings) -> String {
 
 /// Culprits that users wait for: an entry point is bad that waits for them; they are of some weight in its waiting; or they
 /// keep messages waiting for a consumer that is an entry point of its own.
+///
+/// An entry point stays bad for a window, or a longer one, after its culprit is well again. What little somebody else is slow meanwhile is no reason
+/// for it: only a culprit of some weight pages then.
 fn waited_for(signal: &Signal, settings: &AlertSettings) -> String {
     let (entry_points, least) = (entry_points(), settings.min_user_delay);
+    let window = ladder::aftermath(settings);
     let Signal {
+        culprit,
         culprit_slows,
         edge_charged,
         ..
@@ -188,7 +193,9 @@ fn waited_for(signal: &Signal, settings: &AlertSettings) -> String {
     let felt = signal.felt.map(|felt| {
         let edges = catalogue::EDGE_INFO;
         format!(
-            "\nor on (culprit)\n{felt} > {least}\nor on (culprit)\n{edge_charged}\nand on (id) (\n  \
+            "\nunless on (id) (\n  max_over_time({culprit_slows}[{window}])\n  \
+             and on (culprit) max_over_time({felt}[{window}]) > {least}\n  unless on (culprit) {culprit}\n)\n\
+             or on (culprit)\n{felt} > {least}\nor on (culprit)\n{edge_charged}\nand on (id) (\n  \
              max by (id, server) ({edges}{{connection_type=\"messaging_system\"}})\n  \
              and on (server) label_replace({entry_points}, \"server\", \"$1\", \"id\", \"(.+)\")\n)"
         )

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Gets what tests/deploy.rs needs: helm, kubeconform and kustomize, and what Kubernetes and the Prometheus operator say of
+# their objects. Runs again at no cost.
+#
+# In: the Go module proxy. Out: target/deploy/bin and target/deploy/openapi.
+# Left out on purpose: a cluster.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+helm=v3.21.4
+kubeconform=v0.7.0
+kustomize=v5.8.1
+kubernetes=v1.34.4
+operator=v0.85.0
+
+into=$PWD/target/deploy
+toolchain=go1.26.0
+stamp="$helm $kubeconform $kustomize $kubernetes $operator"
+if [ "$(cat "$into/stamp" 2>/dev/null)" = "$stamp" ]; then exit 0; fi
+if ! command -v go >/dev/null; then
+  echo "go is not on the PATH: install it to build helm, kubeconform and kustomize" >&2
+  exit 2
+fi
+mkdir -p "$into/bin" "$into/openapi/crds"
+
+# The place of a module's files.
+fetch() {
+  go mod download -json "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["Dir"])'
+}
+
+# From 1.21 on go fetches the newer one that a module asks for. That of Debian 12 is older, and is told to, from the same proxy: as a
+# module, whose files are all plain.
+if [ -z "$(go env GOTOOLCHAIN)" ]; then
+  dir=$(cd "$into" && fetch "golang.org/toolchain@v0.0.1-$toolchain.$(go env GOOS)-$(go env GOARCH)")
+  rm -rf "$into/go" && cp -r "$dir" "$into/go" && chmod -R u+w "$into/go"
+  chmod +x "$into"/go/bin/* "$into"/go/pkg/tool/*/*
+  export PATH="$into/go/bin:$PATH" GOROOT="$into/go" GOTOOLCHAIN=local
+fi
+
+# Built as they are published, whatever workspace or module this is run in.
+cd "$into"
+export GOBIN="$into/bin" GOWORK=off GOFLAGS="${GOFLAGS:-} -buildvcs=false"
+go install "helm.sh/helm/v3/cmd/helm@$helm"
+go install "github.com/yannh/kubeconform/cmd/kubeconform@$kubeconform"
+go install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize"
+
+dir=$(fetch "k8s.io/kubernetes@$kubernetes")
+install -m 0644 "$dir/api/openapi-spec/swagger.json" "$into/openapi/swagger.json"
+dir=$(fetch "github.com/prometheus-operator/prometheus-operator@$operator")
+install -m 0644 "$dir"/jsonnet/prometheus-operator/*-crd.json "$into/openapi/crds/"
+printf '%s\n' "$stamp" >"$into/stamp"
