@@ -6,7 +6,7 @@
 //! Left out on purpose: what is far from the fault. The rules charge by what is near alone.
 
 use config::HumanDuration;
-use map::Map;
+use map::{Map, NodeId};
 
 use crate::faults::{self, Fault};
 use crate::inputs::{Phases, Scene};
@@ -77,9 +77,11 @@ fn test(fault: &Fault, topology: &Topology<'_>, settings: &AlertSettings) -> Tes
         name: format!("{}: {outcome}", fault.title()),
         interval: settings.evaluation_interval.as_prometheus(),
         input_series: scene.series(&phases, load),
-        checks: checks(onset, &waits, &phases, || expected(fault, topology.map()))
-            .map(|(at, samples)| expect(settings, at, samples))
-            .collect(),
+        checks: checks(onset, &waits, &phases, || {
+            expected(&fault.culprit, fault.felt, fault.waiting.keys(), topology.map())
+        })
+        .map(|(at, samples)| expect(settings, at, samples))
+        .collect(),
     }
 }
 
@@ -145,7 +147,8 @@ fn checks(
     found.into_iter().chain([(phases.end(), Vec::new())])
 }
 
-fn expect(settings: &AlertSettings, at: u64, exp_samples: Vec<Sample>) -> ExprTest {
+/// What fires at a sample.
+pub(crate) fn expect(settings: &AlertSettings, at: u64, exp_samples: Vec<Sample>) -> ExprTest {
     let at = interval(settings).saturating_mul(u32::try_from(at).unwrap_or(u32::MAX));
     ExprTest {
         expr: FIRING.to_owned(),
@@ -154,14 +157,19 @@ fn expect(settings: &AlertSettings, at: u64, exp_samples: Vec<Sample>) -> ExprTe
     }
 }
 
-/// The alerts that fire while the fault lasts.
-fn expected(fault: &Fault, map: &Map) -> Vec<Sample> {
-    let owner = map.owner(&fault.culprit);
+/// The alerts that fire while a fault lasts: a page with those who wait, or a ticket where no user does.
+pub(crate) fn expected<'a>(
+    culprit: &NodeId,
+    felt: bool,
+    waiting: impl Iterator<Item = &'a NodeId>,
+    map: &Map,
+) -> Vec<Sample> {
+    let owner = map.owner(culprit);
     let alert = |name: &str, severity: &str, role: &str, id: &str| {
         let labels = [
             ("alertname", name),
             ("alertstate", "firing"),
-            ("culprit", fault.culprit.as_str()),
+            ("culprit", culprit.as_str()),
             ("id", id),
             ("role", role),
             ("severity", severity),
@@ -173,13 +181,10 @@ fn expected(fault: &Fault, map: &Map) -> Vec<Sample> {
             value: 1.0,
         }
     };
-    if !fault.felt {
+    if !felt {
         return vec![alert(NO_USER_IMPACT, "ticket", "culprit", "")];
     }
-    let symptoms = fault
-        .waiting
-        .keys()
-        .map(|id| alert(SYMPTOM, "info", "symptom", id.as_str()));
+    let symptoms = waiting.map(|id| alert(SYMPTOM, "info", "symptom", id.as_str()));
     std::iter::once(alert(PAGE, "page", "culprit", ""))
         .chain(symptoms)
         .collect()

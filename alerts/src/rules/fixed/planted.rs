@@ -7,17 +7,12 @@
 
 mod scene;
 
-use config::HumanDuration;
-
-use crate::onset::interval;
-use crate::prometheus::{ExprTest, Sample, Test, TestFile, series, to_yaml};
-use crate::rules::{GROUP, NO_USER_IMPACT, PAGE, SYMPTOM};
+use crate::prometheus::{Sample, Test, TestFile, to_yaml};
+use crate::promtool::{self, expect};
+use crate::rules::GROUP;
 use crate::settings::AlertSettings;
 use crate::topology::Topology;
 use scene::{Scene, Times};
-
-/// Everything that fires, whatever its name.
-const FIRING: &str = r#"ALERTS{alertstate="firing"}"#;
 
 /// The text of the rule test.
 pub(crate) fn file(topology: &Topology<'_>, settings: &AlertSettings) -> String {
@@ -72,41 +67,7 @@ fn test(scene: &Scene<'_>, topology: &Topology<'_>, settings: &AlertSettings) ->
     }
 }
 
-fn expect(settings: &AlertSettings, at: u64, exp_samples: Vec<Sample>) -> ExprTest {
-    let at = interval(settings).saturating_mul(u32::try_from(at).unwrap_or(u32::MAX));
-    ExprTest {
-        expr: FIRING.to_owned(),
-        eval_time: HumanDuration(at).as_prometheus(),
-        exp_samples,
-    }
-}
-
 /// The alerts that fire while the fault lasts.
 fn expected(scene: &Scene<'_>, topology: &Topology<'_>) -> Vec<Sample> {
-    let owner = topology.map().owner(scene.culprit());
-    let alert = |name: &str, severity: &str, role: &str, id: &str| {
-        let labels = [
-            ("alertname", name),
-            ("alertstate", "firing"),
-            ("culprit", scene.culprit().as_str()),
-            ("id", id),
-            ("role", role),
-            ("severity", severity),
-            ("team", owner.team.as_str()),
-            ("tier", owner.tier.as_str()),
-        ];
-        Sample {
-            labels: series("ALERTS", &labels),
-            value: 1.0,
-        }
-    };
-    if !scene.felt() {
-        return vec![alert(NO_USER_IMPACT, "ticket", "culprit", "")];
-    }
-    let symptoms = scene
-        .waiting()
-        .map(|id| alert(SYMPTOM, "info", "symptom", id.as_str()));
-    std::iter::once(alert(PAGE, "page", "culprit", ""))
-        .chain(symptoms)
-        .collect()
+    promtool::expected(scene.culprit(), scene.felt(), scene.waiting(), topology.map())
 }
