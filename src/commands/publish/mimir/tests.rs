@@ -264,7 +264,7 @@ async fn a_ruler_with_the_default_limit_takes_all_rules_in_their_order() {
         .unwrap()
         .last()
         .unwrap();
-    assert_eq!(last["alert"], "LatencyBaselineMissing");
+    assert_eq!(last["alert"], "LatencyNewNormal");
 }
 
 #[tokio::test]
