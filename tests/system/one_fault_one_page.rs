@@ -97,11 +97,19 @@ impl System {
             }
         }
         // A burn rate needs five minutes of an objective and is there only while something burns: `alerts/tests/burn.rs`.
-        // And no edge fails by itself here: `alerts/tests/charging.rs`.
+        // And no edge fails by itself here: `alerts/tests/charging.rs`. Nothing scrapes an agent, writes afar or speaks TLS, and no shift
+        // lasts for six hours: `alerts/tests/health.rs` and `firing.rs`.
+        let elsewhere = [
+            "tracemap_agent_",
+            "tracemap_collector_remote_write_",
+            "tracemap_collector_tls_",
+            "tracemap_new_normal_",
+        ];
         selectors.retain(|selector| {
             let edge_fails =
                 selector.starts_with("tracemap:own_failed:degraded{") && selector.contains("kind=\"edge\"");
-            !(selector.starts_with("tracemap:objective")
+            !(elsewhere.iter().any(|of| selector.starts_with(of))
+                || selector.starts_with("tracemap:objective")
                 || selector.starts_with("tracemap:errors_edge")
                 || edge_fails)
         });
