@@ -20,8 +20,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Longer than anything here takes; reached only where something is wrong.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than anything here takes, also where somebody waits for half a minute before trying again; reached only where something is
+/// wrong.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits for `future`, or fails the test saying what never came.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
