@@ -13,8 +13,7 @@ pub(super) const STORY: Story = Story {
     name: NAME,
     meaning: "More requests than expected are slow where this node spends its own time or on its edges, and an \
         entry point that waits for it is slow as well. The node is named in the label `culprit`.",
-    at_night: "Users wait longer than they did in the weeks before, and this node is where the time goes. It is the \
-        only alert of tracemap that wakes anybody.",
+    at_night: "Users wait longer than they did in the weeks before, and this node is where the time goes.",
     first: &[
         "The description lists the node's own time and the edges that are charged to it. Its own time alone means its \
          code, its CPU or its locks; edges into it and out of it mean its network or its pod; edges into it alone, \
