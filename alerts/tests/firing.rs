@@ -144,6 +144,24 @@ fn a_rarely_called_culprit_is_found_over_a_longer_window_and_let_go_by_its_lates
 }
 
 #[test]
+fn one_slow_request_after_a_fault_does_not_call_back_the_evidence_of_a_longer_window() {
+    rarely_called()
+        .series(
+            r#"tracemap_own_slow_total{id="basic",kind="service",instance="x"}"#,
+            "0x75 1x25",
+        )
+        .expect_nothing("36m", r#"tracemap:own:degraded{id="basic"}"#)
+        .expect_nothing(
+            "38m",
+            r#"absent(tracemap:own_slow:evidence{id="basic",window="15m"} > 10)"#,
+        )
+        .expect_nothing("38m", r#"tracemap:own:degraded{id="basic"}"#)
+        .expect_nothing("40m", r#"tracemap:own:degraded{id="basic"}"#)
+        .fires("40m", &[])
+        .run();
+}
+
+#[test]
 fn a_busy_service_is_not_looked_at_over_a_longer_window() {
     rarely_called()
         .judged("basic", (60.0, 60.0))

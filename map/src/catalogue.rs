@@ -305,6 +305,8 @@ catalogue! {
     RECORDED_OWN_EXPECTED = "tracemap:own_slow:expected", Recorded, ["id", "kind", "client", "server", "window"];
     /// Evidence in nats that own time is degraded; negative where it is healthier than expected.
     RECORDED_OWN_EVIDENCE = "tracemap:own_slow:evidence", Recorded, ["id", "kind", "client", "server", "window"];
+    /// Evidence of those entities whose own time was degraded within the window and no longer is.
+    RECORDED_OWN_OVER = "tracemap:own:over", Recorded, ["id", "kind", "client", "server", "window"];
     /// Evidence of those entities whose own time is degraded; empty while healthy.
     RECORDED_OWN_DEGRADED = "tracemap:own:degraded", Recorded, ["id", "kind", "client", "server"];
     /// Slow share of total time in the window. Services only: an edge's total is its callee's and its own.
@@ -340,6 +342,8 @@ catalogue! {
     RECORDED_OWN_FAILED_EXPECTED = "tracemap:own_failed:expected", Recorded, ["id", "kind", "client", "server", "window"];
     /// Evidence in nats that more requests fail by themselves than expected; negative where fewer do.
     RECORDED_OWN_FAILED_EVIDENCE = "tracemap:own_failed:evidence", Recorded, ["id", "kind", "client", "server", "window"];
+    /// Evidence of those entities that failed by themselves within the window and no longer do.
+    RECORDED_OWN_FAILED_OVER = "tracemap:own_failed:over", Recorded, ["id", "kind", "client", "server", "window"];
     /// Evidence of those entities that fail by themselves; empty while healthy.
     RECORDED_OWN_FAILING = "tracemap:own_failed:degraded", Recorded, ["id", "kind", "client", "server"];
     /// Share of the requests in the window that failed. Services only.

@@ -111,6 +111,18 @@ pub(super) fn joined(settings: &AlertSettings, of: impl Fn(&Rung) -> String) -> 
         .join("\nor\n")
 }
 
+/// What this series, which says on each rung what is over, says now, and on the longer rungs said within their windows.
+pub(super) fn joined_over(settings: &AlertSettings, series: &str) -> String {
+    let said = |rung: &Rung| {
+        let window = &rung.window;
+        match rung.times {
+            1 => format!("{series}{{window=\"{window}\"}}"),
+            _ => format!("max_over_time({series}{{window=\"{window}\"}}[{window}])"),
+        }
+    };
+    rungs(settings).each_ref().map(said).join("\nor\n")
+}
+
 /// Judged requests on every rung that is looked at.
 pub(super) fn judged(settings: &AlertSettings) -> String {
     let rungs = rungs(settings);

@@ -30,6 +30,7 @@ mod judged;
 mod ladder;
 mod new_normal;
 mod own_degraded;
+mod own_over;
 pub(crate) mod signal;
 mod total_degraded;
 mod unexplained;
@@ -100,6 +101,7 @@ pub(crate) fn group(signal: &Signal, settings: &AlertSettings) -> Group {
         ]);
     }
     recordings.extend([
+        own_over::rule(signal, settings),
         own_degraded::rule(signal, settings),
         total_degraded::rule(signal, settings),
         edge_suspect::rule(signal),

@@ -18,6 +18,7 @@ pub(crate) struct Signal {
     pub(super) total: Measure,
     /// Judged requests in the window.
     pub(super) judged: &'static str,
+    pub(super) own_over: &'static str,
     pub(super) own_degraded: &'static str,
     pub(super) total_degraded: &'static str,
     pub(super) edge_suspect: &'static str,
@@ -96,6 +97,7 @@ pub(crate) const LATENCY: Signal = Signal {
         selector: r#"{kind="service"}"#,
     },
     judged: names::RECORDED_JUDGED,
+    own_over: names::RECORDED_OWN_OVER,
     own_degraded: names::RECORDED_OWN_DEGRADED,
     total_degraded: names::RECORDED_TOTAL_DEGRADED,
     edge_suspect: names::RECORDED_EDGE_SUSPECT,
@@ -172,6 +174,7 @@ pub(crate) const ERRORS: Signal = Signal {
         selector: r#"{kind="service"}"#,
     },
     judged: names::RECORDED_ERRORS_JUDGED,
+    own_over: names::RECORDED_OWN_FAILED_OVER,
     own_degraded: names::RECORDED_OWN_FAILING,
     total_degraded: names::RECORDED_FAILING,
     edge_suspect: names::RECORDED_ERRORS_EDGE_SUSPECT,
