@@ -1,32 +1,48 @@
-//! A TLS configuration that follows its files.
+//! What follows its files while it serves: TLS configurations, and tokens.
 //!
 //! In: files, looked at every two seconds. Out: what was last made of them without error.
 //! Left out on purpose: watches of the file system. Where secrets are mounted the files are links to links that are swapped;
 //! what they lead to is read and compared, a few kilobytes each time. The host's own authorities are read once.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::error::Error;
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use tracing::{error, info};
 
-use super::pem::Text;
-use super::{Reload, TlsError, TlsObserver};
+use crate::tls::Reload;
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A fault is believed when it is seen so often in a row: a certificate and its key are seldom replaced in one moment.
 const SURE: u32 = 2;
 
 /// What something is made of.
-pub(super) trait Files: Send + Sync + 'static {
+pub(crate) trait Files: Send + Sync + 'static {
     type Made: Clone + Send + Sync;
+    type Text: Hash;
+    type Error: Error + 'static;
+    /// What the files are called in the log.
+    const NAME: &'static str;
 
-    fn read(&self) -> Result<Vec<Text>, TlsError>;
-    fn make(&self, texts: &[Text]) -> Result<Self::Made, TlsError>;
+    fn read(&self) -> Result<Vec<Self::Text>, Self::Error>;
+
+    fn make(&self, texts: &[Self::Text]) -> Result<Self::Made, Self::Error>;
+}
+
+/// Is told of every change that was taken up, and of those that could not be.
+pub(crate) type Told = Arc<dyn Fn(Reload) + Send + Sync>;
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let texts: Vec<_> = std::iter::successors(Some(error), |&error| error.source())
+        .map(ToString::to_string)
+        .collect();
+    texts.join(": ")
 }
 
 /// What was made, as of now.
-pub(super) struct Followed<M>(Arc<RwLock<M>>);
+pub(crate) struct Followed<M>(Arc<RwLock<M>>);
 
 impl<M> Clone for Followed<M> {
     fn clone(&self) -> Self {
@@ -36,17 +52,17 @@ impl<M> Clone for Followed<M> {
 
 impl<M: Clone + Send + Sync + 'static> Followed<M> {
     /// Makes it now, and anew whenever its files change, on the current tokio runtime, until the last clone is gone.
-    pub(super) fn new(files: impl Files<Made = M>, observer: Arc<dyn TlsObserver>) -> Result<Self, TlsError> {
+    pub(crate) fn new<F: Files<Made = M>>(files: F, told: Told) -> Result<Self, F::Error> {
         let texts = files.read()?;
         let made = Self(Arc::new(RwLock::new(files.make(&texts)?)));
         if !texts.is_empty() {
-            let follower = Follower::new(files, &texts, Arc::downgrade(&made.0), observer);
+            let follower = Follower::new(files, &texts, Arc::downgrade(&made.0), told);
             tokio::spawn(follower.run());
         }
         Ok(made)
     }
 
-    pub(super) fn now(&self) -> M {
+    pub(crate) fn now(&self) -> M {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -54,7 +70,7 @@ impl<M: Clone + Send + Sync + 'static> Followed<M> {
 struct Follower<F: Files> {
     files: F,
     current: Weak<RwLock<F::Made>>,
-    observer: Arc<dyn TlsObserver>,
+    told: Told,
     hasher: RandomState,
     /// Of the texts that are in use; texts themselves are not kept, for one is a key.
     known: u64,
@@ -67,14 +83,14 @@ struct Fault {
 }
 
 impl<F: Files> Follower<F> {
-    fn new(files: F, texts: &[Text], current: Weak<RwLock<F::Made>>, observer: Arc<dyn TlsObserver>) -> Self {
+    fn new(files: F, texts: &[F::Text], current: Weak<RwLock<F::Made>>, told: Told) -> Self {
         let hasher = RandomState::new();
         Self {
             known: hasher.hash_one(texts),
             hasher,
             files,
             current,
-            observer,
+            told,
             fault: None,
         }
     }
@@ -103,15 +119,15 @@ impl<F: Files> Follower<F> {
             Ok(Some((hash, made))) => {
                 *current.write().unwrap_or_else(PoisonError::into_inner) = made;
                 (self.known, self.fault) = (hash, None);
-                self.observer.reload(Reload::Reloaded);
-                info!("changed TLS files are in use");
+                (self.told)(Reload::Reloaded);
+                info!("changed {} files are in use", F::NAME);
             }
-            Err(fault) => self.failed(fault.chain()),
+            Err(fault) => self.failed(chain(&fault)),
         }
         true
     }
 
-    fn changed(&self) -> Result<Option<(u64, F::Made)>, TlsError> {
+    fn changed(&self) -> Result<Option<(u64, F::Made)>, F::Error> {
         let texts = self.files.read()?;
         let hash = self.hasher.hash_one(&texts);
         if hash == self.known {
@@ -126,10 +142,11 @@ impl<F: Files> Follower<F> {
             _ => 1,
         };
         if seen == SURE {
-            self.observer.reload(Reload::Failed);
+            (self.told)(Reload::Failed);
             error!(
                 error = text,
-                "changed TLS files cannot be used: those before them stay in use"
+                "changed {} files cannot be used: those before them stay in use",
+                F::NAME
             );
         }
         self.fault = Some(Fault { text, seen });
@@ -138,35 +155,27 @@ impl<F: Files> Follower<F> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::path::PathBuf;
     use std::sync::Mutex;
 
-    use super::super::{Identity, Part, ServerFiles};
     use super::*;
-
-    #[derive(Default)]
-    struct Told(Mutex<Vec<Reload>>);
-
-    impl TlsObserver for Told {
-        fn handshake(&self, _: super::super::Handshake) {}
-        fn reload(&self, outcome: Reload) {
-            self.0.lock().expect("no panic before").push(outcome);
-        }
-    }
 
     /// The text of a file as its own product; `bad` cannot be used.
     struct Plain(PathBuf);
 
     impl Files for Plain {
         type Made = u64;
+        type Text = String;
+        type Error = io::Error;
+        const NAME: &'static str = "test";
 
-        fn read(&self) -> Result<Vec<Text>, TlsError> {
-            Ok(vec![Text::read(Part::Cert, &self.0)?])
+        fn read(&self) -> Result<Vec<String>, io::Error> {
+            Ok(vec![std::fs::read_to_string(&self.0)?])
         }
 
-        fn make(&self, _: &[Text]) -> Result<u64, TlsError> {
-            let text = std::fs::read_to_string(&self.0).unwrap_or_default();
-            text.parse().map_err(|_| TlsError::NoRoots)
+        fn make(&self, texts: &[String]) -> Result<u64, io::Error> {
+            texts[0].parse().map_err(io::Error::other)
         }
     }
 
@@ -179,14 +188,16 @@ mod tests {
         let files = Plain(path.clone());
         let texts = files.read().expect("texts");
         let current = Arc::new(RwLock::new(1));
-        let told = Arc::new(Told::default());
-        let mut follower = Follower::new(files, &texts, Arc::downgrade(&current), told.clone());
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let telling = told.clone();
+        let tell: Told = Arc::new(move |reload| telling.lock().expect("no panic before").push(reload));
+        let mut follower = Follower::new(files, &texts, Arc::downgrade(&current), tell);
         let mut step = |text: &str| {
             write(text);
             assert!(follower.look());
             (
                 *current.read().expect("no panic"),
-                told.0.lock().expect("no panic").clone(),
+                told.lock().expect("no panic").clone(),
             )
         };
         assert_eq!(step("1"), (1, vec![]));
@@ -199,24 +210,5 @@ mod tests {
         assert_eq!(step("3"), (3, [failed, vec![Reload::Reloaded]].concat()));
         drop(current);
         assert!(!follower.look(), "nobody is left to follow for");
-    }
-
-    #[test]
-    fn a_missing_file_is_named_with_what_it_is_for() {
-        let identity = Identity {
-            cert: "/nowhere/tls.crt".into(),
-            key: "/nowhere/tls.key".into(),
-        };
-        let files = ServerFiles {
-            identity,
-            client_auth: super::super::ClientAuth::None,
-        };
-        let error = files.check().expect_err("no such file");
-        assert_eq!(error.part(), Part::Cert);
-        let text = error.chain();
-        assert!(
-            text.starts_with("cannot read the certificate from `/nowhere/tls.crt`: "),
-            "{text}"
-        );
     }
 }

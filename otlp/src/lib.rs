@@ -5,11 +5,13 @@
 //! Left out on purpose: what a span means. Ids are not checked here and nothing is dropped for its content;
 //! pairing, sampling and `partial_success` are the collector's.
 
+pub mod access;
 pub mod encode;
 pub mod export;
 pub mod files;
 pub mod intake;
 pub mod json;
+pub mod serve;
 pub mod tls;
 pub mod types;
 pub mod view;
@@ -19,6 +21,7 @@ pub mod view;
 extern crate self as otlp;
 
 mod codec;
+mod follow;
 mod put;
 mod wire;
 

@@ -9,7 +9,6 @@
 mod client;
 mod connector;
 mod files;
-mod follow;
 mod listen;
 mod outcome;
 mod pem;
@@ -20,7 +19,6 @@ pub use client::{ClientStream, ClientTls, ConnectError};
 pub use connector::HttpsConnector;
 pub use files::{ClientAuth, ClientFiles, Identity, ServerFiles};
 pub use listen::Listening;
-pub(crate) use listen::Peer;
 pub use outcome::{Handshake, Reload, TlsObserver};
 pub use pem::{Part, TlsError};
 pub use server::{AcceptError, ServerStream, ServerTls};
@@ -46,6 +44,12 @@ impl Protocols {
             Self::Both => vec![h2, http1],
         }
     }
+}
+
+/// Tells `observer` of changed files.
+fn told(observer: &std::sync::Arc<dyn TlsObserver>) -> crate::follow::Told {
+    let observer = observer.clone();
+    std::sync::Arc::new(move |reload| observer.reload(reload))
 }
 
 fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {

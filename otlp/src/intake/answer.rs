@@ -5,6 +5,7 @@
 //! Source: OTLP specification 1.x, "Failures" and "OTLP/HTTP Response"; google/rpc/status.proto.
 
 use super::{Accepted, AcceptedMetrics, Passed, Refusal, Signal};
+use crate::access::Denied;
 use crate::view::Malformed;
 use bytes::Bytes;
 use http::StatusCode;
@@ -28,6 +29,19 @@ pub(super) fn refusal(refusal: &Refusal) -> Status {
         ),
         Refusal::Invalid(reason) => Status::invalid_argument(reason.clone()),
         Refusal::Malformed(malformed) => malformed_request(Signal::Traces, malformed),
+    }
+}
+
+/// Why a client is not heard; with `RetryInfo` where waiting helps.
+pub(super) fn denied(denied: Denied) -> Status {
+    let text = denied.to_string();
+    match denied {
+        Denied::NoToken | Denied::WrongToken => Status::unauthenticated(text),
+        Denied::ReadOnly | Denied::ForeignHost => Status::permission_denied(text),
+        Denied::TooMuch { retry_after } => {
+            let details = ErrorDetails::with_retry_info(Some(retry_after));
+            Status::with_error_details(Code::ResourceExhausted, text, details)
+        }
     }
 }
 
@@ -186,6 +200,8 @@ pub(super) fn http_code(status: &Status) -> StatusCode {
         Code::ResourceExhausted if retry_after(status).is_some() => StatusCode::TOO_MANY_REQUESTS,
         Code::ResourceExhausted => StatusCode::PAYLOAD_TOO_LARGE,
         Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -8,10 +8,13 @@ use super::sink::{AnyMetricsSink, AnyPassSink, MetricsTaker, Sinks};
 use super::{
     BatchMeta, IntakeObserver, Limits, Observed, Outcome, Refusal, Signal, TraceSink, Transport, Verdict,
 };
+use crate::access::{Access, Client, Denied};
 use crate::view;
 use bytes::Bytes;
+use http::request::Parts;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -26,6 +29,7 @@ pub(super) struct Door<S> {
     pub(super) limits: Limits,
     sinks: Sinks<S>,
     observer: Arc<dyn IntakeObserver>,
+    access: Access,
     room: Arc<Semaphore>,
 }
 
@@ -37,12 +41,18 @@ pub(super) struct Turned {
 }
 
 impl<S: TraceSink> Door<S> {
-    pub(super) fn new(sinks: Sinks<S>, limits: Limits, observer: Arc<dyn IntakeObserver>) -> Self {
+    pub(super) fn new(
+        sinks: Sinks<S>,
+        limits: Limits,
+        observer: Arc<dyn IntakeObserver>,
+        access: Access,
+    ) -> Self {
         let room = Arc::new(Semaphore::new(limits.max_requests.min(Semaphore::MAX_PERMITS)));
         Self {
             limits,
             sinks,
             observer,
+            access,
             room,
         }
     }
@@ -54,6 +64,17 @@ impl<S: TraceSink> Door<S> {
             Signal::Metrics => self.sinks.metrics.is_some(),
             Signal::Logs => self.sinks.logs.is_some(),
         }
+    }
+
+    /// Whose request it is, by its head.
+    pub(super) fn admit(&self, head: &Parts, peer: Option<SocketAddr>) -> Result<Client, Turned> {
+        let admitted = self.access.admit(head, peer.map(|peer| peer.ip()));
+        admitted.map_err(Turned::denied)
+    }
+
+    /// Charges a client with what it sent.
+    pub(super) fn spent(&self, client: &Client, bytes: usize) {
+        self.access.spent(client, bytes);
     }
 
     /// A place for one request, held until it is answered.
@@ -161,6 +182,13 @@ async fn pass(
 }
 
 impl Turned {
+    fn denied(denied: Denied) -> Self {
+        Self {
+            outcome: Outcome::Denied,
+            status: answer::denied(denied),
+        }
+    }
+
     fn not_served(signal: Signal) -> Self {
         let text = format!("{} are not served here, traces are", signal.as_str());
         Self {

@@ -8,7 +8,9 @@ use super::answer;
 use super::door::{Door, Turned};
 use super::{BATCH_ID, BatchMeta, IntakeObserver, Limits, Outcome, Signal, Sinks, TraceSink, Transport};
 use crate::codec::RawCodec;
+use crate::serve::{Bounds, Peer, serve};
 use crate::tls::Listening;
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Collected, LengthLimitError, Limited};
 use std::convert::Infallible;
@@ -18,51 +20,41 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::Service;
 use tonic::server::{Grpc, NamedService, UnaryService};
-use tonic::transport::server::TcpConnectInfo;
+use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
 
-/// Windows: one sender may have this much on its way per connection, a quarter of it per request.
-const CONNECTION_WINDOW: u32 = 16 << 20;
-const STREAM_WINDOW: u32 = 4 << 20;
-const FRAME: u32 = 256 << 10;
 /// Compressed flag and length before a gRPC message.
 const MESSAGE_HEADER: usize = 5;
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves OTLP/gRPC on `listener` until `shutdown` is ready; then answers what is in work and returns.
 ///
-/// # Errors
-/// Where the HTTP/2 server cannot go on. Failures of one connection are that connection's.
+/// Failures of one connection are that connection's.
 pub async fn serve_grpc<S: TraceSink>(
     listener: impl Into<Listening>,
     sinks: impl Into<Sinks<S>>,
     limits: Limits,
     observer: Arc<dyn IntakeObserver>,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error> {
-    let door = Door::new(sinks.into(), limits, observer);
-    let metrics = door
-        .serves(Signal::Metrics)
-        .then(|| OtlpService::<S, METRICS>(door.clone()));
-    let logs = door
-        .serves(Signal::Logs)
-        .then(|| OtlpService::<S, LOGS>(door.clone()));
-    tonic::transport::Server::builder()
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .max_frame_size(FRAME)
-        .http2_keepalive_interval(Some(PING_EVERY))
-        .http2_keepalive_timeout(Some(PING_TIMEOUT))
-        .add_service(OtlpService::<S, TRACES>(door))
-        .add_optional_service(metrics)
-        .add_optional_service(logs)
-        .serve_with_incoming_shutdown(listener.into().incoming(), shutdown)
-        .await
+) {
+    let listening = listener.into();
+    let door = Door::new(sinks.into(), limits, observer, listening.access.clone());
+    let mut services = Routes::builder();
+    if door.serves(Signal::Metrics) {
+        services.add_service(OtlpService::<S, METRICS>(door.clone()));
+    }
+    if door.serves(Signal::Logs) {
+        services.add_service(OtlpService::<S, LOGS>(door.clone()));
+    }
+    services.add_service(OtlpService::<S, TRACES>(door));
+    let router = services.routes().prepare().into_axum_router();
+    let bounds = Bounds {
+        http2_only: true,
+        ..Bounds::default()
+    };
+    serve(listening, router, bounds, shutdown).await;
 }
 
 /// Indices in [`Signal::ALL`], by which the services are different types: tonic knows a service by its type's name.
@@ -110,12 +102,12 @@ async fn answer_call<S: TraceSink>(door: Door<S>, signal: Signal, request: HttpR
                 status: Status::unimplemented(text),
             });
         }
-        let place = door.enter()?;
         let (head, body) = request.into_parts();
-        Ok((
-            place,
-            http::Request::from_parts(head, collect(body, &door.limits).await?),
-        ))
+        let client = door.admit(&head, peer(&head.extensions))?;
+        let place = door.enter()?;
+        let (body, bytes) = collect(body, &door.limits).await?;
+        door.spent(&client, bytes);
+        Ok((place, http::Request::from_parts(head, body)))
     };
     match read.await {
         Ok((_place, request)) => export(door, signal, request).await,
@@ -126,11 +118,16 @@ async fn answer_call<S: TraceSink>(door: Door<S>, signal: Signal, request: HttpR
     }
 }
 
-/// The bytes of the call, which are at most one message of the allowed length.
-async fn collect(body: tonic::body::Body, limits: &Limits) -> Result<Collected<Bytes>, Turned> {
-    let bytes = Limited::new(body, limits.max_request_bytes.saturating_add(MESSAGE_HEADER)).collect();
-    match tokio::time::timeout(limits.read_timeout, bytes).await {
-        Ok(Ok(collected)) => Ok(collected),
+/// The bytes of the call, which are at most one message of the allowed length, and how many they are.
+async fn collect(body: tonic::body::Body, limits: &Limits) -> Result<(Collected<Bytes>, usize), Turned> {
+    let mut bytes = 0;
+    let body = body.map_frame(|frame| {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
+        frame
+    });
+    let collecting = Limited::new(body, limits.max_request_bytes.saturating_add(MESSAGE_HEADER)).collect();
+    match tokio::time::timeout(limits.read_timeout, collecting).await {
+        Ok(Ok(collected)) => Ok((collected, bytes)),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Turned::too_large(limits.max_request_bytes)),
         Ok(Err(error)) => Err(Turned::broken(&error)),
         Err(_) => Err(Turned::too_slow(limits.read_timeout)),
@@ -203,7 +200,7 @@ impl<S: TraceSink> UnaryService<Bytes> for Export<S> {
                     .get(BATCH_ID)
                     .and_then(|id| id.to_str().ok())
                     .map(str::to_owned),
-                peer: peer(&request),
+                peer: of(&request),
                 transport: Transport::Grpc,
             };
             let answered = door.take(signal, request.into_inner(), batch).await?;
@@ -212,9 +209,12 @@ impl<S: TraceSink> UnaryService<Bytes> for Export<S> {
     }
 }
 
-fn peer(request: &Request<Bytes>) -> Option<SocketAddr> {
-    request
-        .extensions()
-        .get::<TcpConnectInfo>()
-        .and_then(TcpConnectInfo::remote_addr)
+fn of(request: &Request<Bytes>) -> Option<SocketAddr> {
+    let ConnectInfo(Peer(peer)) = request.extensions().get()?;
+    Some(*peer)
+}
+
+fn peer(extensions: &http::Extensions) -> Option<SocketAddr> {
+    let ConnectInfo(Peer(peer)) = extensions.get()?;
+    Some(*peer)
 }

@@ -8,8 +8,10 @@ use super::answer::{self, Answered};
 use super::door::{Door, Turned};
 use super::inflate::{Compression, InflateError, inflate};
 use super::{BATCH_ID, BatchMeta, IntakeObserver, Limits, Outcome, Signal, Sinks, TraceSink, Transport};
+use crate::access::Client;
 use crate::json;
-use crate::tls::{Listening, Peer};
+use crate::serve::{Bounds, Peer, serve};
+use crate::tls::Listening;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
@@ -29,20 +31,17 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Serves OTLP/HTTP on `listener` until `shutdown` is ready; then answers what is in work and returns.
 ///
-/// # Errors
-/// Where the listener cannot go on. Failures of one connection are that connection's.
+/// Failures of one connection are that connection's.
 pub async fn serve_http<S: TraceSink>(
     listener: impl Into<Listening>,
     sinks: impl Into<Sinks<S>>,
     limits: Limits,
     observer: Arc<dyn IntakeObserver>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let service =
-        router(Door::new(sinks.into(), limits, observer)).into_make_service_with_connect_info::<Peer>();
-    axum::serve(listener.into().incoming(), service)
-        .with_graceful_shutdown(shutdown)
-        .await
+    shutdown: impl Future<Output = ()>,
+) {
+    let listening = listener.into();
+    let door = Door::new(sinks.into(), limits, observer, listening.access.clone());
+    serve(listening, router(door), Bounds::default(), shutdown).await;
 }
 
 fn router<S: TraceSink>(door: Door<S>) -> Router {
@@ -124,23 +123,49 @@ async fn export<S: TraceSink>(
         peer: Some(peer),
         transport: format.transport(),
     };
-    match answer_request(door, signal, format, compression, batch, request.into_body()).await {
+    let (head, body) = request.into_parts();
+    let client = match door.admit(&head, batch.peer) {
+        Ok(client) => client,
+        Err(Turned { outcome, status }) => {
+            door.turned_away(signal, batch.transport, outcome);
+            return refused(answer::http_code(&status), format, &status);
+        }
+    };
+    let asked = Asked {
+        signal,
+        format,
+        compression,
+        client,
+    };
+    match answer_request(door, asked, batch, body).await {
         Ok(answered) => respond(StatusCode::OK, format, format.response(&answered)),
         Err(status) => refused(answer::http_code(&status), format, &status),
     }
 }
 
-async fn answer_request<S: TraceSink>(
-    door: &Door<S>,
+/// What the head of a request said.
+struct Asked {
     signal: Signal,
     format: Format,
     compression: Compression,
+    client: Client,
+}
+
+async fn answer_request<S: TraceSink>(
+    door: &Door<S>,
+    Asked {
+        signal,
+        format,
+        compression,
+        client,
+    }: Asked,
     batch: BatchMeta,
     body: Body,
 ) -> Result<Answered, Status> {
     let read = async {
         let place = door.enter()?;
         let body = collect(body, &door.limits).await?;
+        door.spent(&client, body.len());
         Ok((
             place,
             protobuf(signal, format, compression, body, door.limits.max_request_bytes).await?,
@@ -276,6 +301,11 @@ fn unsupported<S: TraceSink>(door: &Door<S>, request: &Request, code: StatusCode
 
 fn refused(code: StatusCode, format: Format, status: &Status) -> Response {
     let mut response = respond(code, format, format.status(status));
+    if code == StatusCode::UNAUTHORIZED {
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Some(delay) = answer::retry_after(status) {
         response
             .headers_mut()

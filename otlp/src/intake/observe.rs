@@ -51,11 +51,13 @@ pub enum Outcome {
     Unsupported,
     /// Over [`Limits::read_timeout`](super::Limits::read_timeout), or the connection broke while the request was read.
     Interrupted,
+    /// Without a token that is taken here, or more than one client may send: [`Denied`](crate::access::Denied).
+    Denied,
 }
 
 impl Outcome {
     /// Every outcome, in the order of this list.
-    pub const ALL: [Outcome; 8] = [
+    pub const ALL: [Outcome; 9] = [
         Outcome::Accepted,
         Outcome::Busy,
         Outcome::Exhausted,
@@ -64,6 +66,7 @@ impl Outcome {
         Outcome::TooLarge,
         Outcome::Unsupported,
         Outcome::Interrupted,
+        Outcome::Denied,
     ];
 
     /// Its name as a label: `too_large`.
@@ -77,6 +80,7 @@ impl Outcome {
             Outcome::TooLarge => "too_large",
             Outcome::Unsupported => "unsupported",
             Outcome::Interrupted => "interrupted",
+            Outcome::Denied => "denied",
         }
     }
 }

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::follow::Followed;
-use super::{ClientFiles, Handshake, Protocols, TlsError, TlsObserver};
+use super::{ClientFiles, Handshake, Protocols, TlsError, TlsObserver, told};
+use crate::follow::Followed;
 
 /// Connects to servers, with the authorities and the certificate that lie in the files now. Clones are the same.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ impl ClientTls {
     pub fn new(files: ClientFiles, observer: Arc<dyn TlsObserver>) -> Result<Self, TlsError> {
         Ok(Self {
             name: files.name()?,
-            config: Followed::new(files.clone(), observer.clone())?,
+            config: Followed::new(files.clone(), told(&observer))?,
             observer,
             files: Arc::new(files),
         })

@@ -10,9 +10,9 @@ use rustls::pki_types::ServerName;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ServerConfig};
 
-use super::follow::Files;
 use super::pem::{self, Part, Text};
 use super::{Protocols, TlsError, provider};
+use crate::follow::Files;
 
 /// A certificate with its chain, and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +132,9 @@ pub(super) struct ServerSource {
 
 impl Files for ServerSource {
     type Made = Arc<ServerConfig>;
+    type Text = Text;
+    type Error = TlsError;
+    const NAME: &'static str = "TLS";
 
     fn read(&self) -> Result<Vec<Text>, TlsError> {
         self.files.read()
@@ -189,6 +192,9 @@ impl ServerFiles {
 
 impl Files for ClientFiles {
     type Made = Arc<ClientConfig>;
+    type Text = Text;
+    type Error = TlsError;
+    const NAME: &'static str = "TLS";
 
     fn read(&self) -> Result<Vec<Text>, TlsError> {
         read_all(self.identity.as_ref(), self.ca.as_ref())
@@ -212,5 +218,29 @@ impl Files for ClientFiles {
             _ => builder.with_no_client_auth(),
         };
         Ok(Arc::new(config))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_is_named_with_what_it_is_for() {
+        let identity = Identity {
+            cert: "/nowhere/tls.crt".into(),
+            key: "/nowhere/tls.key".into(),
+        };
+        let files = ServerFiles {
+            identity,
+            client_auth: ClientAuth::None,
+        };
+        let error = files.check().expect_err("no such file");
+        assert_eq!(error.part(), Part::Cert);
+        let text = error.chain();
+        assert!(
+            text.starts_with("cannot read the certificate from `/nowhere/tls.crt`: "),
+            "{text}"
+        );
     }
 }

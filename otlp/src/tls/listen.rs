@@ -1,24 +1,20 @@
-//! A listener, with TLS or without.
+//! A listener, with TLS or without, and who may come in.
 //!
 //! In: a bound listener. Out: connections that are ready to be spoken on.
 //! Left out on purpose: what is spoken.
 
-use std::future;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_stream::Stream;
 use tracing::{debug, warn};
 
 use super::{MaybeTls, ServerStream, ServerTls};
+use crate::access::Access;
+use crate::serve::{Seat, Seats};
 
 /// Rest after a failed `accept`, for instance where file descriptors ran out.
 const ACCEPT_REST: Duration = Duration::from_secs(1);
@@ -30,56 +26,72 @@ pub struct Listening {
     pub tcp: TcpListener,
     /// What its connections are encrypted with.
     pub tls: Option<ServerTls>,
+    /// Who may ask on them.
+    pub access: Access,
 }
 
 impl From<TcpListener> for Listening {
     fn from(tcp: TcpListener) -> Self {
-        Self { tcp, tls: None }
+        Self {
+            tcp,
+            tls: None,
+            access: Access::default(),
+        }
     }
 }
 
 impl Listening {
     /// Connections, each once its handshake is over; one that takes long holds up no other.
-    pub(crate) fn incoming(self) -> Incoming {
-        let address = self.tcp.local_addr();
+    pub(crate) fn incoming(self, seats: Arc<Seats>) -> Incoming {
         let (accepted, ready) = mpsc::channel(1);
         let mut task = JoinSet::new();
-        task.spawn(self.accept(accepted));
-        Incoming {
-            ready,
-            address,
-            _task: task,
-        }
+        task.spawn(self.accept(accepted, seats));
+        Incoming { ready, _task: task }
     }
 
     /// Until nobody wants more; a failed `accept` never ends the server.
-    async fn accept(self, accepted: mpsc::Sender<Accepted>) {
+    async fn accept(self, accepted: mpsc::Sender<Accepted>, seats: Arc<Seats>) {
         let mut handshakes = JoinSet::new();
         loop {
             while handshakes.try_join_next().is_some() {}
+            let room = seats.room().await;
             let (stream, peer) = match self.tcp.accept().await {
                 Ok(connection) => connection,
                 Err(error) => {
-                    warn!(%error, "cannot accept an OTLP connection");
+                    warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_REST).await;
                     continue;
                 }
             };
+            let Some(seat) = seats.take(peer.ip(), room) else {
+                debug!(%peer, "connection closed: its address has as many as it may have");
+                continue;
+            };
             // Without it small answers wait for the sender's delayed acknowledgement; failing is harmless.
             let _ = stream.set_nodelay(true);
             if let Some(tls) = &self.tls {
-                handshakes.spawn(handshake(tls.clone(), stream, peer, accepted.clone()));
-            } else if accepted.send((MaybeTls::Plain(stream), peer)).await.is_err() {
+                handshakes.spawn(handshake(tls.clone(), stream, peer, seat, accepted.clone()));
+            } else if accepted
+                .send((MaybeTls::Plain(stream), peer, seat))
+                .await
+                .is_err()
+            {
                 return;
             }
         }
     }
 }
 
-async fn handshake(tls: ServerTls, stream: TcpStream, peer: SocketAddr, accepted: mpsc::Sender<Accepted>) {
+async fn handshake(
+    tls: ServerTls,
+    stream: TcpStream,
+    peer: SocketAddr,
+    seat: Seat,
+    accepted: mpsc::Sender<Accepted>,
+) {
     match tls.accept(stream).await {
         // A server that is gone takes no more.
-        Ok(stream) => drop(accepted.send((MaybeTls::Tls(Box::new(stream)), peer)).await),
+        Ok(stream) => drop(accepted.send((MaybeTls::Tls(Box::new(stream)), peer, seat)).await),
         Err(error) => {
             let error: &dyn std::error::Error = &error;
             debug!(%peer, error, "TLS handshake failed");
@@ -87,50 +99,17 @@ async fn handshake(tls: ServerTls, stream: TcpStream, peer: SocketAddr, accepted
     }
 }
 
-type Accepted = (MaybeTls<ServerStream>, SocketAddr);
+type Accepted = (MaybeTls<ServerStream>, SocketAddr, Seat);
 
-/// Connections that are ready, for both of the libraries' servers. Dropped, it takes no more.
+/// Connections that are ready. Dropped, it takes no more.
 pub(crate) struct Incoming {
     ready: mpsc::Receiver<Accepted>,
-    address: io::Result<SocketAddr>,
     _task: JoinSet<()>,
 }
 
-impl Stream for Incoming {
-    type Item = io::Result<MaybeTls<ServerStream>>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let ready = self.ready.poll_recv(cx);
-        ready.map(|accepted| accepted.map(|(stream, _)| Ok(stream)))
-    }
-}
-
-impl axum::serve::Listener for Incoming {
-    type Io = MaybeTls<ServerStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> Accepted {
-        match self.ready.recv().await {
-            Some(accepted) => accepted,
-            // Only where the runtime ends.
-            None => future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        match &self.address {
-            Ok(address) => Ok(*address),
-            Err(error) => Err(error.kind().into()),
-        }
-    }
-}
-
-/// The other end of a connection of [`Incoming`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
-
-impl Connected<IncomingStream<'_, Incoming>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Incoming>) -> Self {
-        Self(*stream.remote_addr())
+impl Incoming {
+    /// The next; `None` only where the runtime ends.
+    pub(crate) async fn next(&mut self) -> Option<Accepted> {
+        self.ready.recv().await
     }
 }

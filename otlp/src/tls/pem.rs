@@ -116,13 +116,13 @@ impl TlsError {
 
     /// The error with its causes, on one line.
     pub fn chain(&self) -> String {
-        super::stream::chain(self)
+        crate::follow::chain(self)
     }
 }
 
 /// The text of one file.
 #[derive(Hash)]
-pub(super) struct Text {
+pub(crate) struct Text {
     pub(super) part: Part,
     pub(super) path: PathBuf,
     bytes: Vec<u8>,

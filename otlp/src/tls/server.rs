@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::follow::Followed;
-use super::{Handshake, Protocols, ServerFiles, TlsError, TlsObserver};
+use super::{Handshake, Protocols, ServerFiles, TlsError, TlsObserver, told};
+use crate::follow::Followed;
 
 /// A connection whose handshake is over.
 pub type ServerStream = tokio_rustls::server::TlsStream<TcpStream>;
@@ -59,7 +59,7 @@ impl ServerTls {
         observer: Arc<dyn TlsObserver>,
     ) -> Result<Self, TlsError> {
         Ok(Self {
-            config: Followed::new(files.clone().with(protocols), observer.clone())?,
+            config: Followed::new(files.clone().with(protocols), told(&observer))?,
             observer,
             files: Arc::new(files),
             timeout: HANDSHAKE,

@@ -3,7 +3,6 @@
 //! In: either. Out: one type that is read, written and asked for its ends alike.
 //! Left out on purpose: anything that looks at the bytes.
 
-use std::error::Error;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,9 +10,8 @@ use std::task::{Context, Poll};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tonic::transport::server::TcpConnectInfo;
 
-use super::{ClientStream, ServerStream};
+use super::ClientStream;
 
 /// A TCP connection, with TLS or without.
 #[derive(Debug)]
@@ -81,23 +79,4 @@ impl Connection for MaybeTls<ClientStream> {
             Self::Tls(io) => io.tcp().connected(),
         }
     }
-}
-
-impl tonic::transport::server::Connected for MaybeTls<ServerStream> {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        match self {
-            Self::Plain(io) => io.connect_info(),
-            Self::Tls(io) => io.get_ref().0.connect_info(),
-        }
-    }
-}
-
-/// An error with its causes, on one line.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let texts: Vec<_> = std::iter::successors(Some(error), |&error| error.source())
-        .map(ToString::to_string)
-        .collect();
-    texts.join(": ")
 }

@@ -111,9 +111,7 @@ impl Intake {
         let (sinks, observer) = (sinks.into(), Arc::new(observer.clone()));
         let server = tokio::spawn(async move {
             let shutdown = async { stopped.await.unwrap_or_default() };
-            serve_grpc(listener, sinks, limits, observer, shutdown)
-                .await
-                .expect("the server ends well");
+            serve_grpc(listener, sinks, limits, observer, shutdown).await;
         });
         Self {
             address,
@@ -138,9 +136,7 @@ impl Intake {
         let (sinks, observer) = (sinks.into(), Arc::new(observer.clone()));
         let server = tokio::spawn(async move {
             let shutdown = async { stopped.await.unwrap_or_default() };
-            serve_http(listener, sinks, limits, observer, shutdown)
-                .await
-                .expect("the server ends well");
+            serve_http(listener, sinks, limits, observer, shutdown).await;
         });
         Self {
             address,

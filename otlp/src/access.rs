@@ -1,0 +1,268 @@
+//! Who may come in at a listener, and how much one client may ask of it.
+//!
+//! In: the head of a request and the address it came from. Out: the [`Client`], or why it is [`Denied`]; both counted.
+//! Left out on purpose: users, roles and sessions: tokens are made and kept by whoever runs the platform. What a request may
+//! carry is the intake's to say.
+//! Source: RFC 6750 (bearer tokens), RFC 7617 (Basic), RFC 9110, sections 11.6 and 15.5.20.
+
+mod hosts;
+mod rates;
+mod settings;
+mod tokens;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+
+use crate::tls::Reload;
+use hosts::Hosts;
+use rates::Rates;
+pub use settings::{AccessSettings, PerClientSettings, TokenMay, TokenSettings};
+pub use tokens::TokenError;
+use tokens::Tokens;
+
+/// What a browser asks its user for, and a client its operator.
+pub const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"tracemap\", charset=\"UTF-8\"");
+
+/// Who may come in. Clones are the same; the default is an open door.
+#[derive(Clone, Default)]
+pub struct Access(Option<Arc<Rules>>);
+
+struct Rules {
+    tokens: Option<Tokens>,
+    rates: Option<Rates>,
+    hosts: Option<Hosts>,
+    counts: Arc<AccessCounts>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = self.0.as_deref();
+        f.debug_struct("Access")
+            .field("tokens", &rules.is_some_and(|rules| rules.tokens.is_some()))
+            .field("rates", &rules.is_some_and(|rules| rules.rates.is_some()))
+            .field("hosts", &rules.is_some_and(|rules| rules.hosts.is_some()))
+            .finish()
+    }
+}
+
+/// Who asks: the bearer of a token, or an address where none is wanted.
+#[derive(Debug, Clone)]
+pub struct Client {
+    who: Who,
+    may: TokenMay,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Who {
+    Bearer(Arc<str>),
+    Address(IpAddr),
+    /// All whom there is no room to tell apart.
+    Others,
+}
+
+/// Why somebody may not come in. Its text is for whoever asked, and says nothing of any token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// The request bears no token.
+    NoToken,
+    /// It bears another one.
+    WrongToken,
+    /// It would change something, and the token may only read.
+    ReadOnly,
+    /// It was meant for another host: a page of that name asks through its reader's browser.
+    ForeignHost,
+    /// The client has used up its share for now.
+    TooMuch {
+        /// When it has again.
+        retry_after: Duration,
+    },
+}
+
+impl Denied {
+    /// Every reason as a label, in the order of the counts.
+    const REASONS: [&'static str; 5] = ["no_token", "wrong_token", "read_only", "foreign_host", "too_much"];
+
+    fn index(self) -> usize {
+        match self {
+            Self::NoToken => 0,
+            Self::WrongToken => 1,
+            Self::ReadOnly => 2,
+            Self::ForeignHost => 3,
+            Self::TooMuch { .. } => 4,
+        }
+    }
+
+    /// As HTTP says it.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
+            Self::ReadOnly => StatusCode::FORBIDDEN,
+            Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::TooMuch { .. } => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+
+    /// The headers that belong to the answer.
+    pub fn headers(self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        match self {
+            Self::NoToken | Self::WrongToken => {
+                drop(headers.insert(http::header::WWW_AUTHENTICATE, CHALLENGE))
+            }
+            Self::TooMuch { retry_after } => {
+                // In whole seconds, rounded up: 0 would ask for a retry at once.
+                let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+                headers.insert(http::header::RETRY_AFTER, seconds.max(1).into());
+            }
+            Self::ReadOnly | Self::ForeignHost => {}
+        }
+        headers
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoToken => f.write_str("a token is wanted here: send `Authorization: Bearer TOKEN`"),
+            Self::WrongToken => f.write_str("the token is none of those that are taken here"),
+            Self::ReadOnly => f.write_str("the token may read, and change nothing"),
+            Self::ForeignHost => {
+                f.write_str("this is not the host that was asked for: ask by address, or let `hosts` name it")
+            }
+            Self::TooMuch { retry_after } => {
+                write!(
+                    f,
+                    "too much from one client: retry in {} s",
+                    retry_after.as_secs_f64()
+                )
+            }
+        }
+    }
+}
+
+/// How often somebody was denied, by reason, and what became of tokens that changed.
+#[derive(Debug, Default)]
+pub struct AccessCounts {
+    denied: [AtomicU64; Denied::REASONS.len()],
+    reloads: [AtomicU64; Reload::ALL.len()],
+}
+
+impl AccessCounts {
+    /// Reason as a label, and how many requests were denied for it.
+    pub fn denied(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.denied.iter().map(|count| count.load(Ordering::Relaxed));
+        Denied::REASONS.into_iter().zip(counts)
+    }
+
+    /// Outcome as a label, and how often changed files of tokens ended so.
+    pub fn reloads(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.reloads.iter().map(|count| count.load(Ordering::Relaxed));
+        Reload::ALL.map(Reload::as_str).into_iter().zip(counts)
+    }
+}
+
+impl Access {
+    /// Reads the tokens, and follows their files on the current tokio runtime.
+    ///
+    /// `hosts` are the names under which a page may be asked for; `None` takes any.
+    ///
+    /// # Errors
+    /// As [`AccessSettings::check`] says of files.
+    pub fn new(
+        settings: &AccessSettings,
+        hosts: Option<&[String]>,
+        counts: Arc<AccessCounts>,
+    ) -> Result<Self, TokenError> {
+        let telling = counts.clone();
+        let told = Arc::new(move |reload: Reload| {
+            telling.reloads[reload as usize].fetch_add(1, Ordering::Relaxed);
+        });
+        let tokens = (!settings.tokens.is_empty())
+            .then(|| Tokens::new(&settings.tokens, told))
+            .transpose()?;
+        // A page of another name has no token, so names need no look where one is wanted.
+        let hosts = hosts.filter(|_| tokens.is_none()).map(Hosts::new);
+        Ok(Self(Some(Arc::new(Rules {
+            tokens,
+            rates: Rates::new(&settings.per_client),
+            hosts,
+            counts,
+        }))))
+    }
+
+    /// Who asks with a request of this head, from `peer`.
+    ///
+    /// # Errors
+    /// Why it is not to be answered; counted.
+    pub fn admit(&self, head: &Parts, peer: Option<IpAddr>) -> Result<Client, Denied> {
+        self.admit_by(&head.headers, &head.uri, peer)
+    }
+
+    /// As [`Access::admit`], of a head in parts.
+    ///
+    /// # Errors
+    /// As [`Access::admit`].
+    pub fn admit_by(&self, headers: &HeaderMap, uri: &Uri, peer: Option<IpAddr>) -> Result<Client, Denied> {
+        let anyone = Client {
+            who: peer.map_or(Who::Others, Who::Address),
+            may: TokenMay::Write,
+        };
+        let Some(rules) = &self.0 else {
+            return Ok(anyone);
+        };
+        let admitted = rules.admit(anyone, headers, uri);
+        admitted.inspect_err(|denied| rules.count(*denied))
+    }
+
+    /// Whether a client may change something.
+    ///
+    /// # Errors
+    /// [`Denied::ReadOnly`]; counted.
+    pub fn may_write(&self, client: &Client) -> Result<(), Denied> {
+        if client.may == TokenMay::Write {
+            return Ok(());
+        }
+        if let Some(rules) = &self.0 {
+            rules.count(Denied::ReadOnly);
+        }
+        Err(Denied::ReadOnly)
+    }
+
+    /// Charges a client with what it sent, once that is known: its next request waits for it.
+    pub fn spent(&self, client: &Client, bytes: usize) {
+        if let Some(rates) = self.0.as_ref().and_then(|rules| rules.rates.as_ref()) {
+            rates.spent(&client.who, bytes as u64, Instant::now());
+        }
+    }
+}
+
+impl Rules {
+    fn admit(&self, anyone: Client, headers: &HeaderMap, uri: &Uri) -> Result<Client, Denied> {
+        if self
+            .hosts
+            .as_ref()
+            .is_some_and(|hosts| !hosts.allow(headers, uri))
+        {
+            return Err(Denied::ForeignHost);
+        }
+        let client = match &self.tokens {
+            Some(tokens) => tokens.bearer(headers)?,
+            None => anyone,
+        };
+        if let Some(rates) = &self.rates {
+            let admitted = rates.admit(&client.who, Instant::now());
+            admitted.map_err(|retry_after| Denied::TooMuch { retry_after })?;
+        }
+        Ok(client)
+    }
+
+    fn count(&self, denied: Denied) {
+        self.counts.denied[denied.index()].fetch_add(1, Ordering::Relaxed);
+    }
+}
