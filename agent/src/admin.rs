@@ -9,10 +9,12 @@ use std::sync::Arc;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use otlp::access::Access;
 use tokio::sync::watch;
 
 use crate::body::ProxyBody;
 use crate::forward::text;
+use crate::limits::Admission;
 use crate::reload::Ledger;
 use crate::serve::Handler;
 use crate::telemetry::Metrics;
@@ -23,6 +25,10 @@ pub(crate) struct Admin {
     pub(crate) ledger: Ledger,
     /// True once the agent stops taking requests.
     pub(crate) stop: watch::Receiver<bool>,
+    /// Who may read.
+    pub(crate) access: Access,
+    /// How many connections they may have.
+    pub(crate) admission: Arc<Admission>,
 }
 
 impl Admin {
@@ -41,14 +47,29 @@ impl Admin {
 }
 
 impl Handler for Admin {
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, _: SocketAddr) -> Response<ProxyBody> {
+    fn admission(&self) -> Option<Arc<Admission>> {
+        Some(self.admission.clone())
+    }
+
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<ProxyBody> {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             return text(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "only GET and HEAD are answered here\n",
             );
         }
-        match request.uri().path() {
+        let path = request.uri().path();
+        if !["/healthz", "/readyz"].contains(&path) {
+            let admitted = self
+                .access
+                .admit_by(request.headers(), request.uri(), Some(peer.ip()));
+            if let Err(denied) = admitted {
+                let mut response = text(denied.status(), &format!("{denied}\n"));
+                response.headers_mut().extend(denied.headers());
+                return response;
+            }
+        }
+        match path {
             "/metrics" => self.metrics(),
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" if *self.stop.borrow() => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),

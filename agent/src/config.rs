@@ -14,6 +14,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use ::config::{ByteSize, HumanDuration};
+use otlp::access::AccessSettings;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -178,6 +179,11 @@ pub struct OutboundConfig {
     /// Who may call through the proxy, as addresses or networks: `10.244.1.0/24`; others are answered 403. Default `[]`:
     /// whoever reaches `listen`, which must be loopback then. Redirected connections do not ask for it.
     pub allow: Vec<Network>,
+    /// Where calls through the proxy may not go, as addresses or networks, whatever name leads there; they are answered 403.
+    /// Default: with `allow`, the agent's own host and link-local addresses (`0.0.0.0/8`, `127.0.0.0/8`, `169.254.0.0/16`, `::`,
+    /// `::1`, `fe80::/10`): there are services that trust whoever is on the host, and the metadata of clouds with credentials
+    /// in it. Without `allow` none: the callers are on the host themselves. Redirected connections do not ask for it.
+    pub deny: Option<Vec<Network>>,
     /// Hosts outside: calls to them lose baggage and the `tracestate` member `tm`, which names our services. Names,
     /// addresses, `*.example.com` for all below, or `*`; after `!` those that are inside. The last that matches decides:
     /// `["*", "!*.svc.cluster.local"]`. Default `[]`: nobody is outside.
@@ -186,6 +192,33 @@ pub struct OutboundConfig {
     /// encrypts the call and not the service. Default: by the authorities of this host.
     pub tls: Option<ClientTlsConfig>,
 }
+
+impl OutboundConfig {
+    /// Where calls may not go.
+    pub(crate) fn denied(&self) -> Vec<Network> {
+        let own = || {
+            OWN_HOST
+                .into_iter()
+                .filter_map(|network| network.parse().ok())
+                .collect()
+        };
+        match &self.deny {
+            Some(deny) => deny.clone(),
+            None if self.allow.is_empty() => Vec::new(),
+            None => own(),
+        }
+    }
+}
+
+/// The agent's own host, and what is next to it without a router: RFC 1122, section 3.2.1.3; RFC 3927; RFC 4291.
+const OWN_HOST: [&str; 6] = [
+    "0.0.0.0/8",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "::/128",
+    "::1/128",
+    "fe80::/10",
+];
 
 /// OTLP for SDKs: an address turns a transport on.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
@@ -200,6 +233,10 @@ pub struct OtlpConfig {
     /// What is said of the agent's host where an SDK did not say it: any of `host`, `os` and `container`, as in
     /// `agent.detect`. Default `[]`.
     pub detect: Vec<Detector>,
+    /// TLS for SDKs, on both. Default: none.
+    pub tls: Option<ServerTlsConfig>,
+    /// Which SDKs may send, and how much. Default: whoever reaches the addresses.
+    pub access: AccessSettings,
 }
 
 /// What the agent's place on Kubernetes says about the SDKs that send to it.
@@ -227,6 +264,10 @@ pub enum Kubernetes {
 pub struct AdminConfig {
     /// Serves `/metrics`, `/healthz` and `/readyz`. Default `127.0.0.1:7071`.
     pub listen: ListenAddr,
+    /// TLS for readers. Default: none.
+    pub tls: Option<ServerTlsConfig>,
+    /// Who may read `/metrics`. Default: whoever reaches the address.
+    pub access: AccessSettings,
 }
 
 /// Where spans go, and how many may wait.
@@ -356,6 +397,7 @@ impl Default for OutboundConfig {
             listen: loopback(15001),
             mode: ListenMode::Proxy,
             allow: Vec::new(),
+            deny: None,
             untrusted: Vec::new(),
             tls: None,
         }
@@ -366,6 +408,8 @@ impl Default for AdminConfig {
     fn default() -> Self {
         Self {
             listen: loopback(7071),
+            tls: None,
+            access: AccessSettings::default(),
         }
     }
 }

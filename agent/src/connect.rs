@@ -28,16 +28,19 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tower_service::Service;
 
+mod guarded;
 mod http1;
 mod streams;
 mod together;
 
+use guarded::{DeniedError, Guarded};
 pub(crate) use http1::{Http1Channel, Lent};
 pub(crate) use streams::Stream;
 use streams::Streams;
 use together::Together;
 
 use crate::BoxError;
+use crate::config::Network;
 use crate::exchange::Failure;
 use crate::expect::{CallerGone, RequestBody};
 use crate::limits::Admission;
@@ -73,7 +76,8 @@ pub(crate) type Link = MaybeTls<ClientStream>;
 /// Makes connections, except to the listeners it was told.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    http: HttpConnector,
+    http: HttpConnector<Guarded>,
+    guard: Guarded,
     tls: Arc<Origin>,
     /// What is offered where there is TLS.
     protocols: Protocols,
@@ -92,13 +96,32 @@ pub(crate) struct LoopError(pub(crate) SocketAddr);
 impl Connector {
     /// Connections that lead to one of `forbidden` are refused.
     pub(crate) fn new(forbidden: Arc<[SocketAddr]>, tls: Arc<Origin>) -> Self {
-        let mut http = HttpConnector::new();
+        Self::guarded(Guarded::new(Arc::default()), forbidden, tls)
+    }
+
+    /// The same, but to none of these addresses.
+    pub(crate) fn denying(self, deny: &[Network]) -> Self {
+        let guarded = Self::guarded(
+            Guarded::new(deny.into()),
+            self.forbidden.clone(),
+            self.tls.clone(),
+        );
+        Self {
+            http: guarded.http,
+            guard: guarded.guard,
+            ..self
+        }
+    }
+
+    fn guarded(guard: Guarded, forbidden: Arc<[SocketAddr]>, tls: Arc<Origin>) -> Self {
+        let mut http = HttpConnector::new_with_resolver(guard.clone());
         http.set_nodelay(true);
         http.enforce_http(false);
         // A service that went away without a word is found out, as its callers would have.
         http.set_keepalive(Some(KEEP_ALIVE));
         Self {
             http,
+            guard,
             tls,
             protocols: Protocols::Http1,
             forbidden,
@@ -176,6 +199,7 @@ impl Connector {
         if let Some(dial) = &self.dial {
             return Ok(TokioIo::new(dial.connect_to(&uri).await?));
         }
+        self.guard.check(&uri)?;
         std::future::poll_fn(|cx| self.http.poll_ready(cx)).await?;
         let connection = self.http.call(uri).await?;
         let (here, there) = (connection.inner().local_addr()?, connection.inner().peer_addr()?);
@@ -296,6 +320,10 @@ impl Http2Channel {
 
 /// What an error of a request comes down to.
 pub(crate) fn failure(error: &(dyn Error + 'static)) -> Failure {
+    // The connector wraps what was said of a name.
+    if std::iter::successors(Some(error), |&error| error.source()).any(<dyn Error>::is::<DeniedError>) {
+        return Failure::Denied;
+    }
     let mut connecting = false;
     let mut next = Some(error);
     while let Some(cause) = next {

@@ -39,6 +39,8 @@ pub(crate) enum Failure {
     TlsFailed,
     /// The way leads back to the agent.
     Loop,
+    /// The way leads to an address that calls may not go to.
+    Denied,
     /// The other side closed the connection before the end of its response, or does not speak the protocol.
     UpstreamClosed,
 }
@@ -54,14 +56,16 @@ impl Failure {
             Self::ConnectFailed => "connect_failed",
             Self::TlsFailed => "tls_failed",
             Self::Loop => "loop",
+            Self::Denied => "denied",
             Self::UpstreamClosed => "upstream_closed",
         }
     }
 
-    fn outcome(self) -> Outcome {
+    pub(crate) fn outcome(self) -> Outcome {
         match self {
             Self::ClientDisconnected => Outcome::ClientDisconnected,
             Self::Loop => Outcome::Loop,
+            Self::Denied => Outcome::Denied,
             Self::UpstreamClosed => Outcome::UpstreamClosed,
             Self::ConnectionRefused
             | Self::NameNotResolved

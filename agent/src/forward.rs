@@ -104,6 +104,7 @@ pub(crate) fn text(status: StatusCode, line: &str) -> Response<ProxyBody> {
 pub(crate) fn status_of(failure: Failure) -> StatusCode {
     match failure {
         Failure::Loop => StatusCode::LOOP_DETECTED,
+        Failure::Denied => StatusCode::FORBIDDEN,
         Failure::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
         // Whoever asked is gone, or sent a body that cannot be read and is told so.
         Failure::ClientDisconnected => StatusCode::BAD_REQUEST,

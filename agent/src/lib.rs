@@ -9,6 +9,7 @@
 pub mod config;
 pub mod conform;
 pub mod detect;
+mod door;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod listen;

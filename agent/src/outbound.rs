@@ -215,10 +215,9 @@ impl Outbound {
             }
             Err(error) => {
                 let failure = connect::failure(error.as_ref());
-                self.count(if failure == Failure::Loop {
-                    Outcome::Loop
-                } else {
-                    Outcome::Unreachable
+                self.count(match failure {
+                    Failure::Loop | Failure::Denied => failure.outcome(),
+                    _ => Outcome::Unreachable,
                 });
                 let reason = forward::chain(error.as_ref());
                 forward::text(

@@ -81,7 +81,12 @@ pub(crate) async fn serve<H: Handler>(
     mut stop: watch::Receiver<bool>,
     drain: Duration,
 ) {
-    let Listening { tcp: listener, tls } = listener.into();
+    // Who may ask is the handler's to say.
+    let Listening {
+        tcp: listener,
+        tls,
+        access: _,
+    } = listener.into();
     let builders = Arc::new(Builders::new());
     let closing = Closing::default();
     let mut failing = false;

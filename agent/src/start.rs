@@ -13,7 +13,6 @@ use otlp::intake::{Limits, Sinks, serve_grpc, serve_http};
 use otlp::tls::{ClientTls, Listening, ServerTls};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::error;
 
 use crate::access_log::AccessLog;
 use crate::bound::{Bound, Listeners};
@@ -192,8 +191,8 @@ impl Ways<'_> {
             };
             wanted.push(Wanted {
                 listener: Listening {
-                    tcp: listener,
                     tls: secure,
+                    ..listener.into()
                 },
                 address,
                 handler: Arc::new(inbound),
@@ -221,11 +220,14 @@ impl Ways<'_> {
                 continue;
             };
             let tls = self.origin(way.tls.as_ref(), TlsSide::Outbound, "agent.outbound")?;
-            let connector = Connector::new(own.clone(), tls).on_behalf_of(&workload.shared.admission);
+            let connector = Connector::new(own.clone(), tls)
+                .on_behalf_of(&workload.shared.admission)
+                .denying(&way.denied());
             let outbound = Outbound::new(workload, connector, self.over.clone()).allowing(way.allow.clone());
             let fixed = OutboundConfig {
                 untrusted: Vec::new(),
                 allow: Vec::new(),
+                deny: None,
                 tls: None,
                 ..way
             };
@@ -283,7 +285,9 @@ impl Ways<'_> {
     }
 
     fn server(&self, tls: Option<&ServerTlsConfig>) -> Result<Option<ServerTls>, AgentError> {
-        let made = tls.map(|tls| tls::server(tls, self.metrics)).transpose();
+        let made = tls
+            .map(|tls| tls::server(tls, TlsSide::Inbound, self.metrics))
+            .transpose();
         made.map_err(|error| AgentError::config("agent.inbound", error.chain()))
     }
 }
@@ -296,9 +300,7 @@ pub(crate) async fn relay_grpc(
     stop: watch::Receiver<bool>,
 ) {
     let observer = Arc::new(RelayObserver(metrics));
-    if let Err(error) = serve_grpc(listener, relay, Limits::default(), observer, stopped(stop)).await {
-        error!(%error, "the OTLP/gRPC relay ended");
-    }
+    serve_grpc(listener, relay, Limits::default(), observer, stopped(stop)).await;
 }
 
 /// Serves OTLP/HTTP for SDKs until `stop`.
@@ -309,9 +311,7 @@ pub(crate) async fn relay_http(
     stop: watch::Receiver<bool>,
 ) {
     let observer = Arc::new(RelayObserver(metrics));
-    if let Err(error) = serve_http(listener, relay, Limits::default(), observer, stopped(stop)).await {
-        error!(%error, "the OTLP/HTTP relay ended");
-    }
+    serve_http(listener, relay, Limits::default(), observer, stopped(stop)).await;
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

@@ -39,6 +39,8 @@ pub enum Outcome {
     Refused,
     /// It would have come back to the agent for ever; answered 508.
     Loop,
+    /// It would have gone where no call may go; answered 403.
+    Denied,
     /// `CONNECT`: bytes passed unseen.
     Tunnel,
 }
@@ -189,6 +191,10 @@ pub enum TlsSide {
     Export,
     /// The API server of Kubernetes.
     Kubernetes,
+    /// SDKs that send OTLP.
+    Otlp,
+    /// Readers of the agent's own metrics.
+    Admin,
 }
 
 /// What became of a connection that was redirected to the agent.
@@ -251,13 +257,16 @@ labels! {
     Outcome {
         Success => "success", ClientError => "client_error", ServerError => "server_error",
         Unreachable => "unreachable", UpstreamClosed => "upstream_closed",
-        ClientDisconnected => "client_disconnected", Refused => "refused", Loop => "loop", Tunnel => "tunnel",
+        ClientDisconnected => "client_disconnected", Refused => "refused", Loop => "loop", Denied => "denied",
+        Tunnel => "tunnel",
     }
     SpanOutcome { Sent => "sent", Dropped => "dropped", Unsampled => "unsampled", Quiet => "quiet" }
     DropReason { NoEndpoint => "no_endpoint", QueueFull => "queue_full", Shutdown => "shutdown" }
     TlsSide {
         Inbound => "inbound", Upstream => "upstream", Outbound => "outbound", Export => "export",
         Kubernetes => "kubernetes",
+        Otlp => "otlp",
+        Admin => "admin",
     }
     Method { Context => "context", Id => "id", Exclusive => "exclusive", None => "none" }
     ContextResult {
@@ -318,6 +327,8 @@ pub struct Metrics {
     restarted: IntCounterVec,
     tls_handshakes: IntCounterVec,
     tls_reloads: IntCounterVec,
+    denied: IntCounterVec,
+    token_reloads: IntCounterVec,
     remote_sampling: IntCounterVec,
     connections: IntGauge,
     connections_cut: IntCounterVec,
@@ -381,6 +392,8 @@ impl Metrics {
             remote_sampling: counter(names::AGENT_REMOTE_SAMPLING)?,
             tls_handshakes: counter(names::AGENT_TLS_HANDSHAKES)?,
             tls_reloads: counter(names::AGENT_TLS_RELOADS)?,
+            denied: counter(names::AGENT_DENIED)?,
+            token_reloads: counter(names::AGENT_TOKEN_RELOADS)?,
             connections,
             connections_cut: counter(names::AGENT_CONNECTIONS_CUT)?,
             redirected: counter(names::AGENT_REDIRECTED)?,
@@ -559,6 +572,17 @@ impl Metrics {
     pub(crate) fn tls_reload(&self, side: TlsSide, outcome: Reload) {
         let labels = [side.as_str(), outcome.as_str()];
         self.tls_reloads.with_label_values(&labels).inc();
+    }
+
+    /// Counts one request that was not answered because of who asked.
+    pub(crate) fn denied(&self, listener: &str, reason: &str) {
+        self.denied.with_label_values(&[listener, reason]).inc();
+    }
+
+    /// Counts one change of tokens.
+    pub(crate) fn token_reload(&self, listener: &str, outcome: Reload) {
+        let labels = [listener, outcome.as_str()];
+        self.token_reloads.with_label_values(&labels).inc();
     }
 
     /// All series in the Prometheus text format.

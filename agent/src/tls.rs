@@ -42,8 +42,12 @@ pub(crate) fn counts(metrics: &Arc<Metrics>, side: TlsSide) -> Arc<Counts> {
 }
 
 /// TLS for callers.
-pub(crate) fn server(config: &ServerTlsConfig, metrics: &Arc<Metrics>) -> Result<ServerTls, TlsError> {
-    let counts = counts(metrics, TlsSide::Inbound);
+pub(crate) fn server(
+    config: &ServerTlsConfig,
+    side: TlsSide,
+    metrics: &Arc<Metrics>,
+) -> Result<ServerTls, TlsError> {
+    let counts = counts(metrics, side);
     ServerTls::new(config.files(), Protocols::Both, counts)
 }
 
@@ -121,6 +125,16 @@ pub(crate) fn problems(config: &AgentConfig) -> Vec<Finding> {
     let listed = listed.map(|(index, workload)| (format!("agent.workloads[{index}]"), workload));
     for (path, workload) in flat.chain(listed) {
         of_workload(&path, workload, &mut found);
+    }
+    let own = [
+        ("agent.otlp", &config.otlp.tls, &config.otlp.access),
+        ("agent.admin", &config.admin.tls, &config.admin.access),
+    ];
+    for (path, tls, access) in own {
+        if let Some(tls) = tls {
+            of_server(&format!("{path}.tls"), tls, &mut found);
+        }
+        found.extend(access.check(&format!("{path}.access")));
     }
     let export = &config.export;
     let secure = endpoints(export).find(|(_, endpoint)| is_https(endpoint));

@@ -104,7 +104,7 @@ fn agent(protocol: &str, broker: SocketAddr) -> (Runtime, Running) {
 /// The value of a series on `/metrics`.
 fn metric(admin: SocketAddr, series: &str) -> usize {
     let mut stream = TcpStream::connect(admin).expect("a connection");
-    let asked = b"GET /metrics HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n";
+    let asked = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(asked).expect("a connection that lasts");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer");

@@ -26,7 +26,7 @@ pub(crate) async fn serve(listener: TcpListener, page: TcpListener) -> Result<()
     );
     tokio::spawn(async move { axum::serve(page, router).await });
     let forever = std::future::pending();
-    otlp::intake::serve_grpc(listener, Dropped, Limits::default(), spans, forever).await?;
+    otlp::intake::serve_grpc(listener, Dropped, Limits::default(), spans, forever).await;
     Ok(())
 }
 

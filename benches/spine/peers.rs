@@ -63,7 +63,7 @@ pub(crate) fn serve(role: Role) -> Result<(), Failure> {
         match role {
             Role::Drop => {
                 let forever = std::future::pending();
-                otlp::intake::serve_grpc(listener, Dropped, Limits::default(), Arc::new(()), forever).await?;
+                otlp::intake::serve_grpc(listener, Dropped, Limits::default(), Arc::new(()), forever).await;
             }
             Role::Prost => serve_prost(listener).await?,
             Role::Upstream => serve_upstream(listener).await?,

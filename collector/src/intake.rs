@@ -331,6 +331,7 @@ mod tests {
             },
             web: WebSettings {
                 listen: "127.0.0.1:0".to_owned(),
+                ..WebSettings::default()
             },
             ..CollectorSettings::default()
         };

@@ -16,7 +16,9 @@ use exposition::remote::{RemoteWriteSettings, StatsReader};
 use journal::Journal;
 use map::catalogue as names;
 use map::{Map, Services};
+use otlp::access::{Access, TokenError};
 use otlp::intake::{IntakeObserver, Limits, Sinks};
+use otlp::serve::{Bounds, serve};
 use otlp::tls::{Listening, TlsError};
 use sampling::Predicates;
 use store::TraceStore;
@@ -26,6 +28,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
+use crate::door::{self, Doors};
 use crate::families;
 use crate::generate::SyncError;
 use crate::intake::{ObservedCounts, Observer, Sink};
@@ -37,7 +40,9 @@ use crate::publish::{Published, Publisher};
 use crate::read::Extracted;
 use crate::restart::{self, Replay, RestartError};
 use crate::scrape::Scrape;
-use crate::settings::{CollectorSettings, GenerateSettings, SAVE, SAVE_WITH_JOURNAL, TICK, WebSettings};
+use crate::settings::{
+    CollectorSettings, GenerateSettings, SAVE, SAVE_WITH_JOURNAL, TICK, TlsSettings, WebSettings,
+};
 use crate::skew::Waits;
 use crate::tail::Tail;
 use crate::tls::TlsCounts;
@@ -66,8 +71,23 @@ pub enum StartError {
         source: RestartError,
     },
     /// A file of the listeners' TLS cannot be used.
-    #[error("cannot speak TLS by `collector.otlp.tls`")]
-    Tls(#[source] TlsError),
+    #[error("cannot speak TLS by `{key}`")]
+    Tls {
+        /// The key of the configuration.
+        key: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: TlsError,
+    },
+    /// A file of tokens cannot be used.
+    #[error("cannot ask for tokens by `{key}`")]
+    Token {
+        /// The key of the configuration.
+        key: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: TokenError,
+    },
     /// The system gives no more threads.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -79,7 +99,7 @@ pub struct Collector {
     pub(crate) shared: Arc<Shared>,
     grpc: Listening,
     http: Listening,
-    web: TcpListener,
+    web: Listening,
     publisher: Publisher,
     limits: Limits,
     pipeline: Pipeline,
@@ -107,6 +127,7 @@ pub(crate) struct Shared {
     pub(crate) observed: ObservedCounts,
     /// Where the listeners have TLS.
     pub(crate) tls: Option<Arc<TlsCounts>>,
+    pub(crate) doors: Doors,
     pub(crate) published: watch::Receiver<Arc<Published>>,
     pub(crate) ready: AtomicBool,
     /// What tail sampling wants to know of every span.
@@ -184,6 +205,7 @@ impl Shared {
         if let Some(tls) = &self.tls {
             tls.write(&mut out);
         }
+        self.doors.write(&mut out);
         self.published.borrow().write_metrics(&mut out);
         tail.inspect(|tail| tail.write(&mut out));
         self.write_resources(&mut out);
@@ -244,10 +266,33 @@ impl Collector {
         let grpc = listen("collector.otlp.grpc", &settings.otlp.grpc).await?;
         let http = listen("collector.otlp.http", &settings.otlp.http).await?;
         let web = listen("collector.web.listen", &settings.web.listen).await?;
-        let counts = settings.otlp.tls.as_ref().map(|_| Arc::<TlsCounts>::default());
-        let tls = settings.otlp.tls.as_ref().zip(counts.clone());
-        let tls = tls.map(|(tls, counts)| tls.server(counts)).transpose();
-        let tls = tls.map_err(StartError::Tls)?;
+        let (doors, counts) = (Doors::default(), Arc::<TlsCounts>::default());
+        let secured = |key, tls: &Option<TlsSettings>| {
+            let tls = tls.as_ref().map(|tls| tls.server(counts.clone()));
+            tls.transpose().map_err(|source| StartError::Tls { key, source })
+        };
+        let tls = secured("collector.otlp.tls", &settings.otlp.tls)?;
+        let web_tls = secured("collector.web.tls", &settings.web.tls)?;
+        let counts = [&tls, &web_tls]
+            .into_iter()
+            .any(Option::is_some)
+            .then_some(counts);
+        let access = Access::new(&settings.otlp.access, None, doors.otlp.clone()).map_err(|source| {
+            StartError::Token {
+                key: "collector.otlp.access.tokens",
+                source,
+            }
+        })?;
+        let readers = door::of_page(
+            &settings.web.access,
+            &settings.web.hosts,
+            web.local_addr().ok(),
+            doors.page.clone(),
+        )
+        .map_err(|source| StartError::Token {
+            key: "collector.web.access.tokens",
+            source,
+        })?;
         let restarted = restart::take_up(settings, services).map_err(|source| StartError::Restart {
             dir: settings.data_dir.clone().unwrap_or_default(),
             source,
@@ -267,6 +312,7 @@ impl Collector {
             kept: started.counts,
             observed: ObservedCounts::default(),
             tls: counts,
+            doors,
             published,
             ready: AtomicBool::new(false),
             predicates: started.predicates,
@@ -281,9 +327,18 @@ impl Collector {
             grpc: Listening {
                 tcp: grpc,
                 tls: tls.clone(),
+                access: access.clone(),
             },
-            http: Listening { tcp: http, tls },
-            web,
+            http: Listening {
+                tcp: http,
+                tls,
+                access,
+            },
+            web: Listening {
+                tcp: web,
+                tls: web_tls,
+                access: readers,
+            },
             publisher,
             limits,
             pipeline: started.pipeline,
@@ -305,7 +360,7 @@ impl Collector {
 
     /// Where the page is.
     pub fn web_addr(&self) -> io::Result<SocketAddr> {
-        self.web.local_addr()
+        self.web.tcp.local_addr()
     }
 
     /// Runs until `shutdown` is done; then publishes, and leaves what a restart needs.
@@ -327,15 +382,8 @@ impl Collector {
             replay,
             remote_write,
         } = self;
-        let (watched, pages) = (stopped.clone(), crate::web::router(&shared));
-        tasks.spawn(async move {
-            if let Err(error) = axum::serve(web, pages)
-                .with_graceful_shutdown(until(watched))
-                .await
-            {
-                error!(%error, "web listener ended");
-            }
-        });
+        let pages = crate::web::router(&shared, web.access.clone());
+        tasks.spawn(serve(web, pages, Bounds::default(), until(stopped.clone())));
         tokio::pin!(shutdown);
         if let Some(replay) = replay {
             // Spans that come meanwhile wait in the listeners' queues.
@@ -431,15 +479,11 @@ fn serve_otlp(
     let observer: Arc<dyn IntakeObserver> = Arc::new(Observer(Arc::clone(shared)));
     let (watched, counted, taken) = (stopped.clone(), Arc::clone(&observer), sinks.clone());
     tasks.spawn(async move {
-        if let Err(error) = otlp::intake::serve_grpc(grpc, taken, limits, counted, until(watched)).await {
-            error!(%error, "OTLP/gRPC intake ended");
-        }
+        otlp::intake::serve_grpc(grpc, taken, limits, counted, until(watched)).await;
     });
     let watched = stopped.clone();
     tasks.spawn(async move {
-        if let Err(error) = otlp::intake::serve_http(http, sinks, limits, observer, until(watched)).await {
-            error!(%error, "OTLP/HTTP intake ended");
-        }
+        otlp::intake::serve_http(http, sinks, limits, observer, until(watched)).await;
     });
 }
 
@@ -525,7 +569,8 @@ fn linked_to(generate: &GenerateSettings, web: &WebSettings, bound: Option<Socke
     let mut generate = generate.clone();
     let default = GenerateSettings::default();
     if let Some(bound) = bound.filter(|_| *web != WebSettings::default()) {
-        let url = format!("http://{bound}");
+        let scheme = if web.tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{bound}");
         if generate.alerts.web_url == default.alerts.web_url {
             generate.alerts.web_url.clone_from(&url);
         }

@@ -12,6 +12,7 @@ use dashboards::DashboardSettings;
 use exposition::remote::RemoteWriteSettings;
 use grafana::GrafanaSettings;
 use map::Services;
+use otlp::access::AccessSettings;
 pub use sampling::SamplingSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::{LedgerSettings, MapBudget};
 use crate::series::SeriesLimits;
 use crate::table::TableSettings;
-pub use crate::tls::OtlpTlsSettings;
+pub use crate::tls::TlsSettings;
 
 /// The section `collector`: what comes in, how it is paired, what is shown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -59,7 +60,9 @@ pub struct OtlpSettings {
     /// OTLP/HTTP, protobuf and JSON. Default `127.0.0.1:4318`.
     pub http: String,
     /// TLS for senders, on both. Default: none.
-    pub tls: Option<OtlpTlsSettings>,
+    pub tls: Option<TlsSettings>,
+    /// Who may send, and how much. Default: whoever reaches the addresses.
+    pub access: AccessSettings,
     /// Longest request after decompression. Default `64MiB`; longer ones are refused with 413.
     pub max_request_size: ByteSize,
 }
@@ -70,6 +73,7 @@ impl Default for OtlpSettings {
             grpc: "127.0.0.1:4317".to_owned(),
             http: "127.0.0.1:4318".to_owned(),
             tls: None,
+            access: AccessSettings::default(),
             max_request_size: ByteSize::mib(64),
         }
     }
@@ -79,14 +83,24 @@ impl Default for OtlpSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebSettings {
-    /// Default `127.0.0.1:7070`. It has no authentication: bind it elsewhere only behind something that has.
+    /// Default `127.0.0.1:7070`. Beyond loopback it wants `access.tokens`, or something before it that asks who is there.
     pub listen: String,
+    /// TLS for readers. Default: none.
+    pub tls: Option<TlsSettings>,
+    /// Who may read, and change baselines. Default: whoever reaches the address.
+    pub access: AccessSettings,
+    /// Names under which the page may be asked for while it listens at loopback without tokens, beside addresses and
+    /// `localhost`: a web page elsewhere may lead its own name here, and would read it as its own. Default `[]`.
+    pub hosts: Vec<String>,
 }
 
 impl Default for WebSettings {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:7070".to_owned(),
+            tls: None,
+            access: AccessSettings::default(),
+            hosts: Vec::new(),
         }
     }
 }
@@ -331,7 +345,14 @@ pub fn check(
     let mut found = generate.alerts.check("generate.alerts");
     found.extend(generate.grafana.check("generate.grafana"));
     found.extend(collector.sampling.check("collector.sampling"));
-    found.extend(collector.otlp.tls.as_ref().and_then(OtlpTlsSettings::check));
+    let doors = [
+        ("collector.otlp", &collector.otlp.tls, &collector.otlp.access),
+        ("collector.web", &collector.web.tls, &collector.web.access),
+    ];
+    for (path, tls, access) in doors {
+        found.extend(tls.as_ref().and_then(|tls| tls.check(&format!("{path}.tls"))));
+        found.extend(access.check(&format!("{path}.access")));
+    }
     if let Some(remote_write) = &collector.remote_write {
         found.extend(remote_write.check("collector.remote_write"));
     }

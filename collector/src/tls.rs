@@ -1,7 +1,7 @@
-//! TLS of the OTLP listeners.
+//! TLS of the collector's listeners.
 //!
-//! In: the key `collector.otlp.tls`. Out: the server's end of TLS, and how often what came of it.
-//! Left out on purpose: TLS of the page, which has no authentication either and stands behind something that has both.
+//! In: the keys `collector.otlp.tls` and `collector.web.tls`. Out: the server's end of TLS, and how often what came of it.
+//! Left out on purpose: who may ask, see `door.rs`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::scrape::Scrape;
 
-/// TLS 1.2 or 1.3 for senders, over gRPC and HTTP alike. Files that change are taken up within seconds, for connections that
+/// TLS 1.2 or 1.3, for HTTP/2 and HTTP/1.1 alike. Files that change are taken up within seconds, for connections that
 /// come after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OtlpTlsSettings {
-    /// The certificate senders see, PEM, followed by those between it and its authority.
+pub struct TlsSettings {
+    /// The certificate that clients see, PEM, followed by those between it and its authority.
     pub cert: PathBuf,
     /// Its private key, PEM, not encrypted.
     pub key: PathBuf,
-    /// The authorities of senders' certificates, PEM. Then only those who have one are served. Default: none, senders need
+    /// The authorities of clients' certificates, PEM. Then only those who have one are served. Default: none, clients need
     /// no certificate.
     pub client_ca: Option<PathBuf>,
 }
 
-impl OtlpTlsSettings {
+impl TlsSettings {
     fn files(&self) -> ServerFiles {
         ServerFiles {
             identity: Identity {
@@ -51,10 +51,10 @@ impl OtlpTlsSettings {
         ServerTls::new(self.files(), Protocols::Both, counts)
     }
 
-    /// What is wrong with the files, under the key that names them. Reads them.
-    pub(crate) fn check(&self) -> Option<Finding> {
+    /// What is wrong with the files, under the key that names them, below `path`. Reads them.
+    pub(crate) fn check(&self, path: &str) -> Option<Finding> {
         let error = self.files().check().err()?;
-        let (name, hint, path) = match error.part() {
+        let (name, hint, file) = match error.part() {
             Part::Key => (
                 "key",
                 "write the path of the certificate's own private key, PEM and not encrypted",
@@ -71,9 +71,9 @@ impl OtlpTlsSettings {
                 &self.cert,
             ),
         };
-        let key = format!("collector.otlp.tls.{name}");
+        let key = format!("{path}.{name}");
         Some(Finding {
-            message: format!("`{key}` is `{}`, but {}", path.display(), error.chain()),
+            message: format!("`{key}` is `{}`, but {}", file.display(), error.chain()),
             path: key,
             hint: Some(hint.to_owned()),
         })
@@ -154,7 +154,7 @@ mod tests {
 
     async fn metrics(web: SocketAddr) -> String {
         let mut stream = TcpStream::connect(web).await.expect("a connection");
-        let request = b"GET /metrics HTTP/1.1\r\nhost: c\r\nconnection: close\r\n\r\n";
+        let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         stream.write_all(request).await.expect("a writable stream");
         let mut text = String::new();
         stream.read_to_string(&mut text).await.expect("a text");
@@ -173,14 +173,17 @@ mod tests {
             otlp: OtlpSettings {
                 grpc: loopback(),
                 http: loopback(),
-                tls: Some(OtlpTlsSettings {
+                tls: Some(TlsSettings {
                     cert: identity.cert.clone(),
                     key: identity.key.clone(),
                     client_ca: Some(identity.cert.clone()),
                 }),
                 ..OtlpSettings::default()
             },
-            web: WebSettings { listen: loopback() },
+            web: WebSettings {
+                listen: loopback(),
+                ..WebSettings::default()
+            },
             ..CollectorSettings::default()
         };
         let collector = Collector::bind(&settings, &GenerateSettings::default(), Services::new())
@@ -232,12 +235,12 @@ mod tests {
     fn a_key_of_another_certificate_is_told_under_its_key() {
         let (one, two) = (tempfile::tempdir(), tempfile::tempdir());
         let (one, two) = (one.expect("a directory"), two.expect("a directory"));
-        let found = OtlpTlsSettings {
+        let found = TlsSettings {
             cert: identity(one.path()).cert,
             key: identity(two.path()).key,
             client_ca: None,
         };
-        let found = found.check().expect("a problem");
+        let found = found.check("collector.otlp.tls").expect("a problem");
         assert_eq!(found.path, "collector.otlp.tls.key");
         assert!(
             found.message.contains("is not that of the first certificate"),

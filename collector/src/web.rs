@@ -2,7 +2,7 @@
 //!
 //! In: HTTP requests. Out: the map as page, picture, JSON, YAML, CSV and text; the generated files; series; baselines, which
 //! are the one thing that can be changed here.
-//! Left out on purpose: authentication; the listener is loopback by default. A change is a PUT or a DELETE, which no page of
+//! Left out on purpose: who may ask, see `door.rs`. A change is a PUT or a DELETE, which no page of
 //! another origin can send: a browser asks first, and is not answered.
 
 mod baselines;
@@ -17,19 +17,22 @@ use std::sync::atomic::Ordering;
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use map::{Map, export, file};
+use otlp::access::Access;
 use serde::Deserialize;
 
 use crate::backend::Backend;
+use crate::door;
 use crate::ledger::Ledger;
 use crate::rim::Shared;
 
 type Ctx = State<Arc<Shared>>;
 
 /// All routes.
-pub(crate) fn router(shared: &Arc<Shared>) -> Router {
+pub(crate) fn router(shared: &Arc<Shared>, access: Access) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/map.svg", get(svg))
@@ -48,6 +51,7 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
         .route("/readyz", get(ready))
         .with_state(Arc::clone(shared))
         .merge(traces(shared))
+        .layer(from_fn_with_state(access, door::ask))
 }
 
 /// The query APIs of Tempo and Jaeger.

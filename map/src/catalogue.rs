@@ -138,10 +138,15 @@ catalogue! {
     COLLECTOR_REQUESTS = "tracemap_collector_requests_total", Counter, ["signal", "transport", "outcome"];
     /// Bytes of export requests received, after decompression.
     COLLECTOR_BYTES = "tracemap_collector_received_bytes_total", Counter, [];
-    /// TLS handshakes of a collector's OTLP listeners, by how they ended. Not there without TLS.
+    /// TLS handshakes of a collector's listeners, by how they ended. Not there without TLS.
     COLLECTOR_TLS_HANDSHAKES = "tracemap_collector_tls_handshakes_total", Counter, ["result"];
     /// Changes of a collector's certificates, keys or authorities, by whether they are in use. Not there without TLS.
     COLLECTOR_TLS_RELOADS = "tracemap_collector_tls_reloads_total", Counter, ["outcome"];
+    /// Requests that a collector did not answer because of who asked, by listener (`otlp`, `page`) and reason. Not there where
+    /// anybody may ask as much as they like.
+    COLLECTOR_DENIED = "tracemap_collector_denied_requests_total", Counter, ["listener", "reason"];
+    /// Changes of a collector's token files, by listener and whether they are in use. Likewise.
+    COLLECTOR_TOKEN_RELOADS = "tracemap_collector_token_reloads_total", Counter, ["listener", "outcome"];
     /// Traces in the table, open or kept for late spans.
     COLLECTOR_TRACES = "tracemap_collector_traces", Gauge, ["state"];
     /// Traces for which the trace table had no room as long as they should have been there: `closed` before they fell
@@ -250,6 +255,10 @@ catalogue! {
     AGENT_TLS_HANDSHAKES = "tracemap_agent_tls_handshakes_total", Counter, ["side", "result"];
     /// Changes of an agent's certificates, keys or authorities, by whether they are in use.
     AGENT_TLS_RELOADS = "tracemap_agent_tls_reloads_total", Counter, ["side", "outcome"];
+    /// Requests that an agent did not answer because of who asked, by listener (`otlp`, `admin`) and reason.
+    AGENT_DENIED = "tracemap_agent_denied_requests_total", Counter, ["listener", "reason"];
+    /// Changes of an agent's token files, by listener and whether they are in use.
+    AGENT_TOKEN_RELOADS = "tracemap_agent_token_reloads_total", Counter, ["listener", "outcome"];
     /// Questions of an agent for the plan that it follows, by what became of them.
     AGENT_PLAN_POLLS = "tracemap_agent_plan_polls_total", Counter, ["outcome"];
     /// When an agent last learnt what its plan is, in seconds since 1970; 0 where it has not yet.

@@ -13,7 +13,6 @@ mod tokens;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
@@ -37,7 +36,7 @@ struct Rules {
     tokens: Option<Tokens>,
     rates: Option<Rates>,
     hosts: Option<Hosts>,
-    counts: Arc<AccessCounts>,
+    observer: Arc<dyn AccessObserver>,
 }
 
 impl fmt::Debug for Access {
@@ -85,16 +84,18 @@ pub enum Denied {
 }
 
 impl Denied {
-    /// Every reason as a label, in the order of the counts.
-    const REASONS: [&'static str; 5] = ["no_token", "wrong_token", "read_only", "foreign_host", "too_much"];
+    /// Every reason as a label.
+    pub const REASONS: [&'static str; 5] =
+        ["no_token", "wrong_token", "read_only", "foreign_host", "too_much"];
 
-    fn index(self) -> usize {
+    /// The reason as a label.
+    pub fn reason(self) -> &'static str {
         match self {
-            Self::NoToken => 0,
-            Self::WrongToken => 1,
-            Self::ReadOnly => 2,
-            Self::ForeignHost => 3,
-            Self::TooMuch { .. } => 4,
+            Self::NoToken => "no_token",
+            Self::WrongToken => "wrong_token",
+            Self::ReadOnly => "read_only",
+            Self::ForeignHost => "foreign_host",
+            Self::TooMuch { .. } => "too_much",
         }
     }
 
@@ -146,25 +147,19 @@ impl fmt::Display for Denied {
     }
 }
 
-/// How often somebody was denied, by reason, and what became of tokens that changed.
-#[derive(Debug, Default)]
-pub struct AccessCounts {
-    denied: [AtomicU64; Denied::REASONS.len()],
-    reloads: [AtomicU64; Reload::ALL.len()],
+/// Is told of everybody who is denied, and of tokens that changed. Called on the request's task: must not block.
+pub trait AccessObserver: Send + Sync {
+    /// A request that is not answered, by [`Denied::reason`].
+    fn denied(&self, reason: &'static str);
+
+    /// Changed files of tokens.
+    fn reload(&self, outcome: Reload);
 }
 
-impl AccessCounts {
-    /// Reason as a label, and how many requests were denied for it.
-    pub fn denied(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self.denied.iter().map(|count| count.load(Ordering::Relaxed));
-        Denied::REASONS.into_iter().zip(counts)
-    }
+impl AccessObserver for () {
+    fn denied(&self, _: &'static str) {}
 
-    /// Outcome as a label, and how often changed files of tokens ended so.
-    pub fn reloads(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self.reloads.iter().map(|count| count.load(Ordering::Relaxed));
-        Reload::ALL.map(Reload::as_str).into_iter().zip(counts)
-    }
+    fn reload(&self, _: Reload) {}
 }
 
 impl Access {
@@ -177,12 +172,10 @@ impl Access {
     pub fn new(
         settings: &AccessSettings,
         hosts: Option<&[String]>,
-        counts: Arc<AccessCounts>,
+        observer: Arc<dyn AccessObserver>,
     ) -> Result<Self, TokenError> {
-        let telling = counts.clone();
-        let told = Arc::new(move |reload: Reload| {
-            telling.reloads[reload as usize].fetch_add(1, Ordering::Relaxed);
-        });
+        let telling = observer.clone();
+        let told = Arc::new(move |reload| telling.reload(reload));
         let tokens = (!settings.tokens.is_empty())
             .then(|| Tokens::new(&settings.tokens, told))
             .transpose()?;
@@ -192,7 +185,7 @@ impl Access {
             tokens,
             rates: Rates::new(&settings.per_client),
             hosts,
-            counts,
+            observer,
         }))))
     }
 
@@ -217,7 +210,7 @@ impl Access {
             return Ok(anyone);
         };
         let admitted = rules.admit(anyone, headers, uri);
-        admitted.inspect_err(|denied| rules.count(*denied))
+        admitted.inspect_err(|denied| rules.observer.denied(denied.reason()))
     }
 
     /// Whether a client may change something.
@@ -229,7 +222,7 @@ impl Access {
             return Ok(());
         }
         if let Some(rules) = &self.0 {
-            rules.count(Denied::ReadOnly);
+            rules.observer.denied(Denied::ReadOnly.reason());
         }
         Err(Denied::ReadOnly)
     }
@@ -260,9 +253,5 @@ impl Rules {
             admitted.map_err(|retry_after| Denied::TooMuch { retry_after })?;
         }
         Ok(client)
-    }
-
-    fn count(&self, denied: Denied) {
-        self.counts.denied[denied.index()].fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -92,7 +92,7 @@ impl AgentProcess {
         stream.set_read_timeout(Some(PATIENCE))?;
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

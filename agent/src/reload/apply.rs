@@ -9,7 +9,9 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
+use ::config::HumanDuration;
 use otlp::export::rewrite::Rules;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -20,8 +22,12 @@ use super::metrics::ReloadMetrics;
 use super::planned::Planned;
 use crate::admin::Admin;
 use crate::bound::{Bound, Listeners};
-use crate::config::{AgentConfig, InboundConfig, Kubernetes, OtlpConfig, OutboundConfig, WorkloadConfig};
+use crate::config::{
+    AdminConfig, AgentConfig, InboundConfig, Kubernetes, LimitsConfig, OtlpConfig, OutboundConfig,
+    WorkloadConfig,
+};
 use crate::detect::{Detected, Host};
+use crate::door::{Door, Own};
 use crate::edges::EdgeCounts;
 use crate::edges::report::unix_nano;
 use crate::export_counts::Cargo;
@@ -44,6 +50,13 @@ use crate::transparent::{NodeTable, Transparent, TransparentWanted, follow_pods,
 use crate::workers::Workers;
 use crate::workload::{Before, Shared, Workload};
 
+/// Bounds on readers of the agent's own metrics: a few scrapers and probes.
+const READERS: LimitsConfig = LimitsConfig {
+    max_connections: Some(128),
+    header_timeout: HumanDuration(Duration::from_secs(10)),
+    idle_timeout: HumanDuration(Duration::from_secs(300)),
+};
+
 /// What lasts as long as the agent.
 pub(crate) struct Kept {
     pub(crate) metrics: Arc<Metrics>,
@@ -57,6 +70,8 @@ pub(crate) struct Kept {
     pub(crate) callees: Arc<PeerNames>,
     pub(crate) ledger: Ledger,
     pub(crate) admission: Arc<Admission>,
+    /// Of whom the agent speaks of itself to: a crowd of callers must not keep them out.
+    pub(crate) readers: Arc<Admission>,
     pub(crate) workers: Arc<Workers>,
 }
 
@@ -78,6 +93,7 @@ impl Kept {
             queues: QueueMetrics::new(metrics.registry())?,
             workers: Arc::new(workers),
             admission: Admission::open(&config.limits, metrics.clone()),
+            readers: Admission::open(&READERS, metrics.clone()),
             metrics,
             spans,
             outlet: Outlet::default(),
@@ -117,7 +133,7 @@ pub(crate) struct AllDoors {
     grpc: Doors<(), u64>,
     http: Doors<(), u64>,
     sampling: Doors<SamplingServer, ()>,
-    pub(crate) admin: Doors<Admin, ()>,
+    pub(crate) admin: Doors<Admin, AdminConfig>,
 }
 
 impl AllDoors {
@@ -228,6 +244,11 @@ impl Running {
         let (redirected, tables) =
             ways.redirected(&config, &given, &next.0, listeners.redirecting, pods.as_ref())?;
         let (inbound_addrs, outbound_addrs) = ways.own;
+        let (otlp, admin) = (&config.otlp, &config.admin);
+        let metrics = &self.kept.metrics;
+        let senders = Door::new(Own::Otlp, (otlp.tls.as_ref(), &otlp.access), None, metrics)?;
+        let bound = Some(listeners.admin.address);
+        let readers = Door::new(Own::Admin, (admin.tls.as_ref(), &admin.access), bound, metrics)?;
         let rules = Arc::new(export_rules::rules(
             &config,
             &given,
@@ -257,8 +278,8 @@ impl Running {
         self.open_ways(inbound, outbound);
         self.open_queues(queues);
         self.open_redirected(redirected);
-        self.open_relays(listeners.grpc, listeners.http);
-        self.open_others(listeners.sampling, listeners.admin);
+        self.open_relays(listeners.grpc, listeners.http, &senders);
+        self.open_others(listeners.sampling, listeners.admin, readers);
         (self.inbound_addrs, self.outbound_addrs) = (inbound_addrs, outbound_addrs);
         self.queue_addrs = queue_addrs;
         let (config, workloads) = (&self.config, &self.generation.workloads);
@@ -333,7 +354,7 @@ impl Running {
         });
     }
 
-    fn open_relays(&mut self, grpc: Option<Bound<()>>, http: Option<Bound<()>>) {
+    fn open_relays(&mut self, grpc: Option<Bound<()>>, http: Option<Bound<()>>, senders: &Door) {
         (self.otlp_grpc_addr, self.otlp_http_addr) = (address(grpc.as_ref()), address(http.as_ref()));
         let relay = Relay {
             exporter: self.export.exporter().cloned(),
@@ -347,7 +368,14 @@ impl Running {
         );
         let sinks = relay::sinks(relay, passed_metrics, passed_logs);
         let (metrics, servers, number) = (&self.kept.metrics, &mut self.servers, self.generation.relays);
-        let wanted = |bound: Option<Bound<()>>| bound.map(|bound| wanted(bound, Arc::new(()), number));
+        let wanted = |bound: Option<Bound<()>>| {
+            bound.map(|bound| Wanted {
+                listener: senders.before(bound.listener),
+                address: bound.address,
+                handler: Arc::new(()),
+                fixed: number,
+            })
+        };
         self.doors.grpc.renew(wanted(grpc), |listener, _, _, stop| {
             servers.spawn(start::relay_grpc(listener, sinks.clone(), metrics.clone(), stop));
         });
@@ -356,7 +384,7 @@ impl Running {
         });
     }
 
-    fn open_others(&mut self, sampling: [Option<Bound<()>>; 2], admin: Bound<()>) {
+    fn open_others(&mut self, sampling: [Option<Bound<()>>; 2], admin: Bound<()>, readers: Door) {
         let drain = std::time::Duration::ZERO;
         [self.sampling_addr, self.sampling_grpc_addr] =
             sampling.each_ref().map(|bound| address(bound.as_ref()));
@@ -374,10 +402,17 @@ impl Running {
             metrics: self.kept.metrics.clone(),
             ledger: self.kept.ledger.clone(),
             stop: self.ending.leaving.clone(),
+            access: readers.access.clone(),
+            admission: self.kept.readers.clone(),
         };
         let admins = &mut self.admins;
-        let admin = [wanted(admin, Arc::new(about), ())];
-        self.doors.admin.renew(admin, |listener, current, (), stop| {
+        let admin = [Wanted {
+            listener: readers.before(admin.listener),
+            address: admin.address,
+            handler: Arc::new(about),
+            fixed: self.config.admin.clone(),
+        }];
+        self.doors.admin.renew(admin, |listener, current, _, stop| {
             admins.spawn(serve(listener, current, Place::Here, stop, drain));
         });
     }

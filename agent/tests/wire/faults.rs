@@ -25,7 +25,7 @@ async fn pairs(agent: &Running, service: SocketAddr, seed: u64, number: usize) {
 
 /// Every request in one outcome, and every span in one.
 async fn adds_up(agent: &Running, requests: f64) {
-    let text = ask(agent.admin_addr, "GET /metrics HTTP/1.1\nhost: agent").await;
+    let text = ask(agent.admin_addr, "GET /metrics HTTP/1.1\nhost: localhost").await;
     let sum = |series: &str| -> f64 {
         let values = text.lines().filter(|line| line.starts_with(series));
         values

@@ -297,7 +297,7 @@ async fn an_agent_without_files_counts_what_it_cannot_accept_and_serves_again() 
     let counted = async {
         loop {
             ready
-                .write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n")
+                .write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
                 .await
                 .expect("written");
             let head = read_until(&mut ready, "\r\n\r\n").await;

@@ -339,7 +339,7 @@ async fn a_proxy_serves_those_alone_who_are_named() {
     let target = mirror().await;
     let yaml = |allow: &str| {
         format!(
-            "service: cart\nadmin: {{ listen: '127.0.0.1:0' }}\noutbound: {{ listen: '0.0.0.0:0', allow: [{allow}] }}\n"
+            "service: cart\nadmin: {{ listen: '127.0.0.1:0' }}\noutbound: {{ listen: '0.0.0.0:0', allow: [{allow}], deny: [] }}\n"
         )
     };
     let refused = start(&yaml("10.0.0.0/8, '::1'")).await;

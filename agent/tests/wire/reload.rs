@@ -407,7 +407,7 @@ async fn a_file_that_changes_is_taken_over_and_one_with_problems_is_not() {
     write(&cart_yaml(first, "", "routs: []"));
     let rejected = "tracemap_agent_config_reloads_total{outcome=\"rejected\"} 1\n";
     let counted = async {
-        while !ask(admin, "GET /metrics HTTP/1.1\nhost: agent")
+        while !ask(admin, "GET /metrics HTTP/1.1\nhost: localhost")
             .await
             .contains(rejected)
         {}
@@ -425,13 +425,13 @@ async fn an_agent_that_is_asked_to_stop_says_so_first_and_serves_on_for_its_drai
     let agent = start(&cart_yaml(mirror().await, "", "drain_delay: 1h")).await;
     let (inbound, admin) = (agent.inbound_addrs[0], agent.admin_addr);
     assert!(
-        ask(admin, "GET /readyz HTTP/1.1\nhost: agent")
+        ask(admin, "GET /readyz HTTP/1.1\nhost: localhost")
             .await
             .contains("200 OK")
     );
     let stopping = tokio::spawn(agent.stop());
     let leaving = async {
-        while !ask(admin, "GET /readyz HTTP/1.1\nhost: agent")
+        while !ask(admin, "GET /readyz HTTP/1.1\nhost: localhost")
             .await
             .contains("503 ")
         {}
@@ -548,7 +548,7 @@ async fn a_hangup_opens_the_access_log_anew_and_reads_the_file_at_once() {
     assert!(told.expect("`kill` is installed").success());
     let applied = "tracemap_agent_config_reloads_total{outcome=\"applied\"} 1\n";
     let counted = async {
-        while !ask(admin, "GET /metrics HTTP/1.1\nhost: agent")
+        while !ask(admin, "GET /metrics HTTP/1.1\nhost: localhost")
             .await
             .contains(applied)
         {}
@@ -595,14 +595,14 @@ async fn a_plan_that_changes_changes_modes_and_shares_and_one_with_problems_does
         agent.stop().await;
     });
     let says = async |series: &str| {
-        let head = "GET /metrics HTTP/1.1\nhost: agent";
+        let head = "GET /metrics HTTP/1.1\nhost: localhost";
         while !ask(admin, head)
             .await
             .contains(&format!("tracemap_agent_{series}"))
         {}
     };
     let quiet = async {
-        while !ask(admin, "GET /metrics HTTP/1.1\nhost: agent")
+        while !ask(admin, "GET /metrics HTTP/1.1\nhost: localhost")
             .await
             .contains("{outcome=\"quiet\"} ")
         {

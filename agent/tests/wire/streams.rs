@@ -304,13 +304,13 @@ async fn an_agent_that_stops_lets_a_request_in_flight_end() {
     )
     .await;
     assert!(
-        ask(admin, "GET /readyz HTTP/1.1\nhost: a")
+        ask(admin, "GET /readyz HTTP/1.1\nhost: localhost")
             .await
             .starts_with("HTTP/1.1 200 ")
     );
     let stopping = tokio::spawn(agent.stop());
     let not_ready = async {
-        while !ask(admin, "GET /readyz HTTP/1.1\nhost: a")
+        while !ask(admin, "GET /readyz HTTP/1.1\nhost: localhost")
             .await
             .starts_with("HTTP/1.1 503 ")
         {}

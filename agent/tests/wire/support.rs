@@ -293,7 +293,7 @@ pub(crate) fn header<'a>(message: &'a str, name: &str) -> Option<&'a str> {
 
 /// The value of a series on `/metrics`; 0 where it is not there.
 pub(crate) async fn metric(agent: &Running, series: &str) -> f64 {
-    let text = ask(agent.admin_addr, "GET /metrics HTTP/1.1\nhost: agent").await;
+    let text = ask(agent.admin_addr, "GET /metrics HTTP/1.1\nhost: localhost").await;
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));

@@ -12,6 +12,8 @@ use crate::access::{Access, Client, Denied};
 use crate::view;
 use bytes::Bytes;
 use http::request::Parts;
+use http_body::Body;
+use http_body_util::{BodyExt as _, Limited};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message as _;
 use std::net::SocketAddr;
@@ -22,6 +24,10 @@ use tonic::Status;
 
 /// How long a sender is asked to wait where the intake itself is full.
 const RETRY_WHEN_FULL: Duration = Duration::from_secs(1);
+
+/// How much is read of a request that is not heard, and for how long.
+const READ_AWAY: usize = 64 << 10;
+const READ_AWAY_TIME: Duration = Duration::from_secs(1);
 
 /// Sinks, limits and observer of one listener.
 #[derive(Clone)]
@@ -179,6 +185,17 @@ async fn pass(
     answer
         .map(|passed| Answered::passed(signal, passed))
         .map_err(|refusal| Turned::refused(&refusal))
+}
+
+/// Reads what somebody sends who is not heard, as far as that is short: an answer that overtakes its request reaches some
+/// clients as a broken stream, and not as what it says.
+pub(super) async fn read_away<B>(body: B)
+where
+    B: Body + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let reading = Limited::new(body, READ_AWAY).collect();
+    let _ = tokio::time::timeout(READ_AWAY_TIME, reading).await;
 }
 
 impl Turned {

@@ -5,7 +5,7 @@
 //! Left out on purpose: protobuf decoding, reflection, health (the collector's web listener has it).
 
 use super::answer;
-use super::door::{Door, Turned};
+use super::door::{Door, Turned, read_away};
 use super::{BATCH_ID, BatchMeta, IntakeObserver, Limits, Outcome, Signal, Sinks, TraceSink, Transport};
 use crate::codec::RawCodec;
 use crate::serve::{Bounds, Peer, serve};
@@ -103,7 +103,13 @@ async fn answer_call<S: TraceSink>(door: Door<S>, signal: Signal, request: HttpR
             });
         }
         let (head, body) = request.into_parts();
-        let client = door.admit(&head, peer(&head.extensions))?;
+        let client = match door.admit(&head, peer(&head.extensions)) {
+            Ok(client) => client,
+            Err(turned) => {
+                read_away(body).await;
+                return Err(turned);
+            }
+        };
         let place = door.enter()?;
         let (body, bytes) = collect(body, &door.limits).await?;
         door.spent(&client, bytes);

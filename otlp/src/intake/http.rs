@@ -5,7 +5,7 @@
 //! Left out on purpose: cross-origin headers (browsers send through a proxy that adds them) and other signals.
 
 use super::answer::{self, Answered};
-use super::door::{Door, Turned};
+use super::door::{Door, Turned, read_away};
 use super::inflate::{Compression, InflateError, inflate};
 use super::{BATCH_ID, BatchMeta, IntakeObserver, Limits, Outcome, Signal, Sinks, TraceSink, Transport};
 use crate::access::Client;
@@ -128,6 +128,7 @@ async fn export<S: TraceSink>(
         Ok(client) => client,
         Err(Turned { outcome, status }) => {
             door.turned_away(signal, batch.transport, outcome);
+            read_away(body).await;
             return refused(answer::http_code(&status), format, &status);
         }
     };

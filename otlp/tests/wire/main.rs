@@ -2,6 +2,7 @@
 //! exporter against the intake.
 
 mod buffer;
+mod doors;
 mod export;
 mod export_http;
 mod grpc;

@@ -24,7 +24,10 @@ async fn locked(pki: &Pki) -> Collector {
     };
     let tls = ServerTls::new(files, Protocols::Both, Arc::new(())).expect("files");
     let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
-    Collector::start_on(Listening { tcp, tls: Some(tls) })
+    Collector::start_on(Listening {
+        tls: Some(tls),
+        ..tcp.into()
+    })
 }
 
 #[tokio::test]
