@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
+use crate::cluster::{ClusterCounts, KubernetesPublishSettings};
 use crate::families;
 use crate::generate::SyncError;
 use crate::intake::{ObservedCounts, Observer, Sink};
@@ -86,6 +87,7 @@ pub struct Collector {
     keeper: Option<JoinHandle<()>>,
     replay: Option<Replay>,
     remote_write: Option<RemoteWriteSettings>,
+    cluster: Option<(KubernetesPublishSettings, GenerateSettings)>,
 }
 
 /// What intake, ticks and pages share.
@@ -108,6 +110,8 @@ pub(crate) struct Shared {
     /// Where the listeners have TLS.
     pub(crate) tls: Option<Arc<TlsCounts>>,
     pub(crate) published: watch::Receiver<Arc<Published>>,
+    /// Where objects are published to Kubernetes.
+    pub(crate) cluster: Option<Arc<ClusterCounts>>,
     pub(crate) ready: AtomicBool,
     /// What tail sampling wants to know of every span.
     pub(crate) predicates: Arc<Predicates>,
@@ -185,6 +189,9 @@ impl Shared {
             tls.write(&mut out);
         }
         self.published.borrow().write_metrics(&mut out);
+        if let Some(cluster) = &self.cluster {
+            cluster.write(&mut out);
+        }
         tail.inspect(|tail| tail.write(&mut out));
         self.write_resources(&mut out);
         if let Some(pushed) = self.pushed.get() {
@@ -253,6 +260,11 @@ impl Collector {
             source,
         })?;
         let generate = linked_to(generate, &settings.web, web.local_addr().ok());
+        let cluster = settings
+            .publish
+            .kubernetes
+            .clone()
+            .map(|to| (to, generate.clone()));
         let (publisher, published) = Publisher::new(generate);
         let started = restarted.start(settings).map_err(StartError::Thread)?;
         let shared = Shared {
@@ -268,6 +280,7 @@ impl Collector {
             observed: ObservedCounts::default(),
             tls: counts,
             published,
+            cluster: cluster.as_ref().map(|_| Arc::default()),
             ready: AtomicBool::new(false),
             predicates: started.predicates,
             pushed: OnceLock::new(),
@@ -290,6 +303,7 @@ impl Collector {
             keeper: started.keeper,
             replay: started.replay,
             remote_write: settings.remote_write.clone(),
+            cluster,
         })
     }
 
@@ -326,6 +340,7 @@ impl Collector {
             keeper,
             replay,
             remote_write,
+            cluster,
         } = self;
         let (watched, pages) = (stopped.clone(), crate::web::router(&shared));
         tasks.spawn(async move {
@@ -349,6 +364,11 @@ impl Collector {
         if let Some(settings) = remote_write {
             let pushing = crate::push::run(Arc::clone(&shared), settings, until(stopped.clone()));
             tasks.spawn(pushing);
+        }
+        if let Some(((settings, generate), counts)) = cluster.zip(shared.cluster.clone()) {
+            let files = shared.published.clone();
+            let stop = until(stopped.clone());
+            tasks.spawn(crate::cluster::run(settings, generate, files, counts, stop));
         }
         shared.ready.store(true, Ordering::Relaxed);
         let mut ticker = tokio::time::interval(TICK);
