@@ -8,6 +8,7 @@ mod counts;
 mod follow;
 mod settings;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use ::kubernetes::{Failure, Kind, Object, ObjectError, Publisher, Report};
@@ -73,8 +74,8 @@ pub async fn in_step(
     options: Options,
 ) -> Result<Report, ClusterError> {
     let kinds = publisher.target().kinds.clone();
-    let wanted = |kind: &Kind| kinds.contains(kind);
-    let mut objects = objects(files, wanted)?;
+    let (texts, wanted) = (files_of(files), kinds.clone());
+    let mut objects = blocking(move || objects(&texts, &wanted)).await?;
     let there = publisher.look().await?;
     let instance = publisher.target().instance.clone();
     let gone: Vec<_> = there.gone(&instance, &objects).cloned().collect();
@@ -90,22 +91,37 @@ pub async fn in_step(
         );
     }
     if !before.is_empty() {
-        let mut files = files.clone();
-        if grafana::keep_gone(&mut files, &before, options.keep_gone, options.now) > 0 {
-            regenerate_ways(&mut files, generate);
-            objects = self::objects(&files, wanted)?;
-        }
+        let (mut files, generate) = (files.clone(), generate.clone());
+        objects = blocking(move || {
+            if grafana::keep_gone(&mut files, &before, options.keep_gone, options.now) > 0 {
+                regenerate_ways(&mut files, &generate);
+            }
+            self::objects(&files, &kinds)
+        })
+        .await?;
     }
     Ok(publisher.publish(&there, &objects, options.dry_run).await?)
+}
+
+/// Reads and writes of megabytes of YAML, beside the threads that others wait for.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.expect("generators do not panic")
+}
+
+/// Those that hold objects.
+fn files_of(files: &Artefacts) -> Artefacts {
+    let held = |(file, _): (&'static str, Kind)| Some((file.to_owned(), files.get(file)?.clone()));
+    FILES.into_iter().filter_map(held).collect()
 }
 
 /// The objects among `files`, of the kinds that are `wanted`; rules come first.
 ///
 /// # Errors
 /// A file of such a kind that is not there, or is not what it should be.
-fn objects(files: &Artefacts, wanted: impl Fn(&Kind) -> bool) -> Result<Vec<Object>, ClusterError> {
+fn objects(files: &Artefacts, wanted: &BTreeSet<Kind>) -> Result<Vec<Object>, ClusterError> {
     let mut found = Vec::new();
-    for (file, kind) in FILES.into_iter().filter(|(_, kind)| wanted(kind)) {
+    for (file, kind) in FILES.into_iter().filter(|(_, kind)| wanted.contains(kind)) {
         let key = generator_of(kind);
         let text = files.get(file).ok_or(ClusterError::Missing { file, key })?;
         for document in documents(text) {
@@ -146,14 +162,14 @@ mod tests {
              {{\"d\": \"--- {large}\"}}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: b}}\n"
         );
         let files = Artefacts::from([(grafana::CONFIG_MAPS_FILE.to_owned(), maps)]);
-        let found = objects(&files, |kind| *kind == Kind::ConfigMap).unwrap();
+        let found = objects(&files, &BTreeSet::from([Kind::ConfigMap])).unwrap();
         let names: Vec<&str> = found.iter().map(|object| object.key.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         let text = found[0].json["data"]["a.json"].as_str().unwrap();
         assert_eq!(text.len(), large.len() + 13);
         let none = Artefacts::from([(grafana::CONFIG_MAPS_FILE.to_owned(), "# None yet.\n".to_owned())]);
         assert!(
-            objects(&none, |kind| *kind == Kind::ConfigMap)
+            objects(&none, &BTreeSet::from([Kind::ConfigMap]))
                 .unwrap()
                 .is_empty()
         );
@@ -161,14 +177,14 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_generated_or_holds_something_else_removes_nothing() {
-        let missing = objects(&Artefacts::new(), |_| true).unwrap_err();
+        let missing = objects(&Artefacts::new(), &BTreeSet::from(Kind::ALL)).unwrap_err();
         assert!(
             missing.to_string().contains("generate.alerts.notify.kubernetes"),
             "{missing}"
         );
         let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n".to_owned();
         let files = Artefacts::from([(grafana::CONFIG_MAPS_FILE.to_owned(), secret)]);
-        let error = objects(&files, |kind| *kind == Kind::ConfigMap).unwrap_err();
+        let error = objects(&files, &BTreeSet::from([Kind::ConfigMap])).unwrap_err();
         assert!(error.to_string().contains("grafana-configmaps.yaml"), "{error}");
     }
 }

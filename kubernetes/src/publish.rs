@@ -7,6 +7,9 @@
 //! applied; a copy that somebody made has the first and not the second. Also left out: waiting and repeating.
 //! Source: Kubernetes documentation, "Server-Side Apply", "API Concepts" (metadata-only lists, preconditions).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -258,6 +261,8 @@ impl Publisher {
         let mut report = Report::default();
         for object in wanted {
             let key = &object.key;
+            // Hundreds of large objects are digested here, and others use this thread.
+            tokio::task::yield_now().await;
             let fate = if !self.target.kinds.contains(&key.kind) {
                 continue;
             } else if let Some(why) = there.hidden.get(&key.kind) {
@@ -308,7 +313,7 @@ impl Publisher {
         let (status, answer) = self
             .ask(Method::PATCH, &target, METADATA, apply, MAX_OBJECT)
             .await?;
-        if let Some(fate) = refusal(status, &answer)? {
+        if let Some(fate) = refusal(key.kind, status, &answer)? {
             self.applied.remove(key);
             return Ok(fate);
         }
@@ -360,7 +365,7 @@ impl Publisher {
         let before = if is_there { self.read(key).await? } else { None };
         let (target, apply) = (self.apply_target(key, true), Content::Apply(body));
         let (status, answer) = self.ask(Method::PATCH, &target, WHOLE, apply, MAX_OBJECT).await?;
-        if let Some(fate) = refusal(status, &answer)? {
+        if let Some(fate) = refusal(key.kind, status, &answer)? {
             return Ok(fate);
         }
         let after: Value =
@@ -398,7 +403,7 @@ impl Publisher {
         if status == StatusCode::NOT_FOUND {
             return Ok(Fate::Removed);
         }
-        Ok(refusal(status, &answer)?.unwrap_or(Fate::Removed))
+        Ok(refusal(key.kind, status, &answer)?.unwrap_or(Fate::Removed))
     }
 
     fn path(&self, key: &Key) -> String {
@@ -440,7 +445,7 @@ impl Publisher {
 }
 
 /// Why an object was not taken, where it was not.
-fn refusal(status: StatusCode, body: &[u8]) -> Result<Option<Fate>, Failure> {
+fn refusal(kind: Kind, status: StatusCode, body: &[u8]) -> Result<Option<Fate>, Failure> {
     if status.is_success() {
         return Ok(None);
     }
@@ -451,7 +456,12 @@ fn refusal(status: StatusCode, body: &[u8]) -> Result<Option<Fate>, Failure> {
     }
     // A 500 may be of an admission webhook, which other objects have nothing to do with.
     if status.is_client_error() || status == StatusCode::INTERNAL_SERVER_ERROR {
-        return Ok(Some(Fate::Refused(status::message(body))));
+        // Addresses of receivers may hold a secret, and a complaint quotes what it is about.
+        let why = match kind {
+            Kind::AlertmanagerConfig => status::without_values(status, body),
+            Kind::ConfigMap | Kind::PrometheusRule => status::message(body),
+        };
+        return Ok(Some(Fate::Refused(why)));
     }
     Err(said(status, body))
 }

@@ -4,6 +4,7 @@
 //! Left out on purpose: the names of fields beyond the first few; a dashboard has one.
 //! Source: Kubernetes API, `meta/v1` `Status`; documentation, "Server-Side Apply", conflicts.
 
+use http::StatusCode;
 use serde::Deserialize;
 
 /// As much of a sentence is told, in characters.
@@ -52,6 +53,21 @@ pub(crate) fn message(body: &[u8]) -> String {
     line(&said)
 }
 
+/// What is wrong with which fields, in words that cannot quote them.
+pub(crate) fn without_values(status: StatusCode, body: &[u8]) -> String {
+    let said = serde_json::from_slice::<Status>(body).unwrap_or_default();
+    let reason = line(&said.reason);
+    let causes = said.details.causes.iter().take(MOST_FIELDS);
+    let fields: Vec<String> = causes
+        .map(|cause| format!("`{}` ({})", line(&cause.field), line(&cause.reason)))
+        .collect();
+    let code = status.as_u16();
+    [format!("{code} {reason}"), fields.join(", ")]
+        .join(" ")
+        .trim()
+        .to_owned()
+}
+
 /// Whose the fields are, where that is why.
 pub(crate) fn conflict(body: &[u8]) -> Option<Conflict> {
     let status: Status = serde_json::from_slice(body).ok()?;
@@ -92,6 +108,15 @@ mod tests {
         assert_eq!(found.managers, ["kubectl-edit"]);
         assert_eq!(found.fields, [".data.a", ".data.b"]);
         assert_eq!(message(body), "Apply failed with 2 conflicts");
+    }
+
+    #[test]
+    fn where_a_value_may_be_secret_only_the_field_is_told() {
+        let body = br#"{"reason": "Invalid", "message": "url: Invalid value: \"http://secret\"", "details": {"causes": [
+            {"reason": "FieldValueInvalid", "field": "spec.receivers[0].url", "message": "Invalid value: \"http://secret\""}]}}"#;
+        let told = without_values(StatusCode::UNPROCESSABLE_ENTITY, body);
+        assert_eq!(told, "422 Invalid `spec.receivers[0].url` (FieldValueInvalid)");
+        assert_eq!(without_values(StatusCode::FORBIDDEN, b"http://secret"), "403");
     }
 
     #[test]

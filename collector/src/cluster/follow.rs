@@ -4,11 +4,11 @@
 //! Left out on purpose: giving up. What fails is tried again, later each time, with jitter; files that change meanwhile
 //! wait for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ::kubernetes::{Publisher, Reason, Report, delay};
+use ::kubernetes::{Fate, Key, Publisher, Reason, Report, delay};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -131,19 +131,25 @@ impl Follower {
     }
 
     fn tell(&mut self, report: &Report) {
-        let applied = report.count(|fate| *fate == ::kubernetes::Fate::Applied);
-        let removed = report.count(|fate| *fate == ::kubernetes::Fate::Removed);
+        let applied = report.count(|fate| *fate == Fate::Applied);
+        let removed = report.count(|fate| *fate == Fate::Removed);
         if applied + removed > 0 {
             info!(applied, removed, "objects in the cluster follow the map");
         }
-        let found: BTreeSet<String> = report.problems().map(ToString::to_string).collect();
-        for problem in found.difference(&self.told) {
-            error!(problem, "an object does not follow the map");
+        // Many objects may have one problem, such as a role that is missing.
+        let mut found: BTreeMap<String, Vec<&Key>> = BTreeMap::new();
+        for step in report.problems() {
+            found.entry(step.fate.to_string()).or_default().push(&step.key);
+        }
+        for (problem, keys) in found.iter().filter(|(problem, _)| !self.told.contains(*problem)) {
+            let (object, others) = (keys.first().map(ToString::to_string), keys.len() - 1);
+            let object = object.unwrap_or_default();
+            error!(object, others, problem, "an object does not follow the map");
         }
         if found.is_empty() && !self.told.is_empty() {
             info!("all objects follow the map again");
         }
-        self.told = found;
+        self.told = found.into_keys().collect();
     }
 }
 
