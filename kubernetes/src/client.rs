@@ -40,7 +40,7 @@ pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     server: Server,
     /// Ends with this.
-    _connection: JoinSet<()>,
+    _task: JoinSet<()>,
 }
 
 /// What is sent along.
@@ -148,7 +148,7 @@ impl Client {
         Ok(Connection {
             sender,
             server: self.server.clone(),
-            _connection: task,
+            _task: task,
         })
     }
 

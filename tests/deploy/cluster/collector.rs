@@ -17,7 +17,7 @@ use crate::{each, text};
 
 /// A collector, which ends with the value.
 pub(crate) struct Collector {
-    _process: Process,
+    process: Process,
     dir: tempfile::TempDir,
     otlp: u16,
     web: u16,
@@ -54,13 +54,13 @@ impl Collector {
         merge(&mut config, more);
         let process = command("collector", dir.path(), &config, &dir.path().join("log"));
         let mut collector = Self {
-            _process: process,
+            process,
             dir,
             otlp,
             web,
         };
         soon("a collector that is ready", async || {
-            assert!(collector._process.is_running(), "{}", collector.log());
+            assert!(collector.process.is_running(), "{}", collector.log());
             let mut page = at(collector.web);
             page.try_get("/readyz").await == Some(200)
         })
@@ -115,10 +115,10 @@ impl Collector {
 
 /// The collector's configuration among rendered objects.
 pub(crate) fn config(objects: &[Value]) -> Value {
-    let texts = objects
+    let mut texts = objects
         .iter()
         .filter_map(|object| object["data"]["collector.yaml"].as_str());
-    let found = texts.last().expect("the collector's configuration");
+    let found = texts.next().expect("the collector's configuration");
     serde_yaml::from_str(found).expect("YAML")
 }
 
