@@ -59,7 +59,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 step "peers: $(promtool --version 2>&1 | head -n 1); $(amtool --version 2>&1 | head -n 1)"
 
-step "helm, kubeconform, kustomize"
+step "helm, kubeconform, kustomize, kube-apiserver"
 bash tests/deploy/tools.sh
 
 step "cargo fmt"

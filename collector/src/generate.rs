@@ -33,7 +33,7 @@ pub fn artefacts(map: &Map, settings: &GenerateSettings) -> Artefacts {
     files.extend(alerts::generate(map, &settings.alerts));
     files.insert("map.yaml".to_owned(), file::map_to_yaml(map));
     files.insert(STATS_PATH.to_owned(), file::stats_to_yaml(map));
-    add_ways(&mut files, settings);
+    regenerate_ways(&mut files, settings);
     files
 }
 
@@ -133,7 +133,8 @@ pub fn impossible_objectives(stated: &Services) -> Vec<Finding> {
     found
 }
 
-fn add_ways(files: &mut Artefacts, settings: &GenerateSettings) {
+/// Makes anew the files that bring dashboards into Grafana, after dashboards were added.
+pub(crate) fn regenerate_ways(files: &mut Artefacts, settings: &GenerateSettings) {
     let (ways, _) = grafana::files(files, &settings.grafana, &settings.dashboards.web_url);
     files.extend(ways);
 }
@@ -177,7 +178,7 @@ pub fn keep_gone(
         });
     }
     if grafana::keep_gone(files, &before, settings.grafana.keep_gone.get(), now) > 0 {
-        add_ways(files, settings);
+        regenerate_ways(files, settings);
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ pub mod assemble;
 mod backend;
 pub mod backtest;
 mod clock;
+pub mod cluster;
 mod door;
 pub mod edge_counts;
 pub mod engine;

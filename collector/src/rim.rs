@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
+use crate::cluster::{ClusterCounts, KubernetesPublishSettings};
 use crate::door::{self, Doors};
 use crate::families;
 use crate::generate::SyncError;
@@ -106,6 +107,7 @@ pub struct Collector {
     keeper: Option<JoinHandle<()>>,
     replay: Option<Replay>,
     remote_write: Option<RemoteWriteSettings>,
+    cluster: Option<(KubernetesPublishSettings, GenerateSettings)>,
 }
 
 /// What intake, ticks and pages share.
@@ -129,6 +131,8 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<Arc<TlsCounts>>,
     pub(crate) doors: Doors,
     pub(crate) published: watch::Receiver<Arc<Published>>,
+    /// Where objects are published to Kubernetes.
+    pub(crate) cluster: Option<Arc<ClusterCounts>>,
     pub(crate) ready: AtomicBool,
     /// What tail sampling wants to know of every span.
     pub(crate) predicates: Arc<Predicates>,
@@ -207,6 +211,9 @@ impl Shared {
         }
         self.doors.write(&mut out);
         self.published.borrow().write_metrics(&mut out);
+        if let Some(cluster) = &self.cluster {
+            cluster.write(&mut out);
+        }
         tail.inspect(|tail| tail.write(&mut out));
         self.write_resources(&mut out);
         if let Some(pushed) = self.pushed.get() {
@@ -298,6 +305,11 @@ impl Collector {
             source,
         })?;
         let generate = linked_to(generate, &settings.web, web.local_addr().ok());
+        let cluster = settings
+            .publish
+            .kubernetes
+            .clone()
+            .map(|to| (to, generate.clone()));
         let (publisher, published) = Publisher::new(generate);
         let started = restarted.start(settings).map_err(StartError::Thread)?;
         let shared = Shared {
@@ -314,6 +326,7 @@ impl Collector {
             tls: counts,
             doors,
             published,
+            cluster: cluster.as_ref().map(|_| Arc::default()),
             ready: AtomicBool::new(false),
             predicates: started.predicates,
             pushed: OnceLock::new(),
@@ -345,6 +358,7 @@ impl Collector {
             keeper: started.keeper,
             replay: started.replay,
             remote_write: settings.remote_write.clone(),
+            cluster,
         })
     }
 
@@ -381,6 +395,7 @@ impl Collector {
             keeper,
             replay,
             remote_write,
+            cluster,
         } = self;
         let pages = crate::web::router(&shared, web.access.clone());
         tasks.spawn(serve(web, pages, Bounds::default(), until(stopped.clone())));
@@ -397,6 +412,11 @@ impl Collector {
         if let Some(settings) = remote_write {
             let pushing = crate::push::run(Arc::clone(&shared), settings, until(stopped.clone()));
             tasks.spawn(pushing);
+        }
+        if let Some(((settings, generate), counts)) = cluster.zip(shared.cluster.clone()) {
+            let files = shared.published.clone();
+            let stop = until(stopped.clone());
+            tasks.spawn(crate::cluster::run(settings, generate, files, counts, stop));
         }
         shared.ready.store(true, Ordering::Relaxed);
         let mut ticker = tokio::time::interval(TICK);

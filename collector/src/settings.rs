@@ -17,6 +17,7 @@ pub use sampling::SamplingSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::cluster::{KubernetesPublishSettings, PublishSettings, PublishedObjects};
 use crate::ledger::{LedgerSettings, MapBudget};
 use crate::series::SeriesLimits;
 use crate::table::TableSettings;
@@ -47,6 +48,8 @@ pub struct CollectorSettings {
     pub sampling: SamplingSettings,
     /// Where series are pushed to, for those who do not scrape. Default: nowhere.
     pub remote_write: Option<RemoteWriteSettings>,
+    /// Where generated objects are kept in step, besides `generate.out`. Default: nowhere.
+    pub publish: PublishSettings,
     /// Shards, each a thread with its own traces. Default 0: as many as there are cores.
     pub shards: usize,
 }
@@ -355,6 +358,9 @@ pub fn check(
     }
     if let Some(remote_write) = &collector.remote_write {
         found.extend(remote_write.check("collector.remote_write"));
+    }
+    if let Some(kubernetes) = &collector.publish.kubernetes {
+        found.extend(kubernetes.check(generate));
     }
     if collector.journal.max_size < MIN_JOURNAL {
         found.push(Finding {

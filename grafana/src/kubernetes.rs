@@ -62,7 +62,8 @@ pub(crate) fn config_maps(
         let _ = writeln!(object, "data:\n  {}: |-\n    {json}", quoted(key));
         object
     };
-    let use_it = "The sidecar of Grafana's Helm chart finds these by their label, and Grafana's folder by their annotation.";
+    let use_it = "The sidecar of Grafana's Helm chart finds these by their label, and Grafana's folder by their annotation.\n\
+         # A collector with `collector.publish.kubernetes` applies them, and removes those whose dashboard is gone. By hand:";
     objects(dashboards, CONFIG_MAPS_FILE, use_it, each)
 }
 
@@ -110,9 +111,9 @@ fn objects(
 ) -> (String, Vec<TooLarge>) {
     let mut text = format!(
         "# Written by tracemap. {use_it}\n\
-         #   kubectl apply --server-side --force-conflicts -f {file} --prune -l app.kubernetes.io/managed-by=tracemap\n\
-         # `--server-side` because an ordinary `apply` takes no object above {LARGEST_APPLIED} bytes; `--prune` removes those whose\n\
-         # dashboard is gone.\n"
+         #   kubectl apply --server-side --field-manager=tracemap -f {file}\n\
+         # `--server-side` because an ordinary `apply` takes no object above {LARGEST_APPLIED} bytes. It removes nothing, not with\n\
+         # `--prune` either, which knows only what an ordinary `apply` made.\n"
     );
     let mut left_out = Vec::new();
     for dashboard in dashboards {

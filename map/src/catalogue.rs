@@ -170,6 +170,15 @@ catalogue! {
     COLLECTOR_REACH_LEFT_OUT = "tracemap_collector_reach_left_out", Gauge, [];
     /// Generated files by state: `written`, `unchanged`, `foreign` (left alone).
     COLLECTOR_FILES = "tracemap_collector_generated_files", Gauge, ["state"];
+    /// Objects that a collector publishes to Kubernetes, as the last whole round left them: `current`, `conflict` (another
+    /// field manager has what is to be ours), `foreign` (one of the name is not ours), `refused`. Not there unless configured.
+    COLLECTOR_KUBERNETES_OBJECTS = "tracemap_collector_kubernetes_objects", Gauge, ["state"];
+    /// Objects in Kubernetes that a collector created or changed (`applied`), and removed, since the start.
+    COLLECTOR_KUBERNETES_CHANGES = "tracemap_collector_kubernetes_changes_total", Counter, ["change"];
+    /// Rounds of publishing to Kubernetes that broke off since the start, by reason.
+    COLLECTOR_KUBERNETES_FAILURES = "tracemap_collector_kubernetes_failures_total", Counter, ["reason"];
+    /// When all published objects were last seen as they should be, in seconds since 1970; 0 where they were not yet.
+    COLLECTOR_KUBERNETES_LAST_SUCCESS_SECONDS = "tracemap_collector_kubernetes_last_success_timestamp_seconds", Gauge, [];
     /// Bytes that the baselines of operations occupy.
     COLLECTOR_BASELINE_BYTES = "tracemap_collector_baseline_bytes", Gauge, [];
     /// Requests since the start that no baseline of their own judged: folded into a shared one for want of memory, or

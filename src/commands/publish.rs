@@ -1,10 +1,11 @@
 //! `tracemap publish`: a folder of a running Grafana in step with the generated dashboards, a namespace of Mimir's ruler
-//! with the generated rules.
+//! with the generated rules, a namespace of a cluster with the generated objects.
 //!
 //! In: arguments; a map or a generated directory. Out: what became of each dashboard and group of rules.
 //! Left out on purpose: what they say.
 
 pub(super) mod http;
+mod kubernetes;
 mod mimir;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ enum Target {
     Grafana(GrafanaArgs),
     /// By the API of Mimir's ruler, into one namespace; other namespaces stay
     Mimir(mimir::Args),
+    /// By the API server of a cluster, into one namespace; objects of others there stay
+    Kubernetes(kubernetes::Args),
 }
 
 /// Where dashboards and rules come from.
@@ -96,6 +99,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match &args.to {
         Target::Grafana(args) => run_grafana(args),
         Target::Mimir(args) => mimir::run(args),
+        Target::Kubernetes(args) => kubernetes::run(args),
     }
 }
 
@@ -153,6 +157,11 @@ impl Source {
 
     /// The generated files, of a directory only those that lie in `below` with that extension.
     fn read_of(&self, below: &str, extension: &str) -> Result<(Artefacts, Settings), Failure> {
+        self.read_each(&[(below, extension)])
+    }
+
+    /// Likewise those of several directories; only the first must be there.
+    fn read_each(&self, each: &[(&str, &str)]) -> Result<(Artefacts, Settings), Failure> {
         let mut settings = Settings::read(self.config.as_deref(), Uses::Collector)?;
         if let Some(path) = &self.map {
             let mut map = super::generate::read(path)?;
@@ -163,7 +172,13 @@ impl Source {
         let dir = dir.ok_or(
             "nothing to publish: give `--dir` or `--map`, or set `generate.out` in the configuration",
         )?;
-        Ok((read_files(dir, below, extension)?, settings))
+        let mut files = Artefacts::new();
+        for (i, (below, extension)) in each.iter().enumerate() {
+            if i == 0 || dir.join(below).is_dir() {
+                files.extend(read_files(dir, below, extension)?);
+            }
+        }
+        Ok((files, settings))
     }
 }
 

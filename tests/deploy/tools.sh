@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Gets what tests/deploy.rs needs: helm, kubeconform and kustomize, and what Kubernetes and the Prometheus operator say of
-# their objects. Runs again at no cost.
+# Gets what tests/deploy.rs needs: helm, kubeconform and kustomize, an API server with its database, and what Kubernetes and the
+# Prometheus operator say of their objects. Runs again at no cost.
 #
 # In: the Go module proxy. Out: target/deploy/bin and target/deploy/openapi.
-# Left out on purpose: a cluster.
+# Left out on purpose: what runs pods: controllers, a scheduler, a kubelet.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -11,14 +11,15 @@ helm=v3.21.4
 kubeconform=v0.7.0
 kustomize=v5.8.1
 kubernetes=v1.34.4
+etcd=v3.6.4
 operator=v0.85.0
 
 into=$PWD/target/deploy
 toolchain=go1.26.0
-stamp="$helm $kubeconform $kustomize $kubernetes $operator"
+stamp="$helm $kubeconform $kustomize $kubernetes $etcd $operator"
 if [ "$(cat "$into/stamp" 2>/dev/null)" = "$stamp" ]; then exit 0; fi
 if ! command -v go >/dev/null; then
-  echo "go is not on the PATH: install it to build helm, kubeconform and kustomize" >&2
+  echo "go is not on the PATH: install it to build helm, kubeconform, kustomize and kube-apiserver" >&2
   exit 2
 fi
 mkdir -p "$into/bin" "$into/openapi/crds"
@@ -46,6 +47,25 @@ go install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize"
 
 dir=$(fetch "k8s.io/kubernetes@$kubernetes")
 install -m 0644 "$dir/api/openapi-spec/swagger.json" "$into/openapi/swagger.json"
+
+# `go install` builds no module that replaces others, and Kubernetes replaces its own parts by directories beside it. They are
+# published as well, as v0 of the same number: this module has them from there, and the sums from the checksum database.
+apiserver() {
+  local module=$into/apiserver staging=v0.${kubernetes#v1.}
+  rm -rf "$module" && mkdir "$module"
+  {
+    printf 'module apiserver\n\ngo 1.24.0\n\nrequire (\n\tk8s.io/kubernetes %s\n\tgo.etcd.io/etcd/server/v3 %s\n)\n\n' "$kubernetes" "$etcd"
+    sed -n 's|^[[:space:]]*\(k8s\.io/[a-z-]*\) => \./staging/.*|replace \1 => \1 '"$staging"'|p' "$dir/go.mod"
+  } >"$module/go.mod"
+  local name=k8s.io/component-base/version
+  local flags="-s -w -X $name.gitVersion=$kubernetes -X $name.gitMajor=1 -X $name.gitMinor=34"
+  (
+    cd "$module"
+    go build -mod=mod -trimpath -ldflags "$flags" -o "$into/bin/etcd" go.etcd.io/etcd/server/v3
+    go build -mod=mod -trimpath -ldflags "$flags" -o "$into/bin/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
+  )
+}
+apiserver
 dir=$(fetch "github.com/prometheus-operator/prometheus-operator@$operator")
 install -m 0644 "$dir"/jsonnet/prometheus-operator/*-crd.json "$into/openapi/crds/"
 printf '%s\n' "$stamp" >"$into/stamp"

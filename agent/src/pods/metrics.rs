@@ -5,6 +5,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use kubernetes::Reason;
 use map::catalogue as names;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
@@ -24,58 +25,22 @@ pub(super) enum Restart {
     Ended,
     /// Nothing came before the watch should have ended.
     Silent,
-    /// The API server does not go back as far as the watch was: 410.
-    Expired,
-    /// There is no connection, or it broke.
-    Connection,
-    /// Its certificate is not to be verified.
-    Tls,
-    /// There is no token.
-    NoToken,
-    /// It does not know the token: 401.
-    Unauthorized,
-    /// The service account must not read pods: 403.
-    Forbidden,
-    /// It has no time: 429, or 5xx.
-    Busy,
-    /// Another status.
-    Refused,
-    /// What it said is no JSON of pods.
-    Malformed,
-    /// What it said is longer than any pod, or any page of them.
-    TooLarge,
+    /// The API server could not be asked, or said something else.
+    Failed(Reason),
 }
 
 impl Restart {
-    const ALL: [Self; 12] = [
-        Self::Ended,
-        Self::Silent,
-        Self::Expired,
-        Self::Connection,
-        Self::Tls,
-        Self::NoToken,
-        Self::Unauthorized,
-        Self::Forbidden,
-        Self::Busy,
-        Self::Refused,
-        Self::Malformed,
-        Self::TooLarge,
-    ];
+    fn all() -> impl Iterator<Item = Self> {
+        [Self::Ended, Self::Silent]
+            .into_iter()
+            .chain(Reason::ALL.into_iter().map(Self::Failed))
+    }
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Ended => "ended",
             Self::Silent => "silent",
-            Self::Expired => "expired",
-            Self::Connection => "connection",
-            Self::Tls => "tls",
-            Self::NoToken => "no_token",
-            Self::Unauthorized => "unauthorized",
-            Self::Forbidden => "forbidden",
-            Self::Busy => "busy",
-            Self::Refused => "refused",
-            Self::Malformed => "malformed",
-            Self::TooLarge => "too_large",
+            Self::Failed(reason) => reason.as_str(),
         }
     }
 }
@@ -95,7 +60,7 @@ impl PodMetrics {
         let name = names::AGENT_POD_WATCH_RESTARTS;
         let restarts = IntCounterVec::new(Opts::new(name, help(name)), &["reason"])?;
         registry.register(Box::new(restarts.clone()))?;
-        for reason in Restart::ALL {
+        for reason in Restart::all() {
             restarts.with_label_values(&[reason.as_str()]);
         }
         Ok(Self {

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kubernetes::{Failure, Reason};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::api::{Api, Failure};
+use super::api::Api;
 use super::metrics::Restart;
 use super::objects::{Event, Object, Said};
 use super::{Known, KnownPod, PodMetrics};
@@ -23,7 +24,6 @@ const WATCH_JITTER: u64 = 120;
 const GRACE: Duration = Duration::from_secs(30);
 /// A watch that lasted so long worked.
 const WORKED: Duration = Duration::from_secs(5);
-const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 /// Where in the history of all pods this is.
@@ -86,20 +86,30 @@ impl Watch {
     async fn watch(&mut self) {
         loop {
             let began = Instant::now();
-            let failure = match self.go_on().await {
-                Ok(()) => Failure::new(Restart::Ended, "the watch has ended"),
-                Err(failure) => failure,
-            };
+            let ended = self.go_on().await;
             if began.elapsed() >= WORKED {
                 self.failures = 0;
             }
-            let delay = self.after(&failure);
+            let delay = self.after(&ended);
             tokio::time::sleep(delay).await;
         }
     }
 
     /// Lists the pods where that must be, then watches them until the watch ends.
-    async fn go_on(&mut self) -> Result<(), Failure> {
+    async fn go_on(&mut self) -> Ended {
+        match self.hear().await {
+            Ok(Some(())) => Ended::new(Restart::Ended, "the watch has ended"),
+            Ok(None) => Ended::new(Restart::Silent, "the watch did not end when it should have"),
+            Err(failure) => Ended {
+                why: Restart::Failed(failure.reason),
+                retry_after: failure.retry_after,
+                cause: failure.cause,
+            },
+        }
+    }
+
+    /// `None` where the watch has not ended in time.
+    async fn hear(&mut self) -> Result<Option<()>, Failure> {
         let version = match &self.place {
             Place::At(version) => version.clone(),
             Place::Unknown { recent } => self.list(*recent).await?,
@@ -112,9 +122,8 @@ impl Watch {
             }
             Ok(())
         };
-        let silent = |_| Failure::new(Restart::Silent, "the watch did not end when it should have");
         let deadline = Duration::from_secs(seconds) + GRACE;
-        tokio::time::timeout(deadline, heard).await.map_err(silent)?
+        tokio::time::timeout(deadline, heard).await.ok().transpose()
     }
 
     /// Puts the pods that there are in place of those that were known; their version.
@@ -152,14 +161,14 @@ impl Watch {
             }
             next = page.metadata.next.filter(|next| !next.is_empty());
             if next.is_none() {
-                let nowhere = || Failure::new(Restart::Malformed, "a list of pods has no version");
+                let nowhere = || Failure::new(Reason::Malformed, "a list of pods has no version");
                 return page.metadata.resource_version.ok_or_else(nowhere);
             }
         }
     }
 
     fn event(&mut self, line: &[u8]) -> Result<(), Failure> {
-        let event = Event::read(line).map_err(|error| Failure::new(Restart::Malformed, error))?;
+        let event = Event::read(line).map_err(|error| Failure::new(Reason::Malformed, error))?;
         let (object, gone) = match event {
             Event::Error(code) => return Err(Failure::of_status(code)),
             Event::Other => return Ok(()),
@@ -231,49 +240,43 @@ impl Watch {
     }
 
     /// Counts why something ended; how long to wait before it is tried again, and from where.
-    fn after(&mut self, failure: &Failure) -> Duration {
-        let (reason, cause) = (failure.reason, &failure.cause);
-        self.metrics.restarted(reason);
+    fn after(&mut self, ended: &Ended) -> Duration {
+        let (why, cause) = (ended.why, &ended.cause);
+        self.metrics.restarted(why);
         let first = self.failures == 0;
         self.failures = self.failures.saturating_add(1);
-        if matches!(reason, Restart::Expired | Restart::TooLarge | Restart::Malformed) {
+        let is_in_order = matches!(why, Restart::Ended | Restart::Failed(Reason::Expired));
+        if let Restart::Failed(Reason::Expired | Reason::TooLarge | Reason::Malformed) = why {
             self.place = Place::Unknown { recent: true };
         }
-        match reason {
-            Restart::Ended | Restart::Expired => debug!(reason = reason.as_str(), "watch of pods ended"),
-            _ if !std::mem::replace(&mut self.failing, true) => {
-                warn!(reason = reason.as_str(), %cause, "pods are not watched: those known stay as they are");
-            }
-            _ => debug!(reason = reason.as_str(), %cause, "pods are still not watched"),
+        if is_in_order {
+            debug!(reason = why.as_str(), "watch of pods ended");
+        } else if std::mem::replace(&mut self.failing, true) {
+            debug!(reason = why.as_str(), %cause, "pods are still not watched");
+        } else {
+            warn!(reason = why.as_str(), %cause, "pods are not watched: those known stay as they are");
         }
-        if first && matches!(reason, Restart::Ended | Restart::Expired) {
+        if first && is_in_order {
             return Duration::ZERO;
         }
-        delay(self.failures, failure.retry_after, rand::random())
+        kubernetes::delay(self.failures, LONGEST_DELAY, ended.retry_after, rand::random())
     }
 }
 
-/// The delay before the try after `failures`: full jitter below 1 s · 2^(failures - 1), at most 30 s, and never less than
-/// the server asked for. `dice` is random in [0, 1).
-fn delay(failures: u32, hint: Duration, dice: f64) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    let ceiling = FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY);
-    hint + ceiling.mul_f64(dice.clamp(0.0, 1.0))
+/// Why a watch is over.
+struct Ended {
+    why: Restart,
+    /// How long the API server asks to be left alone.
+    retry_after: Duration,
+    cause: String,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delays_double_up_to_half_a_minute_and_a_hint_is_kept_to() {
-        let seconds = |failures, hint, dice| delay(failures, Duration::from_secs(hint), dice).as_secs();
-        let doubling: Vec<_> = (1..8).map(|failures| seconds(failures, 0, 1.0)).collect();
-        assert_eq!(doubling, [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!(seconds(u32::MAX, 0, 1.0), 30);
-        assert_eq!(
-            (seconds(1, 7, 0.0), seconds(3, 7, 0.5), seconds(3, 0, 0.0)),
-            (7, 9, 0)
-        );
+impl Ended {
+    fn new(why: Restart, cause: &str) -> Self {
+        Self {
+            why,
+            retry_after: Duration::ZERO,
+            cause: cause.to_owned(),
+        }
     }
 }

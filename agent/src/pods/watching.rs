@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use ::config::Finding;
+use kubernetes::{Client, Server, address_of_pod, parse_address};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::error;
@@ -13,7 +14,6 @@ use tracing::error;
 use super::api::Api;
 use super::watch::Watch;
 use super::{Known, PodMetrics};
-use crate::check::parse_target;
 use crate::config::{AgentConfig, PodsConfig};
 use crate::telemetry::{Metrics, TlsSide};
 use crate::tls;
@@ -52,21 +52,23 @@ impl Watching {
             return;
         }
         let observer = tls::counts(metrics, TlsSide::Kubernetes);
-        let target = api(config, &lookup).and_then(|api| parse_target(&api));
+        let target = api(config, &lookup).and_then(|api| parse_address(&api));
         let (Some((scheme, authority)), Some(node)) = (target, node(config, &lookup)) else {
             error!(
                 "pods are not watched: `agent.kubernetes.pods.node` or `agent.kubernetes.pods.api` is missing"
             );
             return;
         };
-        let api = Api {
+        let server = Server {
             scheme,
             authority,
-            node,
             token_file: config.token_file.clone(),
             ca_file: config.ca_file.clone(),
-            observer,
-            tls: None,
+            user_agent: concat!("tracemap-agent/", env!("CARGO_PKG_VERSION")),
+        };
+        let api = Api {
+            client: Client::new(server, observer),
+            node,
         };
         let which = (config.workload_label.clone(), config.max);
         let watch = Watch::new(api, which, pods.clone(), self.known.clone());
@@ -76,16 +78,7 @@ impl Watching {
 
 /// The address as written, else the one that every pod is told.
 fn api(config: &PodsConfig, lookup: impl Fn(&str) -> Option<String>) -> Option<String> {
-    config.api.clone().or_else(|| {
-        let host = lookup("KUBERNETES_SERVICE_HOST").filter(|host| !host.is_empty())?;
-        let port = lookup("KUBERNETES_SERVICE_PORT").unwrap_or_else(|| "443".to_owned());
-        let brackets = host.contains(':') && !host.starts_with('[');
-        Some(if brackets {
-            format!("https://[{host}]:{port}")
-        } else {
-            format!("https://{host}:{port}")
-        })
-    })
+    config.api.clone().or_else(|| address_of_pod(lookup))
 }
 
 fn node(config: &PodsConfig, lookup: impl Fn(&str) -> Option<String>) -> Option<String> {
@@ -108,7 +101,7 @@ pub(crate) fn problems(config: &AgentConfig, lookup: impl Fn(&str) -> Option<Str
             hint: Some(hint.to_owned()),
         });
     };
-    if let Some(api) = pods.api.as_deref().filter(|api| parse_target(api).is_none()) {
+    if let Some(api) = pods.api.as_deref().filter(|api| parse_address(api).is_none()) {
         found(
             "api",
             format!(

@@ -137,6 +137,23 @@ httpGet: { path: {{ index . 0 }}, port: {{ index . 1 }} }
 {{- $kubernetes := dict "namespace" .Release.Namespace "labels" .Values.publish.rules.labels -}}
 {{- $_ := set $generate "alerts" (dict "notify" (dict "kubernetes" $kubernetes)) -}}
 {{- end -}}
+{{- if .Values.publish.enabled -}}
+{{- $objects := list -}}
+{{- if .Values.publish.dashboards.enabled -}}
+{{- $objects = append $objects "dashboards" -}}
+{{- end -}}
+{{- if .Values.publish.rules.enabled -}}
+{{- $objects = append $objects "rules" -}}
+{{- if .Values.publish.rules.alertmanagerConfig -}}
+{{- $objects = append $objects "alertmanager_config" -}}
+{{- end -}}
+{{- end -}}
+{{- $to := dict "objects" $objects "namespace" .Release.Namespace "instance" .Release.Name -}}
+{{- if .Values.publish.forceConflicts -}}
+{{- $_ := set $to "force" true -}}
+{{- end -}}
+{{- $_ := set $config "publish" (dict "kubernetes" $to) -}}
+{{- end -}}
 {{- $file := dict "collector" (mustMergeOverwrite $config (deepCopy $collector.config)) -}}
 {{- $_ := set $file "generate" (mustMergeOverwrite $generate (deepCopy $collector.generate)) -}}
 {{- if $collector.services -}}
@@ -190,9 +207,6 @@ httpGet: { path: {{ index . 0 }}, port: {{ index . 1 }} }
 {{- if $v.publish.enabled -}}
 {{- if not $v.collector.enabled -}}
 {{- fail "`publish.enabled` is true, but there is no collector to publish from: set `collector.enabled`" -}}
-{{- end -}}
-{{- if not $v.publish.image.repository -}}
-{{- fail "`publish.enabled` is true: name in `publish.image.repository` an image whose entrypoint is `kubectl`" -}}
 {{- end -}}
 {{- if not (or $v.publish.dashboards.enabled $v.publish.rules.enabled) -}}
 {{- fail "`publish.enabled` is true, but neither `publish.dashboards.enabled` nor `publish.rules.enabled` is" -}}
