@@ -1,7 +1,7 @@
 //! Containers as a runtime starts them: a root file system, a user, no capability, and what is mounted.
 //!
 //! In: an image, or programs of this machine in the place of one. Out: a running container, ended when dropped.
-//! Left out on purpose: limits of memory and CPU, seccomp and AppArmor, which an engine adds.
+//! Left out on purpose: limits of memory and CPU, seccomp and `AppArmor`, which an engine adds.
 
 use std::collections::BTreeMap;
 use std::fs::File;
