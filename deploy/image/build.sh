@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the command `tracemap` as an image has it: static, without paths of this machine, the same bytes each time.
+# Builds the command `tracemap` as an image has it: static and without paths of this machine.
 #
 # In: this tree, a directory to build in, a target (default: this machine's), a profile (default: dist). Out: the program's path,
 # on standard output.
