@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod generate;
 pub(crate) mod map;
 pub(crate) mod publish;
+pub(crate) mod ready;
 pub(crate) mod replay;
 pub(crate) mod rot;
 pub(crate) mod up;

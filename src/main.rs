@@ -10,7 +10,9 @@ mod settings;
 mod telemetry;
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +33,8 @@ enum Command {
     Agent(commands::agent::Args),
     /// Runs the collector alone
     Collector(commands::collector::Args),
+    /// Says whether an agent or a collector is ready: for health checks where there is no other program
+    Ready(commands::ready::Args),
     /// Sends recorded traces to a collector
     Replay(commands::replay::Args),
     /// Builds a map from recorded traces
@@ -57,10 +61,11 @@ type Failure = Box<dyn Error + Send + Sync>;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let result = match Cli::parse_from(by_name(std::env::args_os().collect())).command {
         Command::Up(args) => commands::up::run(&args),
         Command::Agent(args) => commands::agent::run(&args),
         Command::Collector(args) => commands::collector::run(&args),
+        Command::Ready(args) => commands::ready::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
         Command::Publish(args) => commands::publish::run(&args),
@@ -79,6 +84,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// The arguments, with the command that the program's own name stands for: an image has one program, and the names of the other
+/// two as links to it.
+fn by_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let name = arguments.first().map(Path::new).and_then(Path::file_name);
+    let command = match name.and_then(|name| name.to_str()) {
+        Some("tracemap-agent") => "agent",
+        Some("tracemap-collector") => "collector",
+        _ => return arguments,
+    };
+    arguments.insert(1, command.into());
+    arguments
+}
+
 /// An error and its causes, in one line unless one of them has several problems to tell.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -92,4 +110,28 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(arguments: &str, expected: &str) {
+        let split = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(by_name(split(arguments)), split(expected));
+    }
+
+    #[test]
+    fn a_link_named_like_a_part_is_that_part() {
+        check(
+            "/usr/bin/tracemap-agent --config a.yaml",
+            "/usr/bin/tracemap-agent agent --config a.yaml",
+        );
+        check("tracemap-collector", "tracemap-collector collector");
+        check(
+            "/opt/tracemap-agent/tracemap up",
+            "/opt/tracemap-agent/tracemap up",
+        );
+        check("tracemap agent", "tracemap agent");
+    }
 }

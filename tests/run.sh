@@ -48,6 +48,8 @@ command -v ip >/dev/null && command -v ss >/dev/null || missing+=(iproute2)
 command -v curl >/dev/null || missing+=(curl)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v sysctl >/dev/null || missing+=(procps)
+# What packs the image and runs it as an engine does.
+for tool in jq runc skopeo umoci; do command -v "$tool" >/dev/null || missing+=("$tool"); done
 # The brokers that the agent stands before; Debian has some of them where only root looks. Kafka comes from Maven Central.
 for broker in mosquitto nats-server rabbitmq-server redis-server; do
   command -v "$broker" >/dev/null || [ -x "/usr/sbin/$broker" ] || missing+=("$broker")

@@ -12,7 +12,7 @@ use map::catalogue as names;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::generate::{Artefacts, Gone, SyncReport, artefacts, keep_gone, sync, too_large};
+use crate::generate::{Artefacts, Gone, MANIFEST, SyncReport, artefacts, keep_gone, sync, too_large};
 use crate::rim::report_sync_error;
 use crate::scrape::Scrape;
 use crate::settings::GenerateSettings;
@@ -50,6 +50,7 @@ impl Published {
 pub(crate) struct Publisher {
     settings: GenerateSettings,
     last: Option<Instant>,
+    began: bool,
     reported_foreign: Vec<String>,
     reported_too_large: Vec<String>,
     sender: watch::Sender<Arc<Published>>,
@@ -62,6 +63,7 @@ impl Publisher {
             Self {
                 settings,
                 last: None,
+                began: false,
                 reported_foreign: Vec::new(),
                 reported_too_large: Vec::new(),
                 sender,
@@ -81,12 +83,16 @@ impl Publisher {
         self.last = None;
     }
 
-    /// Generates from `map`. An empty map generates nothing, and is looked at again at once.
+    /// Generates from `map`. An empty map is looked at again at once. It generates nothing where there is something from
+    /// before; into a new directory it does, once, because whoever reads that needs rules, receivers and data sources before
+    /// the first span.
     pub(crate) fn publish(&mut self, map: &Map, now: Instant) {
-        if map.edges.is_empty() {
+        let began = std::mem::replace(&mut self.began, true);
+        if !map.edges.is_empty() {
+            self.last = Some(now);
+        } else if began || !self.is_new_directory() {
             return;
         }
-        self.last = Some(now);
         let mut files = artefacts(map, &self.settings);
         let report = match &self.settings.out {
             None => SyncReport {
@@ -106,6 +112,11 @@ impl Publisher {
         self.report(&report);
         self.report_too_large(&files);
         self.sender.send_replace(Arc::new(Published { files, report }));
+    }
+
+    fn is_new_directory(&self) -> bool {
+        let out = self.settings.out.as_ref();
+        out.is_some_and(|out| !out.join(MANIFEST).exists())
     }
 
     fn report_too_large(&mut self, files: &Artefacts) {
@@ -140,5 +151,40 @@ impl Publisher {
             }
             self.reported_foreign.clone_from(&report.foreign);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use map::file::map_from_yaml;
+
+    use super::*;
+
+    const RULES: &str = "alerts/rules/tracemap-health.yaml";
+    const DASHBOARD: &str = "dashboards/service-cart.json";
+
+    fn map_of(edges: &str) -> Map {
+        map_from_yaml(&format!("version: 1\nedges: [{edges}]\n")).unwrap()
+    }
+
+    #[test]
+    fn a_new_directory_has_what_needs_no_map_before_there_is_one_and_an_old_one_keeps_what_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = GenerateSettings {
+            out: Some(dir.path().to_owned()),
+            ..GenerateSettings::default()
+        };
+        let (empty, full) = (map_of(""), map_of("{client: user, server: cart}"));
+        let has = |file: &str| dir.path().join(file).exists();
+        let now = Instant::now();
+        let (mut publisher, _) = Publisher::new(settings.clone());
+        publisher.publish(&empty, now);
+        assert_eq!((has(RULES), has(DASHBOARD)), (true, false));
+        assert!(publisher.is_due(now), "what comes first is not waited for");
+        publisher.publish(&full, now);
+        assert!(has(DASHBOARD));
+        let (mut restarted, _) = Publisher::new(settings);
+        restarted.publish(&empty, now);
+        assert!(has(DASHBOARD), "a restart without a map takes nothing away");
     }
 }

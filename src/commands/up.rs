@@ -77,11 +77,13 @@ async fn up(args: &Args, mut settings: Settings, file: ConfigSource) -> Result<(
     let collector = Collector::bind(&settings.collector, &settings.generate, settings.services).await?;
     let endpoint = format!("http://{}", collector.grpc_addr()?);
     let page = collector.web_addr()?;
-    settings
+    // Where another collector is named the shop's own spans go there too, or each would have half of the map.
+    let sent_to = settings
         .agent
         .export
         .endpoint
         .get_or_insert_with(|| endpoint.clone());
+    let sent_to = sent_to.clone();
     let shop = if args.demo {
         Some(Shop::bind(shop_settings(args)).await?)
     } else {
@@ -92,7 +94,7 @@ async fn up(args: &Args, mut settings: Settings, file: ConfigSource) -> Result<(
 
     let (stop_shop, shop_stops) = oneshot::channel::<()>();
     let shop = shop.zip(running.as_ref()).map(|(shop, running)| {
-        shop.start(&proxies(&offered, running), &endpoint, async move {
+        shop.start(&proxies(&offered, running), &sent_to, async move {
             drop(shop_stops.await);
         })
     });

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Gets what tests/deploy.rs needs: helm, kubeconform and kustomize, an API server with its database, and what Kubernetes and the
-# Prometheus operator say of their objects. Runs again at no cost.
+# Gets what tests/deploy.rs and tests/cluster need: helm, kubeconform and kustomize, an API server with its database, and what
+# Kubernetes and the Prometheus operator say of their objects; and for tests/image the loader of `docker compose`. Runs again at no cost.
 #
 # In: the Go module proxy. Out: target/deploy/bin and target/deploy/openapi.
 # Left out on purpose: what runs pods: controllers, a scheduler, a kubelet.
@@ -10,13 +10,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 helm=v3.21.4
 kubeconform=v0.7.0
 kustomize=v5.8.1
+compose=v2.16.2
 kubernetes=v1.34.4
 etcd=v3.6.4
 operator=v0.85.0
 
 into=$PWD/target/deploy
 toolchain=go1.26.0
-stamp="$helm $kubeconform $kustomize $kubernetes $etcd $operator"
+stamp="$helm $kubeconform $kustomize $compose $kubernetes $etcd $operator"
 if [ "$(cat "$into/stamp" 2>/dev/null)" = "$stamp" ]; then exit 0; fi
 if ! command -v go >/dev/null; then
   echo "go is not on the PATH: install it to build helm, kubeconform, kustomize and kube-apiserver" >&2
@@ -44,6 +45,9 @@ export GOBIN="$into/bin" GOWORK=off GOFLAGS="${GOFLAGS:-} -buildvcs=false"
 go install "helm.sh/helm/v3/cmd/helm@$helm"
 go install "github.com/yannh/kubeconform/cmd/kubeconform@$kubeconform"
 go install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize"
+# Its program is called after its directory.
+go install "github.com/compose-spec/compose-go/v2/cmd@$compose"
+mv "$into/bin/cmd" "$into/bin/compose-spec"
 
 dir=$(fetch "k8s.io/kubernetes@$kubernetes")
 install -m 0644 "$dir/api/openapi-spec/swagger.json" "$into/openapi/swagger.json"

@@ -10,9 +10,11 @@ mod agent_process;
 mod agent_soak;
 mod alert_cost;
 mod backtest;
+mod bare;
 mod deny;
 mod edges;
 mod fuzz;
+mod image;
 mod kills;
 mod looks;
 mod page;
@@ -84,6 +86,10 @@ enum Proof {
     QueueKills(queue_kills::Args),
     /// Loads an agent before five brokers for long and looks at its memory and its counters
     QueueSoak(queue_soak::Args),
+    /// Runs the README's two commands in a Debian that has nothing else
+    Bare(bare::Args),
+    /// Builds the image twice in different places, compares, and tests what came out
+    Image(image::Args),
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -105,6 +111,8 @@ fn main() -> ExitCode {
         Task::Proof(Proof::AgentSoak(args)) => agent_soak::run(&args),
         Task::Proof(Proof::QueueKills(args)) => queue_kills::run(&args),
         Task::Proof(Proof::QueueSoak(args)) => queue_soak::run(&args),
+        Task::Proof(Proof::Bare(args)) => bare::run(&args),
+        Task::Proof(Proof::Image(args)) => image::run(&args),
         Task::Deny(args) => deny::run(&args),
     };
     result.unwrap_or_else(|failure| {
