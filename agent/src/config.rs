@@ -288,7 +288,8 @@ pub struct BufferConfig {
     /// What an acknowledged span survives. Default `write`.
     pub durability: Durability,
     /// With a `path`: bytes that may wait in memory to be written, and again for what a full or failing disk does not
-    /// take. Default `8MiB`.
+    /// take. Default `8MiB`. Spans of SDKs that wait there are acknowledged once the collector has them, and where it does
+    /// not take them within seconds SDKs are told to try again.
     pub memory: ByteSize,
 }
 
