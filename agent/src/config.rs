@@ -103,8 +103,9 @@ pub struct AgentConfig {
     pub plan: Option<PlanConfig>,
     /// What the API server of Kubernetes says of the pods beside the agent. Default: it is not asked.
     pub kubernetes: KubernetesConfig,
-    /// How long the agent serves on as before once it was asked to stop and `/readyz` says so. Default `0s`. Kubernetes
-    /// takes an address out of its services a moment after it asks a pod to end: `5s` outlasts that.
+    /// How long the agent serves on once it was asked to stop and `/readyz` says so. Meanwhile answers of HTTP/1.1 end their
+    /// connection, so that few are left to be closed. Default `0s`. Kubernetes takes an address out of its services a moment
+    /// after it asks a pod to end: `5s` outlasts that.
     pub drain_delay: HumanDuration,
 }
 
