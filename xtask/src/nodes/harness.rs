@@ -28,7 +28,7 @@ use processes::{CollectorSeat, NodeSeat, Place, Process};
 use topology::{Cut, NODES, POD, Topology};
 
 /// Until agents with a collector have delivered everything.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// Differences beyond these are counted only.
 const TOLD: usize = 20;

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::future::Future;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -116,7 +116,7 @@ impl Drop for Host {
     }
 }
 
-fn entered(namespace: &PathBuf) -> std::io::Result<tokio::runtime::Runtime> {
+fn entered(namespace: &Path) -> std::io::Result<tokio::runtime::Runtime> {
     let namespace = File::open(namespace)?;
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
     Builder::new_current_thread().enable_all().build()

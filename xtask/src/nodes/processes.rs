@@ -21,7 +21,7 @@ use crate::kills::harness::verdict::get;
 /// The chart's user.
 const USER: u32 = 10_001;
 /// Longer than any start or end takes; reached only where something is wrong.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 const ASK_EVERY: Duration = Duration::from_millis(20);
 /// What an agent may let wait on disk, and the size of the file system below.
 const BUFFER: &str = "64MiB";
