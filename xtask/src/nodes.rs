@@ -12,10 +12,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::kills::harness::SendCounts;
 use crate::{Failure, page, root};
-use harness::calls::causes;
-use harness::{Fault, Outcome, Plan};
+use harness::{Outcome, Plan};
 
 /// Where the report goes, below the root of the workspace.
 const REPORT: &str = "docs/proofs/nodes.md";
@@ -29,8 +27,8 @@ pub(crate) struct Args {
     /// Decides on which node it is done
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How long a cut or a full disk lasts, in seconds
-    #[arg(long, default_value_t = 5)]
+    /// How long a cut or a full disk lasts, in seconds; callers wait ten
+    #[arg(long, default_value_t = 12)]
     fault: u64,
     /// New traces a second from all pods together, of seven spans in the mean
     #[arg(long, default_value_t = 200)]
@@ -55,16 +53,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         drain_delay: Duration::from_secs(5),
         traces_per_second: args.traces_per_second,
         calls_per_second: args.calls_per_second,
+        patience: Duration::from_secs(10),
         wait: Duration::from_secs(args.fault + 25),
     };
     let outcome = harness::run(&plan)?;
-    print!("{}", table(&outcome));
-    for (what, figure) in figures(&outcome) {
-        println!("{what:<75}{figure:>12}");
-    }
-    for (cause, calls) in causes(outcome.with.calls.iter()) {
-        println!("calls that failed with agents: {calls}: {cause}");
-    }
+    print!("{}", outcome.told());
     let differences = outcome.differences();
     if !differences.is_empty() {
         println!("\n{}", differences.join("\n"));
@@ -72,86 +65,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     page::write(REPORT, &markdown(args, &outcome)?)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// One line for each fault.
-fn table(outcome: &Outcome) -> String {
-    let mut text =
-        "| what is broken | times | calls | past the agents | failed as they may | failed otherwise | \
-                    without agents: calls | failed as they may | failed otherwise |\n\
-                    |---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
-            .to_owned();
-    for fault in Fault::ALL {
-        let (with, without) = (outcome.with.tally(fault), outcome.without.tally(fault));
-        let times = outcome
-            .with
-            .phases
-            .iter()
-            .filter(|phase| phase.fault == fault)
-            .count();
-        let _ = writeln!(
-            text,
-            "| {} | {times} | {} | {} | {} | {} | {} | {} | {} |",
-            fault.name(),
-            with.calls,
-            with.untraced,
-            with.excused,
-            with.failed,
-            without.calls,
-            without.excused,
-            without.failed,
-        );
-    }
-    text
-}
-
-/// One line for each figure.
-fn figures(outcome: &Outcome) -> Vec<(&'static str, String)> {
-    let SendCounts {
-        requests,
-        acknowledged_spans,
-        retried,
-        repeated,
-    } = outcome.sent;
-    let verdict = &outcome.verdict;
-    vec![
-        ("traces that pods sent", outcome.traces.to_string()),
-        ("spans that agents acknowledged", acknowledged_spans.to_string()),
-        ("requests that agents acknowledged", requests.to_string()),
-        (
-            "requests that agents refused for want of disk",
-            outcome.refused.to_string(),
-        ),
-        (
-            "requests sent again because nothing acknowledged them",
-            retried.to_string(),
-        ),
-        (
-            "requests sent again although they were acknowledged",
-            repeated.to_string(),
-        ),
-        (
-            "spans that the collector recognised as repeated",
-            verdict.duplicates.to_string(),
-        ),
-        ("edges compared", verdict.edges.to_string()),
-        ("span series compared", verdict.calls.to_string()),
-        ("traces of pods read back by id", verdict.read_back.to_string()),
-        (
-            "acknowledged spans lost or doubled",
-            verdict.differences.len().to_string(),
-        ),
-        ("traces of calls read back by id", outcome.call_traces.to_string()),
-        (
-            "of these not in the store",
-            outcome.call_traces_missing.to_string(),
-        ),
-        (
-            "spans of calls that agents counted as dropped",
-            outcome.dropped.to_string(),
-        ),
-        ("seconds in all", format!("{:.0}", outcome.took.as_secs_f64())),
-    ]
 }
 
 fn markdown(args: &Args, outcome: &Outcome) -> Result<String, Failure> {
@@ -176,7 +89,7 @@ fn markdown(args: &Args, outcome: &Outcome) -> Result<String, Failure> {
     text.push_str(
         "Network namespaces are three nodes with two pods behind each, a host for the collector, and a router. Each node runs an agent as\n\
          the chart does, as a user without capabilities, and beside it `tracemap-redirect.sh node --keep on --inbound redirect`. Every pod\n\
-         calls three others, two of them on other nodes; two clients of three keep their connection, none repeats what failed, and two\n\
+         calls three others, two of them on other nodes; two clients of three keep their connection, none repeats what failed, and ten\n\
          seconds without an answer are a failure. Every pod sends numbered traces to the agent of its node, by OTLP/gRPC or OTLP/HTTP, each\n\
          request until it is acknowledged and some once more. First the nodes stand without agents and only the cuts are made, which is all\n\
          that calls meet then. With agents, in each round: a node is cut off from the collector; a node is cut off from everything; a node's\n\
@@ -187,9 +100,9 @@ fn markdown(args: &Args, outcome: &Outcome) -> Result<String, Failure> {
          connections through it along, and new ones until its rules are gone, a second at most: that is the price of having one, and calls\n\
          of and to its node may fail meanwhile.\n\n",
     );
-    text.push_str(&table(outcome));
+    text.push_str(&outcome.table());
     text.push_str("\n| figure | |\n|---|---:|\n");
-    for (what, figure) in figures(outcome) {
+    for (what, figure) in outcome.figures() {
         let _ = writeln!(text, "| {what} | {figure} |");
     }
     text.push_str(

@@ -23,7 +23,7 @@ use super::Failure;
 use super::load::{EdgeKey, Load, Truth};
 
 /// How long after the last trace has closed everything must be there.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Traces that are read at a time.
 const READERS: usize = 8;

@@ -27,8 +27,6 @@ use tokio::time::Instant;
 use super::Failure;
 use super::topology::{Pod, SERVICE_PORT, Topology};
 
-/// A call that takes longer has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// One client in so many makes a connection for each call; the others keep theirs.
 const ALONE: usize = 3;
 
@@ -78,8 +76,9 @@ fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {
 }
 
 impl Clients {
-    /// From every pod to every other pod but those of its own number on other nodes, so often a second each.
-    pub(crate) fn start(topology: &Topology, calls_per_second: u64) -> Self {
+    /// From every pod to every other pod but those of its own number on other nodes, so often a second each; a call
+    /// that takes longer than `patience` has failed.
+    pub(crate) fn start(topology: &Topology, calls_per_second: u64, patience: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
         let pause = Duration::from_secs(1) / calls_per_second.max(1) as u32;
@@ -95,7 +94,7 @@ impl Clients {
                     kept: None,
                     stop: stop.clone(),
                 };
-                tasks.spawn_on(client.run(pause), caller.host.runtime());
+                tasks.spawn_on(client.run(pause, patience), caller.host.runtime());
             }
         }
         Self { stop, tasks }
@@ -128,7 +127,7 @@ struct Client {
 }
 
 impl Client {
-    async fn run(mut self, pause: Duration) -> Vec<Call> {
+    async fn run(mut self, pause: Duration, patience: Duration) -> Vec<Call> {
         let mut calls = Vec::new();
         let mut due = Instant::now();
         while !self.stop.load(Relaxed) {
@@ -136,7 +135,7 @@ impl Client {
             // Who was held up does not make up for it.
             due = (due + pause).max(Instant::now());
             let began = Instant::now();
-            let answer = tokio::time::timeout(PATIENCE, self.call()).await;
+            let answer = tokio::time::timeout(patience, self.call()).await;
             let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
             if answer.is_err() || !self.keeps {
                 self.kept = None;

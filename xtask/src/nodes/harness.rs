@@ -13,6 +13,7 @@ pub(crate) mod processes;
 pub(crate) mod topology;
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::kills::harness::random::Random;
 use crate::kills::harness::senders::{Door, Senders};
 use crate::kills::harness::verdict::{Asked, trace_is_stored};
 use crate::kills::harness::{Load, SendCounts, Verdict};
-use calls::{Call, Clients, serve};
+use calls::{Call, Clients, causes, serve};
 use processes::{CollectorSeat, NodeSeat, Place, Process};
 use topology::{Cut, NODES, POD, Topology};
 
@@ -53,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) traces_per_second: u64,
     /// Calls a second from each pod to each that it calls.
     pub(crate) calls_per_second: u64,
+    /// When a call without an answer has failed; far longer than a busy machine takes for one.
+    pub(crate) patience: Duration,
     /// `collector.pairing.wait`, longer than anything lasts that parts the two halves of a trace.
     pub(crate) wait: Duration,
 }
@@ -231,6 +234,97 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// All of it, for a terminal.
+    pub(crate) fn told(&self) -> String {
+        let mut text = self.table();
+        for (what, figure) in self.figures() {
+            let _ = writeln!(text, "{what:<75}{figure:>12}");
+        }
+        for (cause, calls) in causes(self.with.calls.iter()) {
+            let _ = writeln!(text, "calls that failed with agents: {calls}: {cause}");
+        }
+        text
+    }
+
+    /// One line for each fault.
+    pub(crate) fn table(&self) -> String {
+        let mut text =
+            "| what is broken | times | calls | past the agents | failed as they may | failed otherwise | \
+                        without agents: calls | failed as they may | failed otherwise |\n\
+                        |---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+                .to_owned();
+        for fault in Fault::ALL {
+            let (with, without) = (self.with.tally(fault), self.without.tally(fault));
+            let times = self
+                .with
+                .phases
+                .iter()
+                .filter(|phase| phase.fault == fault)
+                .count();
+            let _ = writeln!(
+                text,
+                "| {} | {times} | {} | {} | {} | {} | {} | {} | {} |",
+                fault.name(),
+                with.calls,
+                with.untraced,
+                with.excused,
+                with.failed,
+                without.calls,
+                without.excused,
+                without.failed,
+            );
+        }
+        text
+    }
+
+    /// One line for each figure.
+    pub(crate) fn figures(&self) -> Vec<(&'static str, String)> {
+        let SendCounts {
+            requests,
+            acknowledged_spans,
+            retried,
+            repeated,
+        } = self.sent;
+        let verdict = &self.verdict;
+        vec![
+            ("traces that pods sent", self.traces.to_string()),
+            ("spans that agents acknowledged", acknowledged_spans.to_string()),
+            ("requests that agents acknowledged", requests.to_string()),
+            (
+                "requests that agents refused for want of disk",
+                self.refused.to_string(),
+            ),
+            (
+                "requests sent again because nothing acknowledged them",
+                retried.to_string(),
+            ),
+            (
+                "requests sent again although they were acknowledged",
+                repeated.to_string(),
+            ),
+            (
+                "spans that the collector recognised as repeated",
+                verdict.duplicates.to_string(),
+            ),
+            ("edges compared", verdict.edges.to_string()),
+            ("span series compared", verdict.calls.to_string()),
+            ("traces of pods read back by id", verdict.read_back.to_string()),
+            (
+                "acknowledged spans lost or doubled",
+                verdict.differences.len().to_string(),
+            ),
+            ("traces of calls read back by id", self.call_traces.to_string()),
+            ("of these not in the store", self.call_traces_missing.to_string()),
+            (
+                "spans of calls that agents counted as dropped",
+                self.dropped.to_string(),
+            ),
+            ("seconds in all", format!("{:.0}", self.took.as_secs_f64())),
+        ]
+    }
+}
+
 /// Runs the plan on a runtime of its own.
 pub(crate) fn run(plan: &Plan) -> Result<Outcome, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -257,7 +351,7 @@ async fn break_and_compare(plan: &Plan) -> Result<Outcome, Failure> {
     }
     let load = Load::new(plan.seed, plan.traces_per_second);
     let senders = Senders::start_on(&load, doors(&topology), plan.seed);
-    let clients = Clients::start(&topology, plan.calls_per_second);
+    let clients = Clients::start(&topology, plan.calls_per_second, plan.patience);
     let mut faults = Faults {
         plan,
         topology: &topology,
@@ -315,7 +409,7 @@ async fn break_and_compare(plan: &Plan) -> Result<Outcome, Failure> {
 
 /// The same cuts, and nobody between callers and services.
 async fn without_agents(plan: &Plan, topology: &Topology) -> Result<Course, Failure> {
-    let clients = Clients::start(topology, plan.calls_per_second);
+    let clients = Clients::start(topology, plan.calls_per_second, plan.patience);
     let mut faults = Faults {
         plan,
         topology,
