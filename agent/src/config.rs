@@ -104,8 +104,9 @@ pub struct AgentConfig {
     pub plan: Option<PlanConfig>,
     /// What the API server of Kubernetes says of the pods beside the agent. Default: it is not asked.
     pub kubernetes: KubernetesConfig,
-    /// How long the agent serves on as before once it was asked to stop and `/readyz` says so. Default `0s`. Kubernetes
-    /// takes an address out of its services a moment after it asks a pod to end: `5s` outlasts that.
+    /// How long the agent serves on once it was asked to stop and `/readyz` says so. Meanwhile answers of HTTP/1.1 end their
+    /// connection, so that few are left to be closed. Default `0s`. Kubernetes takes an address out of its services a moment
+    /// after it asks a pod to end: `5s` outlasts that.
     pub drain_delay: HumanDuration,
 }
 
@@ -329,7 +330,8 @@ pub struct BufferConfig {
     /// What an acknowledged span survives. Default `write`.
     pub durability: Durability,
     /// With a `path`: bytes that may wait in memory to be written, and again for what a full or failing disk does not
-    /// take. Default `8MiB`.
+    /// take. Default `8MiB`. Spans of SDKs that wait there are acknowledged once the collector has them, and where it does
+    /// not take them within seconds SDKs are told to try again.
     pub memory: ByteSize,
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Admission {
     arriving: AtomicUsize,
     seats: Mutex<Vec<Arc<Seat>>>,
     freed: Notify,
+    /// The agent is about to end.
+    leaving: AtomicBool,
 }
 
 /// `None` is no bound.
@@ -105,6 +107,7 @@ impl Admission {
             arriving: AtomicUsize::new(0),
             seats: Mutex::default(),
             freed: Notify::new(),
+            leaving: AtomicBool::new(false),
         });
         tokio::spawn(look_after(Arc::downgrade(&admission)));
         admission
@@ -113,6 +116,12 @@ impl Admission {
     /// From now on `config` holds, for connections that are open too.
     pub(crate) fn renew(&self, config: &LimitsConfig) {
         *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = Bounds::of(config);
+    }
+
+    /// From now on callers hear with each answer that their connection ends with it, so that none speaks into the end that
+    /// follows.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Relaxed);
     }
 
     fn bounds(&self) -> Bounds {
@@ -291,6 +300,13 @@ impl Guest {
             }
         }
         Busy(seat)
+    }
+
+    /// Whether the agent is about to end.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|guest| guest.admission.leaving.load(Relaxed))
     }
 
     /// Its bytes pass unseen from now on, so nobody can say that it is idle.

@@ -267,12 +267,13 @@ impl Running {
         }
     }
 
-    /// Says at `/readyz` that it is leaving, serves on for `agent.drain_delay`, then takes no more connections, lets
-    /// requests in flight end, and hands the last spans to the collector; each for at most `agent.export.drain`. Tunnels are
-    /// cut last.
+    /// Says at `/readyz` and to callers of HTTP/1.1 that it is leaving, serves on for `agent.drain_delay`, then takes no more
+    /// connections, lets requests in flight end, and hands the last spans to the collector; each for at most
+    /// `agent.export.drain`. Tunnels are cut last.
     pub async fn stop(mut self) {
         let drain = self.config.export.drain.0;
         self.signals.leaving.send_replace(true);
+        self.kept.admission.leave();
         tokio::time::sleep(self.config.drain_delay.0).await;
         self.signals.stopping.send_replace(true);
         self.sockets = Sockets::default();

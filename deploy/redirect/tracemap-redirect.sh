@@ -2,8 +2,10 @@
 # Sends connections to a tracemap agent by rules of the system, and takes the rules away again.
 #
 # In: which connections, and who the agent is. Out: rules in chains of our own (TRACEMAP_*), for IPv4 and IPv6, in place of
-# those that an earlier call made. `down` removes everything, also where only half of it is there.
-# Left out on purpose: everything that is not TCP, and rules of others, which are never touched.
+# those that an earlier call made; with `--keep on` only while an agent listens. `down` removes everything, also where only
+# half of it is there.
+# Left out on purpose: everything that is not TCP, rules of others, which are never touched, and connections that are open
+# already, which go on as they began.
 #
 # Needs root (CAP_NET_ADMIN), iptables, ip6tables and, for tproxy, ip. POSIX sh, so that small images can run it.
 set -eu
@@ -25,7 +27,10 @@ usage: tracemap-redirect.sh sidecar --uid UID [options]     redirect one pod's c
   --source-mark MARK        as in agent.transparent.source_mark     default: 0x746d
   --skip-outbound-ports P[,P]  destination ports that are left alone, at most 15
   --skip-outbound-to CIDR[,CIDR]  destinations that are left alone, such as the collector's and the API server's
-  --skip-inbound-ports P[,P]   ports of the pod that are left alone  default: 7071 (the agent's administration)
+  --skip-inbound-ports P[,P]   ports of the pod, or of a node's pods, that are left alone
+                            default: 7071 (the agent's administration); node: none
+  --keep on | off           on: stay; the rules are there while the agent listens at the ports above, and are taken away
+                            within a second where it does not, and on SIGTERM          default: off
   --ipv6 on | off           default: on where the system has it
 USAGE
 }
@@ -39,7 +44,7 @@ fail() {
 table=29805
 tproxy_mark=0x746e
 outbound=redirect inbound= outbound_port=15001 inbound_port=15006
-uids= mark= source_mark=0x746d pods= skip_ports= skip_to= skip_inbound=7071 ipv6=auto
+uids= mark= source_mark=0x746d pods= skip_ports= skip_to= skip_inbound= ipv6=auto keep=off
 
 [ $# -gt 0 ] || { usage >&2; exit 2; }
 what=$1
@@ -59,6 +64,7 @@ while [ $# -gt 0 ]; do
     --skip-outbound-to) skip_to=$2 ;;
     --skip-inbound-ports) skip_inbound=$2 ;;
     --ipv6) ipv6=$2 ;;
+    --keep) keep=$2 ;;
     *) usage >&2; fail "\`$1\` is no option" ;;
   esac
   shift 2
@@ -105,6 +111,25 @@ forget() {
 }
 
 down() {
+  release
+  for family in 4 6; do
+    command -v "$(tables $family)" >/dev/null || continue
+    forget $family nat OUTPUT TRACEMAP_TRACKING
+  done
+}
+
+# Connections that the agent has go on without rules as long as the system translates their addresses, which it does while it
+# tracks connections, which it does while any rule asks for it. A chain that nobody jumps to is enough.
+track() {
+  for family in 4 6; do
+    has_family $family || continue
+    ipt $family -t nat -N TRACEMAP_TRACKING 2>/dev/null || continue
+    ipt $family -t nat -A TRACEMAP_TRACKING -m conntrack --ctstate DNAT -j RETURN
+  done
+}
+
+# Takes the rules away; connections that the agent has go on.
+release() {
   for family in 4 6; do
     command -v "$(tables $family)" >/dev/null || continue
     forget $family nat OUTPUT TRACEMAP_OUTBOUND
@@ -147,6 +172,14 @@ local_table() {
   ip -"$family" route replace local $all dev lo table $table
 }
 
+# The rule that sends a connection to a listener. A connection from before the system tracked any is new to it in the middle,
+# and would be reset by a listener that has never heard of it: only those that begin are taken.
+redirect() {
+  family=$1 name=$2 port=$3
+  shift 3
+  ipt "$family" -t nat -A "$name" "$@" -p tcp --syn -j REDIRECT --to-ports "$port"
+}
+
 # The rules that hand a connection to a listener while it keeps its destination. Packets of connections that the agent has
 # accepted go to it; those of connections that were there before the rules, and answers, are left alone.
 tproxy() {
@@ -184,7 +217,7 @@ sidecar_outbound() {
   ipt "$family" -t nat -A TRACEMAP_OUTBOUND -o lo -j RETURN
   ipt "$family" -t nat -A TRACEMAP_OUTBOUND -m addrtype --dst-type LOCAL -j RETURN
   skip_destinations "$family" nat TRACEMAP_OUTBOUND
-  ipt "$family" -t nat -A TRACEMAP_OUTBOUND -p tcp -j REDIRECT --to-ports "$outbound_port"
+  redirect "$family" TRACEMAP_OUTBOUND "$outbound_port"
   ipt "$family" -t nat -A OUTPUT -p tcp -j TRACEMAP_OUTBOUND
 }
 
@@ -198,7 +231,7 @@ sidecar_inbound() {
     ipt "$family" -t $in_table -A TRACEMAP_INBOUND -p tcp -m multiport --dports "$skip_inbound" -j RETURN
   fi
   if [ "$inbound" = redirect ]; then
-    ipt "$family" -t nat -A TRACEMAP_INBOUND -p tcp -j REDIRECT --to-ports "$inbound_port"
+    redirect "$family" TRACEMAP_INBOUND "$inbound_port"
   else
     tproxy "$family" TRACEMAP_INBOUND "$inbound_port"
     local_table "$family" "$tproxy_mark"
@@ -217,7 +250,7 @@ node_outbound() {
   skip_destinations "$family" $in_table TRACEMAP_OUTBOUND
   for from in $(of_family "$pods" "$family"); do
     if [ "$outbound" = redirect ]; then
-      ipt "$family" -t nat -A TRACEMAP_OUTBOUND -s "$from" -p tcp -j REDIRECT --to-ports "$outbound_port"
+      redirect "$family" TRACEMAP_OUTBOUND "$outbound_port" -s "$from"
     else
       ipt "$family" -t mangle -A TRACEMAP_OUTBOUND -s "$from" -p tcp -j TPROXY --on-port "$outbound_port" --tproxy-mark "$tproxy_mark"
     fi
@@ -238,9 +271,12 @@ node_inbound() {
     # A pod is no caller from outside, whatever becomes of its calls.
     ipt "$family" -t $in_table -A TRACEMAP_INBOUND -s "$of" -j RETURN
   done
+  if [ -n "$skip_inbound" ]; then
+    ipt "$family" -t $in_table -A TRACEMAP_INBOUND -p tcp -m multiport --dports "$skip_inbound" -j RETURN
+  fi
   for to in $(of_family "$pods" "$family"); do
     if [ "$inbound" = redirect ]; then
-      ipt "$family" -t nat -A TRACEMAP_INBOUND -d "$to" -p tcp -j REDIRECT --to-ports "$inbound_port"
+      redirect "$family" TRACEMAP_INBOUND "$inbound_port" -d "$to"
     else
       ipt "$family" -t mangle -A TRACEMAP_INBOUND -d "$to" -p tcp -j TPROXY --on-port "$inbound_port" --tproxy-mark "$tproxy_mark"
     fi
@@ -256,44 +292,73 @@ abandon() {
   [ "$1" -eq 0 ] || { echo "tracemap-redirect: failed; every rule is removed again" >&2; down; }
 }
 
+up() {
+  track
+  release
+  for family in 4 6; do
+    has_family $family || continue
+    if [ "$what" = sidecar ]; then
+      [ "$outbound" = off ] || sidecar_outbound $family
+      [ "$inbound" = off ] || sidecar_inbound $family
+    elif [ -n "$(of_family "$pods" $family)" ]; then
+      [ "$outbound" = off ] || node_outbound $family
+      [ "$inbound" = off ] || node_inbound $family
+    fi
+  done
+}
+
+# Whether somebody listens at each port that rules lead to.
+listening() {
+  for port in $([ "$outbound" = off ] || echo "$outbound_port") $([ "$inbound" = off ] || echo "$inbound_port"); do
+    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
+      grep -qi "^ *[0-9]*: [0-9a-f]*:$(printf %04x "$port") [0-9a-f]*:0000 0a " || return 1
+  done
+}
+
+stay() {
+  trap 'trap - EXIT; release; exit 0' TERM INT
+  there=no
+  while :; do
+    if listening; then
+      [ "$there" = yes ] || { up; there=yes; echo "tracemap-redirect: connections are redirected" >&2; }
+    elif [ "$there" = yes ]; then
+      release
+      there=no
+      echo "tracemap-redirect: no agent listens; connections pass by" >&2
+    fi
+    sleep 1 &
+    wait $!
+  done
+}
+
+case $keep in on | off) ;; *) fail "\`--keep $keep\` is neither on nor off" ;; esac
 case $what in
   down)
     down
+    exit
     ;;
   sidecar)
-    inbound=${inbound:-redirect}
+    inbound=${inbound:-redirect} skip_inbound=${skip_inbound:-7071}
     case $outbound in redirect | off) ;; *) fail "\`--outbound $outbound\` is no mode of a sidecar: write redirect or off" ;; esac
     case $inbound in redirect | tproxy | off) ;; *) fail "\`--inbound $inbound\` is no mode: write redirect, tproxy or off" ;; esac
     if [ "$outbound" != off ] && [ -z "$uids$mark" ]; then
       fail "nobody is left alone: name the agent's user with --uid, or its connections would come back to it"
     fi
-    down
-    trap 'abandon $?' EXIT
-    for family in 4 6; do
-      has_family $family || continue
-      [ "$outbound" = off ] || sidecar_outbound $family
-      [ "$inbound" = off ] || sidecar_inbound $family
-    done
     ;;
   node)
     inbound=${inbound:-off}
     case $outbound in redirect | tproxy | off) ;; *) fail "\`--outbound $outbound\` is no mode: write redirect, tproxy or off" ;; esac
     case $inbound in redirect | tproxy | off) ;; *) fail "\`--inbound $inbound\` is no mode: write redirect, tproxy or off" ;; esac
     [ -n "$pods" ] || fail "--pods is missing: the addresses whose calls are redirected, such as --pods 10.244.1.0/24"
-    down
-    trap 'abandon $?' EXIT
-    for family in 4 6; do
-      has_family $family || continue
-      [ -n "$(of_family "$pods" $family)" ] || continue
-      [ "$outbound" = off ] || node_outbound $family
-      [ "$inbound" = off ] || node_inbound $family
-    done
     ;;
   -h | --help | help)
     usage
+    exit
     ;;
   *)
     usage >&2
     fail "\`$what\` is none of sidecar, node, down"
     ;;
 esac
+trap 'abandon $?' EXIT
+if [ "$keep" = on ]; then stay; else up; fi

@@ -50,6 +50,9 @@ use drain::DrainOrder;
 use memory::{Memory, Order, Spans};
 use opening::Opening;
 
+/// How long a sender waits for the collector's word where the disk does not serve; shorter than SDKs wait for an answer.
+const HAND_OVER: Duration = Duration::from_secs(3);
+
 /// Not everything was delivered in time; the rest is still being tried, or after a shutdown dropped and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{spans} spans were not delivered in time")]
@@ -137,29 +140,30 @@ impl Exporter {
     }
 
     /// Takes `body` for a sender who can send it again: `Ok` once it is as durable as the settings ask, so that it may be
-    /// acknowledged. Waits for the disk, never for room and never for the collector.
+    /// acknowledged. Waits for the disk, and never for room. Where a disk is wanted and fails, or is not there yet, nothing
+    /// here would survive: then `Ok` is the collector's word, for which it waits some seconds.
     ///
     /// # Errors
-    /// [`NoRoom`] where the buffer is full or the exporter was shut down.
+    /// [`NoRoom`] where the buffer is full or the exporter was shut down, or where neither disk nor collector took it in time.
+    /// It may be delivered all the same: a repeat is recognised there.
     pub async fn accept(&self, body: Bytes, spans: u64) -> Result<(), NoRoom> {
         if body.is_empty() {
             return Ok(());
         }
-        let Some(disk) = self.open_disk() else {
-            self.memory.accept(body, spans)?;
-            self.count_fallback(spans);
-            return Ok(());
-        };
-        match store(disk, body.clone(), spans).await {
-            Ok(()) => Ok(()),
-            Err(AppendError::BudgetFull { .. } | AppendError::QueueFull { .. }) => Err(NoRoom),
-            // A disk that was let go of, or fails.
-            Err(_) => {
-                self.memory.accept(body, spans)?;
-                self.memory.counters.fell_back(spans);
-                Ok(())
+        if self.disk.is_none() {
+            return self.memory.accept(body, spans);
+        }
+        if let Some(disk) = self.open_disk() {
+            match store(disk, body.clone(), spans).await {
+                Ok(()) => return Ok(()),
+                Err(AppendError::BudgetFull { .. } | AppendError::QueueFull { .. }) => return Err(NoRoom),
+                // A disk that was let go of, or fails.
+                Err(_) => {}
             }
         }
+        let answered = self.memory.hand_over(body, spans)?;
+        let answered = tokio::time::timeout(HAND_OVER, answered).await;
+        answered.map_err(|_| NoRoom)?.map_err(|_| NoRoom)
     }
 
     /// As [`Exporter::try_send`], but waits: for the disk, and where that does not take it for room in memory, in the

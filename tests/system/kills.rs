@@ -1,7 +1,7 @@
 //! A collector that is killed or runs out of room loses nothing that it acknowledged, and counts nothing twice.
 
 #[path = "../../xtask/src/kills/harness.rs"]
-mod harness;
+pub(crate) mod harness;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -2,6 +2,7 @@
 
 mod baselines;
 mod kills;
+mod nodes;
 mod one_fault_one_page;
 mod other_faults;
 mod prometheus;

@@ -150,7 +150,7 @@ async fn kill_and_compare(args: &Args, tracemap: &Path) -> Result<Outcome, Failu
     let (mut agent, mut collector) = (pair.agent(0)?, pair.collector()?);
     agent.ready().await?;
     collector.ready().await?;
-    let senders = Senders::start(&load, &doors, args.seed)?;
+    let senders = Senders::start(&load, &doors, args.seed);
     let (mut agent_kills, mut collector_kills, mut most_buffered) = (0, 0, 0);
     for round in 0..args.rounds {
         tokio::time::sleep(Duration::from_millis(random.below(1_500))).await;
@@ -183,7 +183,8 @@ async fn kill_and_compare(args: &Args, tracemap: &Path) -> Result<Outcome, Failu
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
-    let verdict = verdict::reach(&load, traces, pair.collector_at.web, WAIT, &mut collector).await?;
+    let asked = verdict::Asked::of(&load, traces, pair.collector_at.web, WAIT);
+    let verdict = asked.until(|| collector.assert_running()).await?;
     Ok(Outcome {
         agent_kills,
         collector_kills,

@@ -17,6 +17,7 @@ mod fuzz;
 mod image;
 mod kills;
 mod looks;
+mod nodes;
 mod page;
 #[path = "../../agent/tests/wire/pairs.rs"]
 mod pairs;
@@ -72,6 +73,8 @@ enum Proof {
     Kills(kills::Args),
     /// Kills an agent with a buffer on disk and its collector in turns, and compares what is known with what was sent
     AgentBuffer(agent_buffer::Args),
+    /// Breaks what three nodes with agents stand on, and compares calls and spans with nodes without agents
+    Nodes(nodes::Args),
     /// Cuts the power of a journal's simulated disk and verifies what is left
     PowerCuts(power_cuts::Args),
     /// Fills the trace store and asks it
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
         Task::Proof(Proof::Looks(args)) => looks::run(&args),
         Task::Proof(Proof::Kills(args)) => kills::run(&args),
         Task::Proof(Proof::AgentBuffer(args)) => agent_buffer::run(&args),
+        Task::Proof(Proof::Nodes(args)) => nodes::run(&args),
         Task::Proof(Proof::PowerCuts(args)) => power_cuts::run(&args),
         Task::Proof(Proof::Store(args)) => store::run(&args),
         Task::Proof(Proof::Fuzz(args)) => fuzz::run(&args),

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
@@ -27,7 +28,7 @@ use tracing::debug;
 use super::{Handler, Io};
 use crate::body::ProxyBody;
 use crate::connect::{MAX_HEADER_LIST, MAX_HEADERS, STREAM_WINDOW};
-use crate::limits::{Busy, Guest, Lasting, Watched};
+use crate::limits::{Guest, Lasting, Watched};
 
 /// Streams of one connection at once; the libraries' 200 are less than gRPC servers take.
 const MAX_STREAMS: u32 = 1000;
@@ -40,6 +41,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long, and how far, a caller is read on that talks into the end of its connection.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 16 << 20;
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// How connections are spoken on.
 #[derive(Debug, Clone)]
@@ -96,15 +99,23 @@ impl Told {
 
 /// A [`Handler`] of any kind. The machinery of a connection is large, and would otherwise be there once for each kind.
 pub(super) trait Answer: Send + Sync {
-    fn answer(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr, busy: Busy) -> Answering;
+    fn answer(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr, guest: Guest) -> Answering;
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Lasting<ProxyBody>>, Infallible>> + Send>>;
 
 impl<H: Handler> Answer for H {
-    fn answer(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr, busy: Busy) -> Answering {
+    fn answer(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr, guest: Guest) -> Answering {
         let asked = request.method().clone();
-        Box::pin(async move { Ok(busy.until(&asked, self.handle(request, peer).await)) })
+        let may_end = request.version() != Version::HTTP_2 && asked != Method::CONNECT;
+        let busy = guest.begin(request.version());
+        Box::pin(async move {
+            let mut response = busy.until(&asked, self.handle(request, peer).await);
+            if may_end && guest.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(CONNECTION, CLOSE);
+            }
+            Ok(response)
+        })
     }
 }
 
@@ -122,8 +133,9 @@ impl Service<Request<Incoming>> for Seated {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        let busy = self.guest.begin(request.version());
-        self.handler.clone().answer(request, self.peer, busy)
+        self.handler
+            .clone()
+            .answer(request, self.peer, self.guest.clone())
     }
 }
 
@@ -147,6 +159,8 @@ pub(super) async fn speak(builders: &Builders, mut told: Told, io: Box<dyn Io>, 
     loop {
         let enough = |came: &[u8]| came.len() >= PREFACE.len() || !PREFACE.starts_with(came);
         let read = tokio::select! {
+            // What came before the end is still answered.
+            biased;
             read = io.fill(|came| !fresh || enough(came)) => read,
             () = guest.told_to_go() => return,
             () = told.closes() => return,
@@ -187,6 +201,8 @@ async fn http1(connection: &mut Http1, told: &mut Told, guest: &Guest) -> Over {
     let mut look = pin!(sleep(LOOK));
     loop {
         tokio::select! {
+            // What was read before the end is known to hyper before it is told of the end.
+            biased;
             ended = &mut *connection => return Over::Ended(ended),
             () = guest.told_to_go() => return Over::Cut,
             () = told.closes(), if !closing => {

@@ -1,10 +1,14 @@
 //! One agent on a node with several pods, told apart by their addresses.
 
 use std::collections::BTreeMap;
+use std::process::{Child, Command};
 
-use crate::rig::{FAR, FAR6, Host, Pair, at, cable, redirected, until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::rig::{FAR, FAR6, Host, Pair, SCRIPT, at, cable, redirected, until};
 use crate::sidecar::{mirror, serve};
-use crate::support::Seen;
+use crate::support::{Seen, header, read_until};
 
 const PODS: &str = "10.88.1.0/24,fd88:1::/64";
 
@@ -220,4 +224,105 @@ fn a_proxy_of_the_node_knows_its_callers_and_nobody_else() {
         node.calls() == BTreeMap::from([("web".to_owned(), 1)])
     });
     assert!(redirected(&node.pair.app, "outbound", "not_allowed") >= 1.0);
+}
+
+/// The script that keeps rules while an agent listens.
+struct Keeper(Child);
+
+impl Keeper {
+    fn start(node: &Host) -> Self {
+        let mut keeper = node.prepared("sh");
+        keeper.args([SCRIPT, "node", "--pods", PODS, "--keep", "on"]);
+        Self(keeper.spawn().expect("a shell"))
+    }
+
+    /// Asks it to end, and waits until it has.
+    fn end(mut self) {
+        let pid = self.0.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(told.expect("`kill`").success());
+        assert!(self.0.wait().expect("a child").success());
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks on an open connection; the agent's part in the answer.
+fn traced_on(pod: &Host, mut stream: TcpStream) -> (TcpStream, bool) {
+    pod.run(async move {
+        let request = b"GET / HTTP/1.1\r\nhost: far\r\n\r\n";
+        stream.write_all(request).await.expect("written");
+        let mut answer = read_until(&mut stream, "\r\n\r\n").await.into_bytes();
+        let head = String::from_utf8_lossy(&answer).into_owned();
+        let body = header(&head, "content-length").and_then(|length| length.parse::<usize>().ok());
+        let (_, begun) = head.split_once("\r\n\r\n").expect("an empty line");
+        let mut rest = vec![0; body.expect("a length") - begun.len()];
+        stream
+            .read_exact(&mut rest)
+            .await
+            .expect("the rest of the answer");
+        answer.extend(rest);
+        let answer = String::from_utf8_lossy(&answer);
+        (stream, header(&answer, "traceparent").is_some())
+    })
+}
+
+#[test]
+fn rules_that_are_kept_come_and_go_with_the_agent_and_cut_no_connection() {
+    let config = format!("{WORKLOADS}node: {{ outbound: {{ listen: '[::]:15001' }} }}");
+    let mut node = Node::new(2, "down", &config);
+    serve(&node.pair.far, at("::", 9090), mirror());
+    let url = format!("http://{FAR}:9090/");
+    let connect = |node: &Node| {
+        node.pods[0]
+            .run(TcpStream::connect(at(FAR, 9090)))
+            .expect("a connection")
+    };
+    let traced = |node: &Node| node.pods[1].curl(&[&url]).contains("traceparent");
+
+    let (before, is_traced) = traced_on(&node.pods[0], connect(&node));
+    assert!(!is_traced);
+    let keeper = Keeper::start(&node.pair.app);
+    until("rules", || traced(&node));
+    let (before, is_traced) = traced_on(&node.pods[0], before);
+    assert!(!is_traced, "it goes on as it began");
+    let (through, is_traced) = traced_on(&node.pods[0], connect(&node));
+    assert!(is_traced);
+
+    keeper.end();
+    let (through, is_traced) = traced_on(&node.pods[0], through);
+    assert!(is_traced, "it goes on through the agent");
+    let (between, is_traced) = traced_on(&node.pods[0], connect(&node));
+    assert!(!is_traced);
+
+    let keeper = Keeper::start(&node.pair.app);
+    until("rules again", || traced(&node));
+    for (stream, expected) in [(before, false), (through, true), (between, false)] {
+        assert_eq!(traced_on(&node.pods[0], stream).1, expected);
+    }
+    node.pair.kill_agent();
+    until("a call without an agent", || {
+        let output = node.pods[1].command("curl", &["-sS", "--max-time", "15", &url]);
+        output.status.success()
+    });
+    keeper.end();
+    assert!(node.pair.app.redirect("down").0);
+    assert!(!node.pair.app.rules().contains("TRACEMAP"));
+}
+
+#[test]
+fn requests_to_ports_of_a_nodes_pods_that_are_left_alone_pass_by_the_agent() {
+    let rules = format!("node --pods {PODS} --inbound redirect --skip-inbound-ports 4317,4318");
+    let config = format!("{WORKLOADS}node: {{ inbound: {{ listen: '[::]:15006' }} }}");
+    let node = Node::new(1, &rules, &config);
+    for (port, expected) in [(4317, false), (8080, true)] {
+        serve(&node.pods[0], at("10.88.1.7", port), mirror());
+        let answer = node.pair.far.curl(&[&format!("http://10.88.1.7:{port}/")]);
+        assert_eq!(answer.contains("traceparent"), expected, "{port}: {answer}");
+    }
 }

@@ -21,7 +21,8 @@ use crate::support::{Collector, PATIENCE};
 
 /// The user that the agent runs as.
 pub(crate) const AGENT_UID: &str = "15001";
-const SCRIPT: &str = concat!(
+/// The script that users are given.
+pub(crate) const SCRIPT: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../deploy/redirect/tracemap-redirect.sh"
 );

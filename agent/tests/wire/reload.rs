@@ -429,6 +429,13 @@ async fn an_agent_that_is_asked_to_stop_says_so_first_and_serves_on_for_its_drai
             .await
             .contains("200 OK")
     );
+    let request = "GET / HTTP/1.1\r\nhost: cart\r\n\r\n";
+    let mut kept = open(inbound, request).await;
+    assert!(
+        !read_until(&mut kept, "host: cart")
+            .await
+            .contains("connection: close")
+    );
     let stopping = tokio::spawn(agent.stop());
     let leaving = async {
         while !ask(admin, "GET /readyz HTTP/1.1\nhost: localhost")
@@ -442,6 +449,16 @@ async fn an_agent_that_is_asked_to_stop_says_so_first_and_serves_on_for_its_drai
             .await
             .starts_with("HTTP/1.1 200")
     );
+    kept.write_all(request.as_bytes()).await.expect("written");
+    let mut last = String::new();
+    soon(
+        "the last answer, and the end after it",
+        kept.read_to_string(&mut last),
+    )
+    .await
+    .expect("a text");
+    assert!(last.contains("HTTP/1.1 200"), "{last}");
+    assert_eq!(header(&last, "connection"), Some("close"), "{last}");
     assert!(
         ask(admin, "GET /healthz HTTP/1.1\nhost: agent")
             .await

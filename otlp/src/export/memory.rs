@@ -34,6 +34,8 @@ pub(super) enum Order {
 pub(super) struct Spans {
     pub(super) body: Bytes,
     pub(super) count: u64,
+    /// Who waits until the collector has answered for them; dropped where it never does.
+    pub(super) waiting: Option<oneshot::Sender<()>>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -61,7 +63,7 @@ impl Memory {
 
     pub(super) fn try_send(&self, body: Bytes, spans: u64) -> Result<(), BufferFull> {
         match self.place(&body) {
-            Some(room) => self.order(body, spans, room),
+            Some(room) => self.order(body, spans, None, room),
             None => Err(self.refuse(body.len(), spans)),
         }
     }
@@ -76,7 +78,16 @@ impl Memory {
     /// As [`Memory::try_send`], but counts nothing where there is no room: the sender still has it.
     pub(super) fn accept(&self, body: Bytes, spans: u64) -> Result<(), NoRoom> {
         let room = self.place(&body).ok_or(NoRoom)?;
-        self.order(body, spans, room).map_err(|_| NoRoom)
+        self.order(body, spans, None, room).map_err(|_| NoRoom)
+    }
+
+    /// As [`Memory::accept`], for what the disk did not take; says when the collector has answered for it.
+    pub(super) fn hand_over(&self, body: Bytes, spans: u64) -> Result<oneshot::Receiver<()>, NoRoom> {
+        let room = self.place(&body).ok_or(NoRoom)?;
+        let (waiting, answered) = oneshot::channel();
+        self.order(body, spans, Some(waiting), room).map_err(|_| NoRoom)?;
+        self.counters.fell_back(spans);
+        Ok(answered)
     }
 
     pub(super) async fn send(&self, body: Bytes, spans: u64) -> Result<(), BufferFull> {
@@ -84,7 +95,7 @@ impl Memory {
             return Err(self.refuse(body.len(), spans));
         };
         match self.room.clone().acquire_many_owned(permits).await {
-            Ok(room) => self.order(body, spans, room),
+            Ok(room) => self.order(body, spans, None, room),
             Err(_closed) => Err(self.refuse(body.len(), spans)),
         }
     }
@@ -121,12 +132,19 @@ impl Memory {
         self.room.clone().try_acquire_many_owned(permits).ok()
     }
 
-    fn order(&self, body: Bytes, count: u64, room: OwnedSemaphorePermit) -> Result<(), BufferFull> {
+    fn order(
+        &self,
+        body: Bytes,
+        count: u64,
+        waiting: Option<oneshot::Sender<()>>,
+        room: OwnedSemaphorePermit,
+    ) -> Result<(), BufferFull> {
         let wanted = body.len();
         self.counters.buffered(wanted, count);
         let spans = Spans {
             body,
             count,
+            waiting,
             _room: room,
         };
         self.orders.send(Order::Send(spans)).map_err(|_ended| {

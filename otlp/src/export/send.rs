@@ -97,13 +97,19 @@ impl Sender {
     pub(super) async fn deliver(self, batch: Batch) {
         let body = joined(&batch.spans);
         let (bytes, spans) = (body.len(), batch.spans.iter().map(|part| part.count).sum());
-        let (mut fate, _) = self.settle(batch.id, body, spans).await;
+        let (mut fate, settled) = self.settle(batch.id, body, spans).await;
         let left = spans.saturating_sub(fate.spans());
         if left > 0 {
             fate.dropped(DropReason::Shutdown, left);
             told_dropped(DropReason::Shutdown, left);
         }
         self.counters.settled(bytes, &fate);
+        if settled {
+            for waiting in batch.spans.into_iter().filter_map(|part| part.waiting) {
+                // Whoever asked may have stopped waiting.
+                let _ = waiting.send(());
+            }
+        }
     }
 
     /// As [`Sender::deliver`], for a batch that is kept on disk: where the exporter gives up it stays there, uncounted, and

@@ -296,6 +296,29 @@ async fn a_disk_that_fails_is_stood_in_for_by_memory_and_that_is_counted() {
 }
 
 #[tokio::test]
+async fn where_neither_disk_nor_collector_serves_nothing_is_acknowledged() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let address = free_address().await;
+    let exporter = exporter(on_disk(directory.path(), address, "a"));
+    std::fs::remove_dir_all(directory.path().join("spans")).expect("removed");
+    let refused = exporter.accept(request_of(&["a"]), 1).await;
+    assert!(refused.is_err(), "it would be lost with the process");
+    let sink = Recorder::default();
+    let _intake = intake_at(address, &sink).await;
+    exporter
+        .accept(request_of(&["a"]), 1)
+        .await
+        .expect("the collector has it");
+    assert!(sink.names().contains(&"a".to_owned()));
+    exporter.flush(PATIENCE).await.expect("the collector is there");
+    assert_eq!(
+        sink.names(),
+        ["a", "a"],
+        "the repeat is the collector's to recognise"
+    );
+}
+
+#[tokio::test]
 async fn a_directory_that_another_has_is_left_to_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let sink = Recorder::default();
@@ -389,8 +412,7 @@ async fn a_disk_that_cannot_be_had_is_tried_again_and_used_once_it_can() {
     let address = free_address().await;
     let exporter = waiting(on_disk(&path, address, "first"));
     exporter
-        .accept(request_of(&["in memory"]), 1)
-        .await
+        .try_send(request_of(&["in memory"]), 1)
         .expect("memory serves");
     assert_eq!(exporter.stats().fallback_spans, 1);
 

@@ -81,7 +81,7 @@ async fn kill_and_compare(plan: &Plan) -> Result<Outcome, Failure> {
     let config = addresses.write_config(scratch.path(), plan.wait)?;
     let mut random = Random::new(plan.seed);
     let load = Load::new(plan.seed, plan.traces_per_second);
-    let senders = Senders::start(&load, &[Door::Grpc(addresses.grpc)], plan.seed)?;
+    let senders = Senders::start(&load, &[Door::Grpc(addresses.grpc)], plan.seed);
     let collector = || Victim::start(&plan.tracemap, "collector", &config, addresses.web);
     let (mut restarts, mut kills_while_starting, mut kills_while_stopping) = (Vec::new(), 0, 0);
     for round in 0..plan.rounds {
@@ -113,7 +113,8 @@ async fn kill_and_compare(plan: &Plan) -> Result<Outcome, Failure> {
     restarts.push(victim.ready().await?);
     let (traces, sent) = senders.finish().await?;
     restarts.sort_unstable();
-    let verdict = verdict::reach(&load, traces, addresses.web, plan.wait, &mut victim).await?;
+    let asked = verdict::Asked::of(&load, traces, addresses.web, plan.wait);
+    let verdict = asked.until(|| victim.assert_running()).await?;
     Ok(Outcome {
         kills: plan.rounds,
         kills_while_starting,

@@ -57,6 +57,15 @@ pub(crate) struct Truth {
     pub(crate) spans: u64,
 }
 
+impl Truth {
+    /// Of each edge all requests, and those that failed.
+    pub(crate) fn requests(&self) -> (BTreeMap<EdgeKey, u64>, BTreeMap<EdgeKey, u64>) {
+        let all = self.edges.iter().map(|(key, (all, _))| (key.clone(), *all));
+        let failed = self.edges.iter().map(|(key, (_, failed))| (key.clone(), *failed));
+        (all.collect(), failed.collect())
+    }
+}
+
 /// One span of a trace, before ids.
 struct Part {
     number: u64,

@@ -20,6 +20,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use prost::Message as _;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
@@ -81,7 +82,14 @@ struct Shared {
 
 impl Senders {
     /// Starts them, at the doors in turn; nobody needs to listen yet.
-    pub(crate) fn start(load: &Load, doors: &[Door], seed: u64) -> Result<Self, Failure> {
+    pub(crate) fn start(load: &Load, doors: &[Door], seed: u64) -> Self {
+        let here = Handle::current();
+        let doors = doors.iter().cycle().take(SENDERS);
+        Self::start_on(load, doors.map(|door| (*door, here.clone())), seed)
+    }
+
+    /// Starts one at each door, on a runtime of its own.
+    pub(crate) fn start_on(load: &Load, doors: impl IntoIterator<Item = (Door, Handle)>, seed: u64) -> Self {
         let shared = Arc::new(Shared {
             load: *load,
             next: AtomicU64::new(0),
@@ -89,17 +97,23 @@ impl Senders {
             began: Instant::now(),
         });
         let mut tasks = JoinSet::new();
-        for (number, door) in doors.iter().cycle().take(SENDERS).enumerate() {
-            let sender = Sender {
-                shared: Arc::clone(&shared),
-                way: Way::to(*door)?,
-                random: Random::new(seed ^ (number as u64 + 1)),
-                acknowledged: VecDeque::new(),
-                counts: SendCounts::default(),
+        for (number, (door, runtime)) in doors.into_iter().enumerate() {
+            let shared = Arc::clone(&shared);
+            let random = Random::new(seed ^ (number as u64 + 1));
+            let send = async move {
+                let sender = Sender {
+                    shared,
+                    // Connections are made where this runs.
+                    way: Way::to(door)?,
+                    random,
+                    acknowledged: VecDeque::new(),
+                    counts: SendCounts::default(),
+                };
+                sender.run().await
             };
-            tasks.spawn(sender.run());
+            tasks.spawn_on(send, &runtime);
         }
-        Ok(Self { shared, tasks })
+        Self { shared, tasks }
     }
 
     /// Lets each finish what it has begun; how many traces there are, and what was sent of them.
