@@ -49,6 +49,11 @@ const REFUSED: &[(&[&str], &[&str])] = &[
     ),
     (&["collector.generate.owt=x"], &["collector/generate", "owt"]),
     (&["tls.enabled=true"], &["tls.collector.secretName"]),
+    (&["tokens.enabled=true"], &["tokens.collector.secretName"]),
+    (
+        &["tokens.enabled=true", "tokens.collector.secretName=a"],
+        &["tokens.agent.secretName"],
+    ),
     (
         &[
             "tls.enabled=true",
@@ -154,7 +159,9 @@ fn every_configuration_is_read_whole_by_the_part_that_gets_it() {
     let certificates = certificates();
     let mut read = 0;
     for (name, part, config) in configurations() {
-        let config = config.replace("/etc/tracemap-tls", &certificates.path().display().to_string());
+        let files = certificates.path().display().to_string();
+        let config = config.replace("/etc/tracemap-tls", &files);
+        let config = config.replace("/etc/tracemap-tokens", &files);
         // One fault of our own ends the command before it listens, and it tells all it finds: so it finds no other.
         let (variable, told) = if part == "agent" {
             ("TRACEMAP_AGENT_CORRELATION_FLOOR", "agent.correlation.floor")
@@ -795,6 +802,7 @@ fn tracemap(args: &[&str], variables: &[(&str, &str)]) -> Output {
 }
 
 /// A certificate, its key and its authority, under the names that Secrets have.
+/// And tokens, one for each use.
 fn certificates() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut openssl = Command::new("openssl");
@@ -806,6 +814,10 @@ fn certificates() -> tempfile::TempDir {
         .expect("openssl runs: it is in the Debian package of that name");
     assert!(output.status.success(), "{}", said(&output));
     std::fs::copy(dir.path().join("tls.crt"), dir.path().join("ca.crt")).expect("its own authority");
+    for name in ["senders", "readers", "writers", "authorization"] {
+        let token = format!("token-of-{name}-0123456789");
+        std::fs::write(dir.path().join(name), token).expect("a token");
+    }
     dir
 }
 

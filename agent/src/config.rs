@@ -197,18 +197,20 @@ pub struct OutboundConfig {
 impl OutboundConfig {
     /// Where calls may not go.
     pub(crate) fn denied(&self) -> Vec<Network> {
-        let own = || {
-            OWN_HOST
-                .into_iter()
-                .filter_map(|network| network.parse().ok())
-                .collect()
-        };
         match &self.deny {
             Some(deny) => deny.clone(),
             None if self.allow.is_empty() => Vec::new(),
-            None => own(),
+            None => own_host(),
         }
     }
+}
+
+/// What is denied to callers on other hosts unless something else is written.
+pub(crate) fn own_host() -> Vec<Network> {
+    OWN_HOST
+        .into_iter()
+        .filter_map(|network| network.parse().ok())
+        .collect()
 }
 
 /// The agent's own host, and what is next to it without a router: RFC 1122, section 3.2.1.3; RFC 3927; RFC 4291.

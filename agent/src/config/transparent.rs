@@ -97,6 +97,10 @@ pub struct NodeListenConfig {
     /// `[]`.
     #[serde(default)]
     pub untrusted: Vec<String>,
+    /// For calls in mode `proxy`: where they may not go, as in `agent.outbound.deny`. Default: this host and link-local
+    /// addresses, since pods would reach there through the agent what only the host may.
+    #[serde(default)]
+    pub deny: Option<Vec<Network>>,
     /// Whether connections go on with their caller's address. Default `false`; see `inbound[].preserve_source`.
     #[serde(default)]
     pub preserve_source: bool,

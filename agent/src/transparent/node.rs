@@ -16,6 +16,7 @@ use super::{Dial, NodeTable, Transparent, Whose, WorkloadTable};
 use crate::bound::Bound;
 use crate::config::{
     AgentConfig, Deliver, InboundConfig, ListenMode, NodeListenConfig, OutboundConfig, WorkloadConfig,
+    own_host,
 };
 use crate::connect::Connector;
 use crate::detect::Detected;
@@ -213,7 +214,9 @@ impl<'a> Dials<'a> {
         let connector = if direction == Direction::Inbound || mode.is_transparent() {
             self.connector(direction)
         } else {
-            Connector::new(self.parts.own.1.as_slice().into(), self.parts.tls.clone())
+            let node = self.parts.config.node.outbound.as_ref();
+            let deny = node.and_then(|way| way.deny.clone()).unwrap_or_else(own_host);
+            Connector::new(self.parts.own.1.as_slice().into(), self.parts.tls.clone()).denying(&deny)
         };
         Making {
             direction,

@@ -404,7 +404,7 @@ async fn call(agent: &Running, source: &str, target: SocketAddr, path: &str) -> 
 #[tokio::test]
 async fn calls_on_the_nodes_listener_are_the_pods_while_it_is_known_also_under_another_configuration() {
     const NODE: &str = ", workloads: [{ service: fixed, addresses: [127.0.0.8] }],
-        node: { outbound: { listen: '127.0.0.1:0', mode: proxy } }";
+        node: { outbound: { listen: '127.0.0.1:0', mode: proxy, deny: [] } }";
     let (mut api, collector, target) = (Api::start().await, Collector::start().await, mirror().await);
     let mut agent = watching(&api, &collector, NODE).await;
     assert_eq!(

@@ -154,8 +154,13 @@ chain() {
   fi
 }
 
+# Link-local addresses are beside this host and nowhere else: the metadata of clouds knows pods by their address, and would take
+# the agent's for theirs.
 skip_destinations() {
   family=$1 in_table=$2 name=$3
+  for to in $(of_family "169.254.0.0/16,fe80::/10" "$family"); do
+    ipt "$family" -t "$in_table" -A "$name" -d "$to" -j RETURN
+  done
   for to in $(of_family "$skip_to" "$family"); do
     ipt "$family" -t "$in_table" -A "$name" -d "$to" -j RETURN
   done

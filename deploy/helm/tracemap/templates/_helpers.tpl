@@ -91,7 +91,13 @@ httpGet: { path: {{ index . 0 }}, port: {{ index . 1 }} }
 {{- $_ := set $export "tls" $tls -}}
 {{- end -}}
 {{- $config := dict "export" $export "drain_delay" "5s" -}}
-{{- $_ := set $config "admin" (dict "listen" (printf "%s:7071" $any)) -}}
+{{- $admin := dict "listen" (printf "%s:7071" $any) -}}
+{{- if .Values.tokens.enabled -}}
+{{- $_ := set $export "headers_from" (dict "authorization" "/etc/tracemap-tokens/authorization") -}}
+{{- $readers := dict "name" "readers" "file" "/etc/tracemap-tokens/readers" -}}
+{{- $_ := set $admin "access" (dict "tokens" (list $readers)) -}}
+{{- end -}}
+{{- $_ := set $config "admin" $admin -}}
 {{- $otlp := dict "grpc" (printf "%s:%d" $any (int $agent.otlp.grpcPort)) "http" (printf "%s:%d" $any (int $agent.otlp.httpPort)) -}}
 {{- $_ := set $config "otlp" $otlp -}}
 {{- if $agent.podWatch.enabled -}}
@@ -125,7 +131,15 @@ httpGet: { path: {{ index . 0 }}, port: {{ index . 1 }} }
 {{- end -}}
 {{- $_ := set $otlp "tls" $tls -}}
 {{- end -}}
-{{- $config := dict "otlp" $otlp "web" (dict "listen" (printf "%s:7070" $any)) "data_dir" "/var/lib/tracemap" -}}
+{{- $web := dict "listen" (printf "%s:7070" $any) -}}
+{{- if .Values.tokens.enabled -}}
+{{- $senders := dict "name" "senders" "file" "/etc/tracemap-tokens/senders" -}}
+{{- $readers := dict "name" "readers" "file" "/etc/tracemap-tokens/readers" -}}
+{{- $writers := dict "name" "writers" "file" "/etc/tracemap-tokens/writers" "may" "write" -}}
+{{- $_ := set $otlp "access" (dict "tokens" (list $senders)) -}}
+{{- $_ := set $web "access" (dict "tokens" (list $readers $writers)) -}}
+{{- end -}}
+{{- $config := dict "otlp" $otlp "web" $web "data_dir" "/var/lib/tracemap" -}}
 {{- $_ := set $config "journal" (dict "max_size" "4GiB") -}}
 {{- $_ := set $config "store" (dict "max_size" "10GiB") -}}
 {{- $grafana := dict "collector_url" (printf "http://%s-collector.%s.svc:7070" (include "tracemap.fullname" .) .Release.Namespace) -}}
@@ -181,6 +195,14 @@ httpGet: { path: {{ index . 0 }}, port: {{ index . 1 }} }
 {{- end -}}
 {{- if and $v.agent.enabled $v.tls.clientAuth (not $v.tls.agent.secretName) -}}
 {{- fail "`tls.clientAuth` is true: name in `tls.agent.secretName` a Secret with `tls.crt`, `tls.key` and `ca.crt`" -}}
+{{- end -}}
+{{- end -}}
+{{- if $v.tokens.enabled -}}
+{{- if and $v.collector.enabled (not $v.tokens.collector.secretName) -}}
+{{- fail "`tokens.enabled` is true: name in `tokens.collector.secretName` a Secret with `senders`, `readers` and `writers`" -}}
+{{- end -}}
+{{- if and $v.agent.enabled (not $v.tokens.agent.secretName) -}}
+{{- fail "`tokens.enabled` is true: name in `tokens.agent.secretName` a Secret with `authorization` and `readers`" -}}
 {{- end -}}
 {{- end -}}
 {{- if $v.agent.enabled -}}
