@@ -38,9 +38,12 @@ fn run(words: &[&str]) {
 
 /// An agent with this `outbound`, and what asks through it.
 fn agent(alone: &Alone, outbound: &str) -> (tempfile::TempDir, Part) {
+    agent_with(alone, &format!("service: shop\n  outbound: {outbound}"))
+}
+
+fn agent_with(alone: &Alone, keys: &str) -> (tempfile::TempDir, Part) {
     let dir = tempfile::tempdir().expect("a directory");
-    let config =
-        format!("agent:\n  service: shop\n  outbound: {outbound}\n  admin: {{ listen: '127.0.0.1:7071' }}\n");
+    let config = format!("agent:\n  {keys}\n  admin: {{ listen: '127.0.0.1:7071' }}\n");
     let ready = [
         &alone.behind()[..],
         &["curl", "-sf", "http://127.0.0.1:7071/readyz"],
@@ -94,6 +97,22 @@ fn who_calls_from_another_host_reaches_neither_the_agent_s_own_host_nor_what_is_
         metrics.body,
         agent.said()
     );
+}
+
+#[test]
+fn pods_reach_neither_the_node_nor_what_is_beside_it_through_the_node_s_agent() {
+    let alone = Alone::new("node");
+    let node = "workloads: [{ service: shop, addresses: [127.0.0.1] }]\n  \
+        node: { outbound: { listen: '127.0.0.1:15001', mode: proxy } }";
+    let (_dir, _agent) = agent_with(&alone, node);
+    for host in NEAR {
+        let url = format!("http://{host}/latest/meta-data/");
+        let answer = through(&alone, "http://127.0.0.1:15001", &[&url]);
+        assert_eq!(answer.code, 403, "{host}: {answer:?}");
+    }
+    // Beyond the host there is no way here, and nobody forbids it.
+    let answer = through(&alone, "http://127.0.0.1:15001", &["http://192.0.2.1/"]);
+    assert_eq!(answer.code, 502, "{answer:?}");
 }
 
 #[test]
