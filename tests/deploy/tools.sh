@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gets what tests/deploy.rs and tests/cluster need: helm, kubeconform and kustomize, an API server with its database, and what
+# Gets what tests/deploy.rs needs: helm, kubeconform and kustomize, an API server with its database, and what
 # Kubernetes and the Prometheus operator say of their objects; and for tests/image the loader of `docker compose`. Runs again at no cost.
 #
 # In: the Go module proxy. Out: target/deploy/bin and target/deploy/openapi.
