@@ -22,7 +22,7 @@ use workspace::Workspace;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("propagation", &[]),
-    ("otlp", &["journal"]),
+    ("otlp", &["config", "journal"]),
     ("map", &["config"]),
     ("dashboards", &["config", "map"]),
     ("alerts", &["config", "map"]),
