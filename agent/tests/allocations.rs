@@ -147,8 +147,8 @@ fn collector() -> SocketAddr {
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
             let never = std::future::pending();
-            otlp::intake::serve_grpc(listener, Forgetful, Limits::default(), Arc::new(()), never).await
-        })
+            otlp::intake::serve_grpc(listener, Forgetful, Limits::default(), Arc::new(()), never).await;
+        });
     });
     address
 }

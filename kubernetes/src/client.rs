@@ -123,7 +123,7 @@ impl Client {
     /// A new connection.
     ///
     /// # Errors
-    /// There is none, or the server's certificate is not to be verified.
+    /// There is none, no token to be shown on it, or the server's certificate is not to be verified.
     pub async fn connect(&mut self) -> Result<Connection, Failure> {
         let late = |late| Failure::new(Reason::Connection, late);
         tokio::time::timeout(ANSWER, self.connected())
@@ -132,6 +132,10 @@ impl Client {
     }
 
     async fn connected(&mut self) -> Result<Connection, Failure> {
+        // Whoever has nothing to show need not knock; a request reads it again, as it may be another by then.
+        if self.server.scheme == Scheme::HTTPS {
+            token(&self.server.token_file).await?;
+        }
         let mut connector = HttpsConnector::new(self.tls()?, Protocols::Http1);
         let connected = connector.call(self.uri()).await.map_err(|error| {
             let reason = if error.is::<ConnectError>() {

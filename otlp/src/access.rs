@@ -114,7 +114,7 @@ impl Denied {
         let mut headers = HeaderMap::new();
         match self {
             Self::NoToken | Self::WrongToken => {
-                drop(headers.insert(http::header::WWW_AUTHENTICATE, CHALLENGE))
+                headers.insert(http::header::WWW_AUTHENTICATE, CHALLENGE);
             }
             Self::TooMuch { retry_after } => {
                 // In whole seconds, rounded up: 0 would ask for a retry at once.

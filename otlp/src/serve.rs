@@ -54,7 +54,7 @@ impl Default for Bounds {
             connections: 4096,
             connections_of_one: 1024,
             greeting: Duration::from_secs(10),
-            head: Duration::from_secs(60),
+            head: Duration::from_mins(1),
             streams: 256,
             windows: (16 << 20, 4 << 20),
             http2_only: false,

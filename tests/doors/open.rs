@@ -11,6 +11,9 @@ use tempfile::TempDir;
 
 use super::peers::{PATIENCE, Part, curl, free_port, raw, service};
 
+/// By then who is cut has been, and who is not would still be waited for.
+const CUT: Duration = Duration::from_secs(35);
+
 struct System {
     dir: TempDir,
     page: SocketAddr,
@@ -241,10 +244,7 @@ fn what_is_too_long_is_refused_and_what_stops_within_a_head_is_cut() {
         // Whoever is not cut is waited for, and then the answer is empty because nobody said anything: that takes longer.
         let began = std::time::Instant::now();
         raw(address, half, PATIENCE);
-        assert!(
-            began.elapsed() < PATIENCE - Duration::from_secs(5),
-            "{name} bears half a head for ever"
-        );
+        assert!(began.elapsed() < CUT, "{name} bears half a head for ever");
     }
     for (name, address) in [
         ("page", system.page),
@@ -253,9 +253,6 @@ fn what_is_too_long_is_refused_and_what_stops_within_a_head_is_cut() {
     ] {
         let began = std::time::Instant::now();
         raw(address, b"", PATIENCE);
-        assert!(
-            began.elapsed() < PATIENCE - Duration::from_secs(5),
-            "{name} bears who says nothing for ever"
-        );
+        assert!(began.elapsed() < CUT, "{name} bears who says nothing for ever");
     }
 }

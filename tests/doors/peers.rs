@@ -107,9 +107,12 @@ impl Part {
             if asked.status.success() {
                 return started;
             }
-            if started.child.try_wait().expect("a child").is_some() || Instant::now() > deadline {
-                panic!("`tracemap {part}` is not ready: {}", started.said());
-            }
+            let runs = started.child.try_wait().expect("a child").is_none();
+            assert!(
+                runs && Instant::now() < deadline,
+                "`tracemap {part}` is not ready: {}",
+                started.said()
+            );
         }
     }
 

@@ -167,10 +167,11 @@ impl System {
         args.push(format!("https://{}/{path}", door.address));
         curl(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
+}
 
-    fn bearer(&self, door: Door) -> Option<String> {
-        (!door.token.is_empty()).then(|| format!("Bearer {}", door.token))
-    }
+/// What opens a door, as a header says it.
+fn bearer_of(door: Door) -> Option<String> {
+    (!door.token.is_empty()).then(|| format!("Bearer {}", door.token))
 }
 
 /// Whether somebody came in.
@@ -200,7 +201,7 @@ fn every_door_opens_to_who_has_certificate_and_token_and_to_nobody_else() {
     let expired = system.ours.gives("expired", (2020, 2021));
     for door in &system.doors {
         let (door, name) = (*door, door.name);
-        let (right, bearer) = (Some(&system.client), system.bearer(door));
+        let (right, bearer) = (Some(&system.client), bearer_of(door));
         let bearer = bearer.as_deref();
         let answer = system.ask(door, right, bearer);
         assert!(is_in(door, &answer), "{name}: {answer:?}");
@@ -341,7 +342,7 @@ fn a_replaced_token_and_a_replaced_certificate_are_taken_up_and_the_old_token_is
                 door.name
             );
         }
-        let old = system.ask(door, Some(&system.client), system.bearer(door).as_deref());
+        let old = system.ask(door, Some(&system.client), bearer_of(door).as_deref());
         assert!(is_unauthorized(door, &old), "{}: {old:?}", door.name);
     }
     // A file that is empty for a moment locks nobody out.
@@ -354,7 +355,7 @@ fn a_replaced_token_and_a_replaced_certificate_are_taken_up_and_the_old_token_is
         let deadline = Instant::now() + PATIENCE;
         // Whoever trusts the authority before no longer trusts the server.
         while system
-            .ask(*door, Some(&system.client), system.bearer(*door).as_deref())
+            .ask(*door, Some(&system.client), bearer_of(*door).as_deref())
             .code
             != 0
         {
@@ -376,7 +377,7 @@ fn a_replaced_token_and_a_replaced_certificate_are_taken_up_and_the_old_token_is
 fn no_secret_is_in_logs_metrics_or_generated_files() {
     let system = system();
     for door in &system.doors {
-        let bearer = system.bearer(*door);
+        let bearer = bearer_of(*door);
         system.ask(*door, Some(&system.client), bearer.as_deref());
         system.ask(
             *door,
@@ -398,7 +399,7 @@ fn no_secret_is_in_logs_metrics_or_generated_files() {
     ];
     for index in [2, 5] {
         let door = system.doors[index];
-        let answer = system.ask(door, Some(&system.client), system.bearer(door).as_deref());
+        let answer = system.ask(door, Some(&system.client), bearer_of(door).as_deref());
         let denied = "denied_requests_total{listener=";
         assert!(answer.body.contains(denied), "{}: {}", door.name, answer.body);
         texts.push((format!("series of {}", door.name), answer.body));

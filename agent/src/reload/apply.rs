@@ -54,7 +54,7 @@ use crate::workload::{Before, Shared, Workload};
 const READERS: LimitsConfig = LimitsConfig {
     max_connections: Some(128),
     header_timeout: HumanDuration(Duration::from_secs(10)),
-    idle_timeout: HumanDuration(Duration::from_secs(300)),
+    idle_timeout: HumanDuration(Duration::from_mins(5)),
 };
 
 /// What lasts as long as the agent.
@@ -279,7 +279,7 @@ impl Running {
         self.open_queues(queues);
         self.open_redirected(redirected);
         self.open_relays(listeners.grpc, listeners.http, &senders);
-        self.open_others(listeners.sampling, listeners.admin, readers);
+        self.open_others(listeners.sampling, listeners.admin, &readers);
         (self.inbound_addrs, self.outbound_addrs) = (inbound_addrs, outbound_addrs);
         self.queue_addrs = queue_addrs;
         let (config, workloads) = (&self.config, &self.generation.workloads);
@@ -384,7 +384,7 @@ impl Running {
         });
     }
 
-    fn open_others(&mut self, sampling: [Option<Bound<()>>; 2], admin: Bound<()>, readers: Door) {
+    fn open_others(&mut self, sampling: [Option<Bound<()>>; 2], admin: Bound<()>, readers: &Door) {
         let drain = std::time::Duration::ZERO;
         [self.sampling_addr, self.sampling_grpc_addr] =
             sampling.each_ref().map(|bound| address(bound.as_ref()));

@@ -416,7 +416,7 @@ impl MetricsCollector {
         let sinks = otlp::intake::Sinks::new(Counting::default()).with_metrics(self.clone());
         let never = std::future::pending();
         tokio::spawn(async move {
-            otlp::intake::serve_grpc(listener, sinks, Limits::default(), Arc::new(()), never).await
+            otlp::intake::serve_grpc(listener, sinks, Limits::default(), Arc::new(()), never).await;
         });
         address
     }

@@ -132,7 +132,7 @@ impl Collector {
         let never = std::future::pending();
         let sink = collector.clone();
         tokio::spawn(async move {
-            otlp::intake::serve_grpc(listener, sink, Limits::default(), Arc::new(()), never).await
+            otlp::intake::serve_grpc(listener, sink, Limits::default(), Arc::new(()), never).await;
         });
         collector
     }

@@ -122,7 +122,7 @@ async fn while_nothing_differs_there_is_one_list_and_nothing_else() {
         round(&mut publisher, &wanted).await.unwrap(),
         ["ConfigMap a: unchanged"]
     );
-    assert_eq!(fake.asked(), [list.clone()]);
+    assert_eq!(fake.asked(), std::slice::from_ref(&list));
     // Somebody wrote to it.
     *version.lock().unwrap() = vec![there("a", "6", "one", US, "Apply")];
     assert_eq!(

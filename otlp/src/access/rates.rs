@@ -72,7 +72,7 @@ impl Rates {
         let cost = u128::from(bytes) * u128::from(SECOND) / u128::from(rate.max(1));
         let cost = u64::try_from(cost).unwrap_or(u64::MAX);
         self.with(who, now, |owed| {
-            owed.bytes = owed.bytes.max(now).saturating_add(cost)
+            owed.bytes = owed.bytes.max(now).saturating_add(cost);
         });
     }
 

@@ -77,7 +77,7 @@ impl Receiver {
                 Arc::new(()),
                 std::future::pending::<()>(),
             )
-            .await
+            .await;
         });
         (receiver, endpoint)
     }
