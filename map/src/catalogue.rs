@@ -142,10 +142,9 @@ catalogue! {
     COLLECTOR_TLS_HANDSHAKES = "tracemap_collector_tls_handshakes_total", Counter, ["result"];
     /// Changes of a collector's certificates, keys or authorities, by whether they are in use. Not there without TLS.
     COLLECTOR_TLS_RELOADS = "tracemap_collector_tls_reloads_total", Counter, ["outcome"];
-    /// Requests that a collector did not answer because of who asked, by listener (`otlp`, `page`) and reason. Not there where
-    /// anybody may ask as much as they like.
+    /// Requests that a collector did not answer because of who asked, by listener (`otlp`, `page`) and reason.
     COLLECTOR_DENIED = "tracemap_collector_denied_requests_total", Counter, ["listener", "reason"];
-    /// Changes of a collector's token files, by listener and whether they are in use. Likewise.
+    /// Changes of a collector's token files, by listener and whether they are in use.
     COLLECTOR_TOKEN_RELOADS = "tracemap_collector_token_reloads_total", Counter, ["listener", "outcome"];
     /// Traces in the table, open or kept for late spans.
     COLLECTOR_TRACES = "tracemap_collector_traces", Gauge, ["state"];

@@ -134,7 +134,7 @@ impl fmt::Display for Denied {
             Self::WrongToken => f.write_str("the token is none of those that are taken here"),
             Self::ReadOnly => f.write_str("the token may read, and change nothing"),
             Self::ForeignHost => {
-                f.write_str("this is not the host that was asked for: ask by address, or let `hosts` name it")
+                f.write_str("ask by address or as `localhost`: a page at loopback has other names only in `collector.web.hosts`")
             }
             Self::TooMuch { retry_after } => {
                 write!(
