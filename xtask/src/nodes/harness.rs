@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 pub(crate) use crate::kills::harness::Failure;
 use crate::kills::harness::random::Random;
 use crate::kills::harness::senders::{Door, Senders};
-use crate::kills::harness::verdict::{Asked, trace_is_stored};
+use crate::kills::harness::verdict::{Asked, traces_not_stored};
 use crate::kills::harness::{Load, SendCounts, Verdict};
 use calls::{Call, Clients, causes, serve};
 use processes::{CollectorSeat, NodeSeat, Place, Process};
@@ -386,13 +386,7 @@ async fn break_and_compare(plan: &Plan) -> Result<Outcome, Failure> {
     let verdict = topology.collector.run(asked).await??;
     let seen = with.traces();
     let call_traces = seen.len();
-    let missing = async move {
-        let mut missing = 0;
-        for trace in &seen {
-            missing += usize::from(!trace_is_stored(web, trace).await);
-        }
-        missing
-    };
+    let missing = async move { traces_not_stored(web, seen.iter()).await };
     Ok(Outcome {
         with,
         without,
@@ -400,7 +394,7 @@ async fn break_and_compare(plan: &Plan) -> Result<Outcome, Failure> {
         sent,
         verdict,
         call_traces,
-        call_traces_missing: topology.collector.run(missing).await?,
+        call_traces_missing: topology.collector.run(missing).await??,
         dropped,
         refused: faults.refused,
         took: began.elapsed(),
