@@ -105,7 +105,16 @@ pub(crate) struct Phase {
     ended: Instant,
 }
 
+/// Before this an agent has written what it gathered of its own spans; they are acknowledged to nobody.
+const GATHERED: Duration = Duration::from_secs(1);
+
 impl Phase {
+    /// Whether the spans of a call may end with an agent that is killed in this phase.
+    fn takes_along(&self, call: &Call) -> bool {
+        let of_node = call.from == self.node || call.to == self.node;
+        of_node && call.began < self.ended && call.ended + GATHERED > self.began
+    }
+
     fn touches(&self, call: &Call) -> bool {
         call.began < self.ended && call.ended > self.began
     }
@@ -188,11 +197,17 @@ impl Course {
         told
     }
 
-    /// The traces that services saw.
+    /// The traces that services saw, but those whose spans an agent may not have written when it was killed.
     fn traces(&self) -> BTreeSet<String> {
+        let kills = || {
+            self.phases
+                .iter()
+                .filter(|phase| phase.fault == Fault::AgentKilled)
+        };
         let traces = self
             .calls
             .iter()
+            .filter(|call| !kills().any(|phase| phase.takes_along(call)))
             .filter_map(|call| call.answer.as_ref().ok()?.clone());
         traces.collect()
     }
