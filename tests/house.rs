@@ -26,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("map", &["config"]),
     ("dashboards", &["config", "map"]),
     ("alerts", &["config", "map"]),
+    ("instrumentation", &["config", "map"]),
     ("grafana", &["config", "dashboards", "map", "otlp"]),
     ("kubernetes", &["otlp"]),
     ("agent", &["config", "kubernetes", "map", "otlp", "propagation"]),
@@ -44,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "dashboards",
             "exposition",
             "grafana",
+            "instrumentation",
             "journal",
             "kubernetes",
             "map",
@@ -63,17 +65,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "dashboards",
             "grafana",
+            "instrumentation",
             "kubernetes",
             "map",
             "otlp",
             "propagation",
         ],
     ),
-    ("xtask", &["alerts", "collector", "config", "journal", "map"]),
+    ("xtask", &["alerts", "collector", "config", "instrumentation", "journal", "map"]),
 ];
 
 /// Crates that are functions of their arguments.
-const PURE: &[&str] = &["propagation", "map", "dashboards", "alerts", "config", "baseline"];
+const PURE: &[&str] = &["propagation", "map", "dashboards", "alerts", "instrumentation", "config", "baseline"];
 
 /// Crates that use files and threads, and must not bring a runtime.
 const NO_RUNTIME: &[&str] = &["journal"];
