@@ -15,6 +15,7 @@ mod flows;
 mod identity;
 mod judge;
 mod nodes;
+mod planning;
 mod prefetch;
 mod roots;
 mod save;

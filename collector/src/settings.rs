@@ -11,6 +11,7 @@ use config::{ByteSize, Finding, HumanDuration};
 use dashboards::DashboardSettings;
 use exposition::remote::RemoteWriteSettings;
 use grafana::GrafanaSettings;
+use instrumentation::plan::PlanSettings;
 use map::Services;
 use otlp::access::AccessSettings;
 pub use sampling::SamplingSettings;
@@ -273,6 +274,8 @@ pub struct GenerateSettings {
     pub alerts: AlertSettings,
     /// What Grafana shows.
     pub dashboards: DashboardSettings,
+    /// What is traced, and what that may cost.
+    pub plan: PlanSettings,
     /// How it gets there.
     pub grafana: GrafanaSettings,
 }
@@ -284,6 +287,7 @@ impl Default for GenerateSettings {
             min_interval: HumanDuration::from_secs(60),
             alerts: AlertSettings::default(),
             dashboards: DashboardSettings::default(),
+            plan: PlanSettings::default(),
             grafana: GrafanaSettings::default(),
         }
     }
@@ -347,6 +351,7 @@ pub fn check(
 ) -> Vec<Finding> {
     let mut found = generate.alerts.check("generate.alerts");
     found.extend(generate.grafana.check("generate.grafana"));
+    found.extend(instrumentation::plan::problems(&generate.plan, "generate.plan"));
     found.extend(collector.sampling.check("collector.sampling"));
     let doors = [
         ("collector.otlp", &collector.otlp.tls, &collector.otlp.access),

@@ -62,6 +62,8 @@ pub struct Sight<'a> {
     pub operations: &'a BTreeMap<NodeId, Vec<f64>>,
     /// What a span costs on the wire, bytes.
     pub span_bytes: f64,
+    /// Spans that come for each that a plan foresees; 1 where nobody has compared them.
+    pub unforeseen: f64,
 }
 
 /// The plan, and `plan.yaml`.
@@ -178,13 +180,16 @@ pub fn plan(sight: &Sight<'_>, settings: &PlanSettings, previous: Option<&Plan>)
     let mut system = System::new(sight, settings);
     let budgets = system.problem.budgets.clone();
     for budget in &mut system.problem.budgets {
-        *budget *= 1.0 - FREE;
+        *budget *= (1.0 - FREE) / sight.unforeseen.max(0.01);
     }
     let mut solution = system.problem.solve();
-    system.problem.budgets = budgets;
+    for (budget, of) in system.problem.budgets.iter_mut().zip(&budgets) {
+        *budget = of / sight.unforeseen.max(0.01);
+    }
     if let Some(before) = previous.and_then(|previous| before(previous, &system, &solution)) {
         solution = before;
     }
+    system.problem.budgets = budgets;
     write(sight, settings, &system, &solution)
 }
 
@@ -249,7 +254,7 @@ fn write(sight: &Sight<'_>, settings: &PlanSettings, system: &System, solution: 
     let loud = vec![false; problem.edges.len()];
     let offered = problem.cost_of(&ones, &loud);
     let first = |cost: &[f64]| cost.first().copied().unwrap_or_default();
-    let planned = first(&solution.cost);
+    let planned = first(&solution.cost) * sight.unforeseen;
     let roots: Vec<PlannedRoot> = (0..system.roots.len())
         .map(|at| text::root(system, solution, at))
         .collect();
@@ -260,7 +265,7 @@ fn write(sight: &Sight<'_>, settings: &PlanSettings, system: &System, solution: 
     let team = |(at, team): (usize, &String)| {
         let totals = TeamTotals {
             budget_spans_per_second: three(problem.budgets[at + 1]),
-            planned_spans_per_second: three(solution.cost[at + 1]),
+            planned_spans_per_second: three(solution.cost[at + 1] * sight.unforeseen),
         };
         (team.clone(), totals)
     };
@@ -461,29 +466,49 @@ impl Plan {
                 .iter()
                 .filter_map(|root| {
                     let operation = root.operation.as_deref()?;
-                    Some(serde_json::json!({ "operation": operation, "share": root.share }))
+                    Some(serde_json::json!({
+                        "operation": operation,
+                        "share": root.share,
+                        "rate": root.traces_per_second,
+                    }))
                 })
                 .collect();
             serde_json::json!({
                 "caller": caller,
                 "callee": node,
                 "share": otherwise(&roots),
+                "rate": of_all(&roots).map_or(0.0, |root| root.traces_per_second),
                 "operations": operations,
             })
         };
         let edges: Vec<_> = quiet.chain(begun.into_iter().map(root)).collect();
-        serde_json::json!({ "version": VERSION, "revision": self.revision, "edges": edges })
+        let totals = &self.totals;
+        let headroom = totals.budget_spans_per_second.map(|budget| {
+            let room = budget / totals.planned_spans_per_second.max(f64::MIN_POSITIVE);
+            three(room.clamp(1.0, 1_000.0))
+        });
+        serde_json::json!({
+            "version": VERSION,
+            "revision": self.revision,
+            "headroom": headroom,
+            "edges": edges,
+        })
     }
 }
 
 /// The share of operations that stand in no plan yet: all of the first of them, unless somebody said otherwise for all. What is new is
 /// rare, and what is not comes into the next plan.
-fn otherwise(roots: &[&PlannedRoot]) -> f64 {
-    let of_all = roots.iter().find(|root| {
+pub fn otherwise(roots: &[&PlannedRoot]) -> f64 {
+    of_all(roots).map_or(1.0, |root| root.share)
+}
+
+/// The root that stands for all operations without one of their own.
+fn of_all<'a>(roots: &[&'a PlannedRoot]) -> Option<&'a PlannedRoot> {
+    let all = |root: &&&PlannedRoot| {
         let operation = root.operation.as_deref();
         operation.is_none_or(|operation| operation == map::roots::OTHER_OPERATIONS)
-    });
-    of_all.map_or(1.0, |root| root.share)
+    };
+    roots.iter().find(all).copied()
 }
 
 /// Under which addresses callers dial a node, as far as the map knows.
@@ -517,8 +542,14 @@ pub fn of_map(map: &Map, settings: &PlanSettings, previous: Option<&Plan>) -> Pl
         degraded: &BTreeSet::new(),
         operations: &BTreeMap::new(),
         span_bytes: settings.span_bytes.0 as f64,
+        unforeseen: 1.0,
     };
     plan(&sight, settings, previous)
+}
+
+/// Spans of a request on an edge that its mode decides about; 0 where no agent makes them.
+pub fn spans_by_agents(map: &Map, key: &EdgeKey) -> f64 {
+    system::spans_by_agents(map, key)
 }
 
 /// What a plan costs, saves and gives up, in a few lines for people.

@@ -28,6 +28,8 @@ pub struct RootKey {
 pub struct Root {
     /// How many, weighted by sampling probability.
     pub traces: f64,
+    /// Of them those that were weighed as one each: nobody said by which share they were sampled.
+    pub plain: f64,
     /// Of them those whose first span is an error.
     pub failed: f64,
     /// Of them those that were looked into: all at first, then a share of them by trace id.
@@ -65,6 +67,7 @@ impl Root {
         };
         Self {
             traces: self.traces - before.traces,
+            plain: (self.plain - before.plain).max(0.0),
             failed: (self.failed - before.failed).max(0.0),
             looked: self.looked - before.looked,
             spans: (self.spans - before.spans).max(0.0),
@@ -83,6 +86,7 @@ mod tests {
         let key = EdgeKey::new("web".into(), "cart".into(), ConnectionType::Direct);
         let of = |n: f64| Root {
             traces: n,
+            plain: n,
             failed: 0.0,
             looked: n,
             spans: 3.0 * n,

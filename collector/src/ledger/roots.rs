@@ -62,6 +62,11 @@ impl Roots {
         let tally = self.tally(node, &root.operation.get().name);
         tally.closed += 1;
         tally.root.traces += weight;
+        tally.root.plain += if (weight - 1.0).abs() < f64::EPSILON {
+            weight
+        } else {
+            0.0
+        };
         tally.root.failed += if root.failed { weight } else { 0.0 };
         if tally.closed > ALL_OF && closing.trace[15] % ONE_OF != 0 {
             return;
@@ -103,6 +108,7 @@ impl Roots {
             };
             let root = roots.entry(key).or_default();
             root.traces += tally.root.traces;
+            root.plain += tally.root.plain;
             root.failed += tally.root.failed;
             root.looked += tally.root.looked;
             root.spans += tally.root.spans;

@@ -103,6 +103,9 @@ pub struct Solution {
 impl Problem {
     /// The best decision that was found. Within the budgets, but for what people pinned.
     pub fn solve(&self) -> Solution {
+        if self.budgets.iter().all(|budget| budget.is_infinite()) {
+            return self.everything();
+        }
         let pinned: Vec<bool> = self.edges.iter().map(|edge| edge.pinned_quiet).collect();
         let all = self.solve_with(&pinned);
         let unbound = |solution: &Solution| solution.shares.iter().all(|share| *share >= 1.0);
@@ -123,6 +126,19 @@ impl Problem {
             }
         }
         self.improve(best)
+    }
+
+    /// What nothing bounds.
+    fn everything(&self) -> Solution {
+        let shares: Vec<f64> = self.roots.iter().map(|root| root.pinned.unwrap_or(1.0)).collect();
+        let quiet: Vec<bool> = self.edges.iter().map(|edge| edge.pinned_quiet).collect();
+        Solution {
+            cost: self.cost_of(&shares, &quiet),
+            value: self.value(&shares, &quiet),
+            kept: 1.0,
+            shares,
+            quiet,
+        }
     }
 
     /// Looks once more at each edge by itself, where there are few.

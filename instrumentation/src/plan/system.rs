@@ -150,17 +150,15 @@ fn edge_of(
     edge: &Edge,
 ) -> (EdgeFacts, optimise::Edge) {
     let map = sight.map;
-    let nobody = matches!(key.client.as_str(), NodeId::USER | NodeId::UNKNOWN);
-    let from_queue = map.kind(&key.client) == NodeKind::Destination;
-    // Where the caller's agent counts an edge itself, it and the callee's agent decide about their spans.
-    let by_agents = edge.evidence.counted > 0 && !nobody && !from_queue;
+    let by_agents = spans_by_agents(map, key);
     let mut spans = BTreeMap::new();
-    if by_agents {
+    if by_agents > 0.0 {
         budgets.charge(&key.client, 1.0, &mut spans);
-        if !map.kind(&key.server).is_virtual() && !edge.stats.server.is_empty() {
-            budgets.charge(&key.server, 1.0, &mut spans);
-        }
     }
+    if by_agents > 1.0 {
+        budgets.charge(&key.server, 1.0, &mut spans);
+    }
+    let by_agents = by_agents > 0.0;
     let pinned = pinned_mode(map, key);
     let (weight, reasons) = weigh(sight, settings, key, edge);
     let decided = optimise::Edge {
@@ -179,6 +177,20 @@ fn edge_of(
         spread: spread(edge),
     };
     (facts, decided)
+}
+
+/// Spans of a request on an edge that its mode decides about: where the caller's agent counts an edge itself, it and the callee's agent
+/// make them.
+pub(super) fn spans_by_agents(map: &Map, key: &EdgeKey) -> f64 {
+    let nobody = matches!(key.client.as_str(), NodeId::USER | NodeId::UNKNOWN);
+    let Some(edge) = map.edges.get(key).filter(|edge| edge.evidence.counted > 0) else {
+        return 0.0;
+    };
+    if nobody || map.kind(&key.client) == NodeKind::Destination {
+        return 0.0;
+    }
+    let answers = !map.kind(&key.server).is_virtual() && !edge.stats.server.is_empty();
+    if answers { 2.0 } else { 1.0 }
 }
 
 /// What people state about an edge, at its caller: by the callee's id, or its bare name.
@@ -472,6 +484,7 @@ fn estimate(map: &Map) -> BTreeMap<RootKey, Root> {
         };
         let root = Root {
             traces: *traces,
+            plain: 0.0,
             failed: 0.0,
             looked: *traces,
             spans: traces + edges.iter().map(spans).sum::<f64>(),

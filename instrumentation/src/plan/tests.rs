@@ -208,6 +208,7 @@ fn what_is_degraded_now_gets_more_of_its_traces() {
             degraded,
             operations: &operations,
             span_bytes: 700.0,
+            unforeseen: 1.0,
         };
         share(&plan(&sight, &with(3.0), None), "POST /order")
     };
