@@ -7,6 +7,8 @@
 //! Rates are those of the last half minute or so. What comes in is compared with what the plan in force foresaw, and the ratio corrects
 //! the next: spans of traces that nobody samples, or of traffic that grows while its traces are still open.
 
+mod shift;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +22,8 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
+use shift::Shifts;
+
 use crate::ledger::Ledger;
 use crate::rim::Shared;
 use crate::scrape::Scrape;
@@ -30,8 +34,12 @@ const SMOOTHING: f64 = 20.0;
 const FOLLOWS: f64 = 0.4;
 /// The correction stays within these.
 const CORRECTION: (f64, f64) = (0.5, 4.0);
+/// Nanoseconds after which traces that began by the plan before are closed.
+const SETTLES: u64 = 30_000_000_000;
 /// Looks after which what was planned can be seen in what comes.
 const SETTLED: u32 = 3;
+/// Of an edge that is degraded and that nobody counts, beside edges that are counted.
+const UNKNOWN_SEVERITY: f64 = 0.25;
 /// Agents that are remembered; one more takes the place of that which was not heard of for longest.
 const MAX_AGENTS: usize = 4_096;
 /// Agents that were not heard of for so long are forgotten, nanoseconds.
@@ -76,6 +84,11 @@ pub(crate) struct Planner {
     rates: BTreeMap<RootKey, Root>,
     /// What traces passed of edges that are without spans now, when they had some: of each looked-into trace.
     known: BTreeMap<(RootKey, EdgeKey), Passed>,
+    /// Edges without spans.
+    quiet: BTreeSet<EdgeKey>,
+    /// When edges that had none were last given some, nanoseconds; for a while.
+    loud_since: BTreeMap<EdgeKey, u64>,
+    shifts: Shifts,
     plan: Option<Plan>,
     /// Looks since the revision changed.
     settled: u32,
@@ -97,6 +110,9 @@ impl Planner {
             last: None,
             rates: BTreeMap::new(),
             known: BTreeMap::new(),
+            quiet: BTreeSet::new(),
+            loud_since: BTreeMap::new(),
+            shifts: Shifts::default(),
             plan: None,
             settled: 0,
             correction: 1.0,
@@ -115,31 +131,28 @@ impl Planner {
         if seconds <= 0.0 {
             return self.plan.as_ref();
         }
-        self.follow(&glance.map, &last.roots, seconds);
+        self.follow(glance, &last.roots, seconds);
         let measured = glance.spans.saturating_sub(last.spans) as f64 / seconds;
         self.correct(&glance.map, measured);
+        let degraded = severities(self.shifts.look(&glance.map, seconds), &glance.degraded);
         let sight = Sight {
             map: &glance.map,
             roots: &self.rates,
             seconds: 1.0,
             now: glance.now,
-            degraded: &glance.degraded,
+            degraded: &degraded,
             operations: &glance.operations,
             span_bytes: span_bytes.unwrap_or(self.settings.span_bytes.0 as f64),
             unforeseen: self.correction,
         };
         let new = plan::plan(&sight, &self.settings, self.plan.as_ref());
-        let changed = self
-            .plan
-            .as_ref()
-            .is_none_or(|plan| plan.revision != new.revision);
-        self.settled = if changed { 0 } else { self.settled + 1 };
-        self.plan = Some(new);
+        self.set(new, glance.now);
         self.plan.as_ref()
     }
 
     /// Brings the rates up to date.
-    fn follow(&mut self, map: &Map, before: &BTreeMap<RootKey, Root>, seconds: f64) {
+    fn follow(&mut self, glance: &Glance, before: &BTreeMap<RootKey, Root>, seconds: f64) {
+        let map = &glance.map;
         let new = if self.rates.is_empty() {
             1.0
         } else {
@@ -159,7 +172,7 @@ impl Planner {
                 let unsampled = all / since.traces;
                 scale(&mut since, unsampled);
             }
-            self.remember(map, key, &mut since);
+            self.remember(glance.now, map, key, &mut since);
             scale(&mut since, new / seconds);
             add(self.rates.entry(key.clone()).or_default(), &since);
         }
@@ -179,49 +192,54 @@ impl Planner {
     }
 
     /// Notes what traces pass, and adds what they would pass if edges without spans had some.
-    fn remember(&mut self, map: &Map, key: &RootKey, since: &mut Root) {
+    fn remember(&mut self, now: u64, map: &Map, key: &RootKey, since: &mut Root) {
         if since.looked <= 0.0 {
             return;
         }
-        for (edge, passed) in &since.edges {
-            if !self.is_quiet(edge) {
-                let each = Passed {
-                    traces: passed.traces / since.looked,
-                    requests: passed.requests / since.looked,
-                };
-                self.known.insert((key.clone(), edge.clone()), each);
-            }
-        }
-        let quiet: Vec<(EdgeKey, Passed)> = self
-            .plan
-            .iter()
-            .flat_map(|plan| &plan.edges)
-            .filter(|edge| edge.mode != Mode::Span)
-            .map(|edge| EdgeKey::new(edge.client.clone(), edge.server.clone(), edge.connection_type))
-            .filter_map(|edge| {
-                let each = self.known.get(&(key.clone(), edge.clone()))?;
-                Some((edge, *each))
-            })
-            .collect();
-        for (edge, each) in quiet {
-            let spans = plan::spans_by_agents(map, &edge) * each.requests;
-            since.spans += spans * since.looked;
-            let passed = Passed {
-                traces: each.traces * since.looked,
-                requests: each.requests * since.looked,
+        // Traces that began when an edge was quiet close for a while after it has spans.
+        let has_spans = |edge: &EdgeKey| {
+            let loud = self.loud_since.get(edge);
+            !self.quiet.contains(edge) && loud.is_none_or(|since| now.saturating_sub(*since) > SETTLES)
+        };
+        for (edge, passed) in since.edges.iter().filter(|(edge, _)| has_spans(edge)) {
+            let each = Passed {
+                traces: passed.traces / since.looked,
+                requests: passed.requests / since.looked,
             };
-            since.edges.insert(edge, passed);
+            self.known.insert((key.clone(), edge.clone()), each);
+        }
+        for edge in self.quiet.iter().chain(self.loud_since.keys()) {
+            let known = self.known.get(&(key.clone(), edge.clone())).copied();
+            let Some(each) = known.or_else(|| counted(map, key, since, edge)) else {
+                continue;
+            };
+            let passed = since.edges.entry(edge.clone()).or_default();
+            let missing = (each.requests * since.looked - passed.requests).max(0.0);
+            since.spans += plan::spans_by_agents(map, edge) * missing;
+            passed.requests = each.requests * since.looked;
+            passed.traces = each.traces * since.looked;
         }
     }
 
     fn is_quiet(&self, key: &EdgeKey) -> bool {
-        let mut edges = self.plan.iter().flat_map(|plan| &plan.edges);
-        let of = |edge: &&plan::PlannedEdge| {
-            edge.client == key.client
-                && edge.server == key.server
-                && edge.connection_type == key.connection_type
-        };
-        edges.find(of).is_some_and(|edge| edge.mode != Mode::Span)
+        self.quiet.contains(key)
+    }
+
+    /// Follows `plan` from now on.
+    fn set(&mut self, plan: Plan, now: u64) {
+        let is_quiet = |edge: &&plan::PlannedEdge| edge.mode != Mode::Span;
+        let quiet: BTreeSet<EdgeKey> = plan.edges.iter().filter(is_quiet).map(key_of).collect();
+        self.loud_since
+            .retain(|edge, since| now.saturating_sub(*since) <= SETTLES && !quiet.contains(edge));
+        let loud = self.quiet.difference(&quiet).map(|edge| (edge.clone(), now));
+        self.loud_since.extend(loud);
+        self.quiet = quiet;
+        let changed = self
+            .plan
+            .as_ref()
+            .is_none_or(|before| before.revision != plan.revision);
+        self.settled = if changed { 0 } else { self.settled + 1 };
+        self.plan = Some(plan);
     }
 
     /// What comes in against what the plan in force foresees of these rates.
@@ -249,6 +267,40 @@ impl Planner {
             self.correction += FOLLOWS * (ratio - self.correction);
         }
     }
+}
+
+/// What traces pass of an edge whose spans nobody has seen, by what agents count of it: as if all roots that reach its caller passed it
+/// alike.
+fn counted(map: &Map, key: &RootKey, since: &Root, edge: &EdgeKey) -> Option<Passed> {
+    let reaches = |node: &NodeId, root: &Root| {
+        *node == edge.client || root.edges.keys().any(|passed| passed.server == edge.client)
+    };
+    if !reaches(&key.node, since) {
+        return None;
+    }
+    let roots = map.roots.iter().filter(|(key, root)| reaches(&key.node, root));
+    let traces: f64 = roots.map(|(_, root)| root.traces).sum();
+    let requests = map.edges.get(edge)?.stats.requests / traces.max(1.0);
+    Some(Passed {
+        traces: requests.min(1.0),
+        requests,
+    })
+}
+
+fn key_of(edge: &plan::PlannedEdge) -> EdgeKey {
+    EdgeKey::new(edge.client.clone(), edge.server.clone(), edge.connection_type)
+}
+
+/// How bad it is on each edge, above 0 to 1: where most is waited beyond the usual it is 1. Counts say how much is waited; where only
+/// judged spans speak of an edge, that is not known.
+fn severities(waited: BTreeMap<EdgeKey, f64>, judged: &BTreeSet<EdgeKey>) -> BTreeMap<EdgeKey, f64> {
+    let most = waited.values().copied().fold(0.0, f64::max);
+    let least = if most > 0.0 { UNKNOWN_SEVERITY } else { 1.0 };
+    let mut severities: BTreeMap<EdgeKey, f64> = judged.iter().map(|key| (key.clone(), least)).collect();
+    for (key, seconds) in waited.into_iter().filter(|_| most > 0.0) {
+        severities.insert(key, (seconds / most).max(1e-3));
+    }
+    severities
 }
 
 fn scale(root: &mut Root, by: f64) {

@@ -58,8 +58,8 @@ pub struct Sight<'a> {
     pub seconds: f64,
     /// The time, nanoseconds since 1970.
     pub now: UnixNanos,
-    /// Edges that are degraded now.
-    pub degraded: &'a BTreeSet<EdgeKey>,
+    /// Edges that are degraded now, each with how bad that is beside the others, above 0 to 1.
+    pub degraded: &'a BTreeMap<EdgeKey, f64>,
     /// Which share of a service's requests each of its operations is.
     pub operations: &'a BTreeMap<NodeId, Vec<f64>>,
     /// What a span costs on the wire, bytes.
@@ -237,10 +237,12 @@ fn before(previous: &Plan, system: &System, new: &Solution) -> Option<Solution> 
                 .map(|(root, rate)| shares[*root] * rate)
                 .sum::<f64>()
         };
-        let quiet = need.edge.is_some_and(|edge| quiet[edge]);
-        !quiet && have(&shares) < 0.8 * have(&new.shares).min(need.want)
+        !need.is_void(&quiet) && have(&shares) < 0.8 * have(&new.shares).min(need.want)
     });
-    let spare = cost.iter().zip(&new.cost).any(|(cost, new)| *cost < new * LEFT_UNUSED);
+    let spare = cost
+        .iter()
+        .zip(&new.cost)
+        .any(|(cost, new)| *cost < new * LEFT_UNUSED);
     let stays = !too_dear && !lacks && !spare && new.value <= value * WORTH_A_CHANGE;
     stays.then_some(Solution {
         shares,
@@ -542,7 +544,7 @@ pub fn of_map(map: &Map, settings: &PlanSettings, previous: Option<&Plan>) -> Pl
         roots: &map.roots,
         seconds: seconds.max(1.0),
         now: last,
-        degraded: &BTreeSet::new(),
+        degraded: &BTreeMap::new(),
         operations: &BTreeMap::new(),
         span_bytes: settings.span_bytes.0 as f64,
         unforeseen: 1.0,

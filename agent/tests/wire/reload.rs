@@ -647,3 +647,64 @@ async fn a_plan_that_changes_changes_modes_and_shares_and_one_with_problems_does
     drop(stop);
     soon("the end", running).await.expect("stopped");
 }
+
+#[tokio::test]
+async fn whoever_asks_for_a_plan_says_who_it_is_and_one_that_cannot_be_asked_for_holds_for_its_age() {
+    let plan = "{\"version\":1,\"revision\":\"r1\",\"edges\":[{\"caller\":\"user\",\"callee\":\"shop/cart\",\"share\":0.25}]}";
+    let (asked, up) = (
+        Arc::new(std::sync::Mutex::new(Vec::<String>::new())),
+        Arc::new(std::sync::atomic::AtomicBool::new(true)),
+    );
+    let (heard, alive) = (asked.clone(), up.clone());
+    let answer = move |request: axum::extract::Request| {
+        let of = |name: &str| {
+            let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or("-").to_owned()
+        };
+        let told = ["authorization", "tracemap-agent-nodes", "tracemap-plan-applied"].map(of);
+        assert!(of("tracemap-agent").starts_with("agent-"));
+        heard.lock().expect("a lock").push(told.join(" "));
+        let status = if alive.load(std::sync::atomic::Ordering::Relaxed) {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        async move { (status, plan) }
+    };
+    let source = service(axum::Router::new().fallback(answer)).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let token = dir.path().join("token");
+    std::fs::write(&token, "sesame\n").expect("a file");
+    let more = format!(
+        "plan: {{ url: 'http://{source}/plan', interval: 100ms, max_age: 1s, token_file: '{}' }}, sampling: {{ listen: '127.0.0.1:0' }}",
+        token.display()
+    );
+    let mut agent = start(&cart_yaml(mirror().await, "", &more)).await;
+    let sampling = agent.sampling_addr.expect("an address");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(async move {
+        agent.follow(None, async { drop(stopped.await) }).await;
+        agent.stop().await;
+    });
+    let question = "GET /sampling?service=cart HTTP/1.1\nhost: agent";
+    let share = async |share: &str| {
+        while !ask(sampling, question)
+            .await
+            .contains(&format!("\"samplingRate\":{share}}}"))
+        {}
+    };
+    soon("the share of the plan", share("0.25")).await;
+    let says = async || {
+        let wanted = "Bearer sesame shop/cart r1";
+        while !asked.lock().expect("a lock").iter().any(|told| told == wanted) {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("what it follows", says()).await;
+    up.store(false, std::sync::atomic::Ordering::Relaxed);
+    soon("the configuration's own share", share("1.0")).await;
+    up.store(true, std::sync::atomic::Ordering::Relaxed);
+    soon("the plan again", share("0.25")).await;
+    drop(stop);
+    soon("the end", running).await.expect("stopped");
+}

@@ -59,6 +59,15 @@ impl Recording {
         &self.spans
     }
 
+    /// The same with other spans, which must be in the order of their ends.
+    pub(super) fn with(&self, spans: Vec<Received>) -> Self {
+        Self {
+            spans,
+            workloads: self.workloads.clone(),
+            claims: self.claims.clone(),
+        }
+    }
+
     /// When the first and the last span ended, nanoseconds since 1970; 0 and 0 for none.
     pub fn extent(&self) -> (u64, u64) {
         let end = |received: Option<&Received>| received.map_or(0, |received| received.span.end);

@@ -2,19 +2,24 @@
 //!
 //! In: a recording, its faults, a budget as a share of its spans. Out: for each fault how many slow traces of the edges to the node at
 //! fault there were, and how many of them each way of sampling keeps.
-//! Left out on purpose: tail sampling, which would have to be sent everything first, and modes, since recordings are of SDKs and meshes.
+//! Left out on purpose: tail sampling, which would have to be sent everything first.
 //!
-//! Traces are sampled where they begin, by a hash of their id and a seed. The planner sees nothing but what was kept, with its weights, and
-//! looks again every [`PlanSettings::interval`] of the recording's time. Evenly sampled is the same number of spans in the end.
+//! The recording is taken down to what agents before every service make: the entry span of each visit and the calling span of each call.
+//! So every edge has two spans whose mode can be chosen; where an edge is quiet, neither comes, and it keeps no trace.
+//!
+//! Traces are sampled where they begin, by a hash of their id and a seed. The planner sees nothing but what was kept, with its weights,
+//! and the counts of agents; it looks again every [`PlanSettings::interval`] of the recording's time. Evenly sampled is the same number of spans in the end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use instrumentation::plan::{Budget, PlanSettings};
+use instrumentation::plan::{Budget, Mode, PlanSettings};
 use map::roots::RootKey;
+use map::{ConnectionType, Histogram, NodeId};
+use otlp::Kind;
 
 use super::faults::Class;
 use super::{BacktestSettings, Fault, Learning, Recording, TICK, begun};
-use crate::planner::Planner;
+use crate::planner::{Glance, Planner};
 use crate::read::{Extracted, Received};
 use crate::span::TraceId;
 
@@ -59,20 +64,23 @@ pub fn sampled(
     (plan, share): (&PlanSettings, f64),
     seeds: u64,
 ) -> Sampled {
+    let reduced = Reduced::new(recording);
+    let recording = &reduced.recording;
     let traces = Traces::new(recording);
     let slow = slow_traces(recording, faults);
     let mut kept = vec![(0.0, 0.0, 0.0, 0.0); faults.len()];
     let mut shares = 0.0;
     for seed in 0..seeds {
-        let planned = planned(recording, faults, settings, (plan, share), (&traces, seed));
-        let spans: usize = planned.iter().map(|trace| traces.spans[trace]).sum();
-        let even_share = spans as f64 / recording.len().max(1) as f64;
+        let planned = planned(&reduced, faults, settings, (plan, share), (&traces, seed));
+        let even_share = planned.spans as f64 / recording.len().max(1) as f64;
         shares += even_share;
         for (sums, slow) in kept.iter_mut().zip(&slow) {
-            let by_plan = slow.iter().filter(|trace| planned.contains(*trace)).count() as f64;
+            let by_plan = distinct(slow.iter().filter(|call| planned.calls.contains(*call)));
             // Another seed, so that neither is lucky in the same traces.
-            let evenly = slow.iter().filter(|trace| drawn(trace, seed ^ EVEN) < even_share);
-            let evenly = evenly.count() as f64;
+            let evenly = distinct(
+                slow.iter()
+                    .filter(|(trace, _)| drawn(trace, seed ^ EVEN) < even_share),
+            );
             sums.0 += by_plan;
             sums.1 += evenly;
             sums.2 += f64::from(u8::from(by_plan >= ENOUGH_TRACES));
@@ -80,9 +88,9 @@ pub fn sampled(
         }
     }
     let n = seeds.max(1) as f64;
-    let survived = |((fault, slow), sums): ((&Fault, &BTreeSet<TraceId>), &(f64, f64, f64, f64))| Survived {
+    let survived = |((fault, slow), sums): ((&Fault, &BTreeSet<EdgeOf>), &(f64, f64, f64, f64))| Survived {
         fault: fault.clone(),
-        slow: slow.len(),
+        slow: distinct(slow.iter()) as usize,
         planned: sums.0 / n,
         even: sums.1 / n,
         enough: (sums.2 / n, sums.3 / n),
@@ -100,10 +108,102 @@ pub fn sampled(
 /// Turns a seed into that of the other way.
 const EVEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// A trace, and an edge that it passes.
+type EdgeOf = (TraceId, (NodeId, NodeId));
+
+/// How many traces there are among these.
+fn distinct<'a>(calls: impl Iterator<Item = &'a EdgeOf>) -> f64 {
+    calls.map(|(trace, _)| *trace).collect::<BTreeSet<_>>().len() as f64
+}
+
+/// What agents would have recorded.
+struct Reduced {
+    recording: Recording,
+    /// The edge whose mode decides about a span.
+    edges: HashMap<(TraceId, u64), (NodeId, NodeId)>,
+}
+
+impl Reduced {
+    fn new(recording: &Recording) -> Self {
+        let service = |received: &Received| received.span.operation.service;
+        let by_id: HashMap<(TraceId, u64), &Received> = recording
+            .spans()
+            .iter()
+            .map(|received| ((received.trace, received.span.id), received))
+            .collect();
+        let mut kinds: HashMap<(TraceId, u64), Kind> = HashMap::new();
+        let mut edges: HashMap<(TraceId, u64), (NodeId, NodeId)> = HashMap::new();
+        for received in recording.spans() {
+            let parent = by_id.get(&(received.trace, received.span.parent_id));
+            let key = (received.trace, received.span.id);
+            match parent {
+                Some(parent) if service(parent) == service(received) => {}
+                None => {
+                    kinds.insert(key, Kind::Server);
+                }
+                Some(parent) => {
+                    kinds.insert(key, Kind::Server);
+                    let calling = (parent.trace, parent.span.id);
+                    kinds.entry(calling).or_insert(Kind::Client);
+                    let (Some(from), Some(to)) = (service(parent), service(received)) else {
+                        continue;
+                    };
+                    let edge = (from.id.clone(), to.id.clone());
+                    edges.entry(calling).or_insert_with(|| edge.clone());
+                    edges.insert(key, edge);
+                }
+            }
+        }
+        // The nearest ancestor that agents see takes the place of those that they do not.
+        let seen_above = |received: &Received| {
+            let mut at = received.span.parent_id;
+            for _ in 0..64 {
+                match by_id.get(&(received.trace, at)) {
+                    Some(_) if kinds.contains_key(&(received.trace, at)) => break,
+                    Some(parent) => at = parent.span.parent_id,
+                    None => break,
+                }
+            }
+            at
+        };
+        let seen = |received: &Received| {
+            let kind = *kinds.get(&(received.trace, received.span.id))?;
+            let mut received = received.clone();
+            received.span.parent_id = seen_above(&received);
+            received.span.kind = kind;
+            Some(received)
+        };
+        let spans = recording.spans().iter().filter_map(seen).collect();
+        // A span that is an entry and calls is kept for its own edge.
+        Self {
+            recording: recording.with(spans),
+            edges,
+        }
+    }
+}
+
+impl Reduced {
+    /// Agents count calls whether they record them or not.
+    fn count(&self, received: &Received, counts: &mut HashMap<(NodeId, NodeId), Histogram>) {
+        let edge = self.edges.get(&(received.trace, received.span.id));
+        if let Some(edge) = edge.filter(|_| received.span.kind == Kind::Client) {
+            let took = (received.span.end - received.span.start) as f64 / 1e9;
+            counts.entry(edge.clone()).or_default().observe(took);
+        }
+    }
+}
+
+/// What a plan keeps.
+struct Kept {
+    /// Spans.
+    spans: usize,
+    /// Traces by the edges of which their spans came.
+    calls: BTreeSet<EdgeOf>,
+}
+
 /// Where the traces of a recording begin.
 struct Traces {
     roots: HashMap<TraceId, RootKey>,
-    spans: HashMap<TraceId, usize>,
     /// Spans a second while there are any.
     rate: f64,
 }
@@ -111,11 +211,9 @@ struct Traces {
 impl Traces {
     fn new(recording: &Recording) -> Self {
         let mut first: HashMap<TraceId, &Received> = HashMap::new();
-        let mut spans: HashMap<TraceId, usize> = HashMap::new();
         let mut active = 0;
         let mut before = recording.extent().0;
         for received in recording.spans() {
-            *spans.entry(received.trace).or_default() += 1;
             let earliest = first.entry(received.trace).or_insert(received);
             let begins = |received: &Received| (received.span.parent_id != 0, received.span.start);
             if begins(received) < begins(earliest) {
@@ -137,20 +235,20 @@ impl Traces {
         };
         Self {
             roots: first.into_iter().map(root).collect(),
-            spans,
             rate: recording.len() as f64 / (active as f64 / 1e9).max(1.0),
         }
     }
 }
 
-/// The traces that a planner keeps.
+/// What a planner keeps.
 fn planned(
-    recording: &Recording,
+    reduced: &Reduced,
     faults: &[Fault],
     settings: &BacktestSettings,
     (plan, share): (&PlanSettings, f64),
     (traces, seed): (&Traces, u64),
-) -> BTreeSet<TraceId> {
+) -> Kept {
+    let recording = &reduced.recording;
     let mut engine = begun(recording, faults, Learning::Offline, settings);
     let plan = PlanSettings {
         budget: Budget {
@@ -162,15 +260,32 @@ fn planned(
     let every = u64::try_from(plan.interval.get().as_nanos()).unwrap_or(u64::MAX);
     let mut planner = Planner::new(plan);
     let (first, _) = recording.extent();
-    planner.look(&engine.glance(first), None);
+    // What agents counted before the recording is what they count of it without its faults, as for baselines.
+    let labelled: Vec<_> = faults.iter().map(Fault::window).collect();
+    let mut counts: HashMap<(NodeId, NodeId), Histogram> = HashMap::new();
+    for received in recording.outside(&labelled).spans() {
+        reduced.count(received, &mut counts);
+    }
+    planner.look(&by_agents(engine.glance(first), &counts), None);
+    let mut quiet: BTreeSet<(NodeId, NodeId)> = BTreeSet::new();
+    let mut all = Kept {
+        spans: 0,
+        calls: BTreeSet::new(),
+    };
     let mut shares: BTreeMap<RootKey, f64> = BTreeMap::new();
     let mut decided: HashMap<TraceId, Option<f32>> = HashMap::new();
     let _ = engine.take(recording.introduction(), first);
-    let (mut now, mut due) = (first - first % TICK, first + every);
+    let (mut now, mut skipped) = (first - first % TICK, 0);
+    let mut due = first + every;
     let mut rest = recording.spans();
     while let Some(next) = rest.first() {
-        // Gaps are stepped over: no plan changes in them.
-        now = (now + TICK).max(next.span.end - next.span.end % TICK);
+        // Gaps are no time: rates are those of what was recorded.
+        let after = next.span.end - next.span.end % TICK;
+        if after > now + GAP {
+            skipped += after - now - TICK;
+            now = after - TICK;
+        }
+        now += TICK;
         let (ended, later) = rest.split_at(rest.partition_point(|received| received.span.end <= now));
         rest = later;
         let mut kept = Vec::new();
@@ -183,12 +298,16 @@ fn planned(
                 let share = of_root.copied().unwrap_or(share);
                 (drawn(&received.trace, seed) < share).then(|| (1.0 / share) as f32)
             });
-            if let Some(weight) = weight {
+            let edge = reduced.edges.get(&(received.trace, received.span.id));
+            reduced.count(received, &mut counts);
+            if let Some(weight) = weight.filter(|_| edge.is_none_or(|edge| !quiet.contains(edge))) {
+                all.calls.extend(edge.map(|edge| (received.trace, edge.clone())));
                 let mut received = received.clone();
                 received.span.weight = weight;
                 kept.push(received);
             }
         }
+        all.spans += kept.len();
         let extracted = Extracted {
             spans: kept,
             ..Extracted::default()
@@ -196,9 +315,11 @@ fn planned(
         let taken = engine.take(extracted, now);
         debug_assert!(taken.is_ok(), "a table without a bound is never full");
         engine.tick(now);
-        if now >= due {
-            due = now + every;
-            if let Some(plan) = planner.look(&engine.glance(now), None) {
+        if now - skipped >= due {
+            due = now - skipped + every;
+            let mut glance = by_agents(engine.glance(now), &counts);
+            glance.now -= skipped;
+            if let Some(plan) = planner.look(&glance, None) {
                 let share = |root: &instrumentation::plan::PlannedRoot| {
                     let key = RootKey {
                         node: root.node.clone(),
@@ -207,11 +328,27 @@ fn planned(
                     (key, root.share)
                 };
                 shares = plan.roots.iter().map(share).collect();
+                let without = plan.edges.iter().filter(|edge| edge.mode != Mode::Span);
+                quiet = without
+                    .map(|edge| (edge.client.clone(), edge.server.clone()))
+                    .collect();
             }
         }
     }
-    let kept = decided.into_iter().filter(|(_, weight)| weight.is_some());
-    kept.map(|(trace, _)| trace).collect()
+    all
+}
+
+/// As if agents counted every edge between services.
+fn by_agents(mut glance: Glance, counts: &HashMap<(NodeId, NodeId), Histogram>) -> Glance {
+    for (key, edge) in &mut glance.map.edges {
+        if key.connection_type == ConnectionType::Direct {
+            edge.evidence.counted = edge.evidence.counted.max(1);
+            let of = counts.get(&(key.client.clone(), key.server.clone()));
+            edge.stats.client = of.cloned().unwrap_or_default();
+            edge.stats.requests = edge.stats.client.count() as f64;
+        }
+    }
+    glance
 }
 
 /// A number from 0 to 1 that a trace and a seed always have (FNV-1a, then the finaliser of `SplitMix64`).
@@ -225,14 +362,13 @@ fn drawn(trace: &TraceId, seed: u64) -> f64 {
     (mixed >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// By fault, the traces in which a call to its node was slow while it lasted.
-fn slow_traces(recording: &Recording, faults: &[Fault]) -> Vec<BTreeSet<TraceId>> {
+/// By fault, the traces in which a call to its node was slow while it lasted, each with the edge of the call.
+fn slow_traces(recording: &Recording, faults: &[Fault]) -> Vec<BTreeSet<EdgeOf>> {
     let by_id: HashMap<(TraceId, u64), &Received> = recording
         .spans()
         .iter()
         .map(|received| ((received.trace, received.span.id), received))
         .collect();
-    let labelled: Vec<_> = faults.iter().map(Fault::window).collect();
     let mut calls: Vec<Call> = Vec::new();
     for received in recording.spans() {
         let Some(service) = received.span.operation.service else {
@@ -246,6 +382,11 @@ fn slow_traces(recording: &Recording, faults: &[Fault]) -> Vec<BTreeSet<TraceId>
         };
         calls.push(Call {
             trace: received.trace,
+            caller: caller
+                .span
+                .operation
+                .service
+                .map_or("unknown".into(), |caller| caller.id.clone()),
             callee: service.id.as_str().to_owned(),
             operation: received.span.operation.get().name.to_string(),
             start: caller.span.start,
@@ -254,7 +395,9 @@ fn slow_traces(recording: &Recording, faults: &[Fault]) -> Vec<BTreeSet<TraceId>
     }
     let mut healthy: HashMap<(&str, &str), Vec<u64>> = HashMap::new();
     for call in &calls {
-        if !labelled.iter().any(|window| window.contains(&call.start)) {
+        // What others' faults do to the calls of a node is part of what is usual there.
+        let at_fault = |fault: &&Fault| fault.is_at(&call.callee) && fault.window().contains(&call.start);
+        if !faults.iter().any(|fault| at_fault(&fault)) {
             healthy
                 .entry((&call.callee, &call.operation))
                 .or_default()
@@ -277,7 +420,8 @@ fn slow_traces(recording: &Recording, faults: &[Fault]) -> Vec<BTreeSet<TraceId>
                 && window.contains(&call.start)
                 && most.is_some_and(|most| call.took > *most)
         });
-        slow.map(|call| call.trace).collect()
+        slow.map(|call| (call.trace, (call.caller.clone(), call.callee.as_str().into())))
+            .collect()
     };
     faults.iter().map(of_fault).collect()
 }
@@ -285,6 +429,7 @@ fn slow_traces(recording: &Recording, faults: &[Fault]) -> Vec<BTreeSet<TraceId>
 /// A call to a node that is at fault at some time.
 struct Call {
     trace: TraceId,
+    caller: NodeId,
     callee: String,
     operation: String,
     start: u64,

@@ -79,8 +79,8 @@ pub struct Need {
     pub from: Vec<(usize, f64)>,
     /// How much is wanted, a second. All there is, where that is less.
     pub want: f64,
-    /// The edge that it is about; without spans there it has no need.
-    pub edge: Option<usize>,
+    /// The edges that it is about; where none of them has spans there is no need. Empty: it is about none.
+    pub edges: Vec<usize>,
     /// Needs of failures yield to others.
     pub failures: bool,
 }
@@ -278,7 +278,7 @@ impl Problem {
     }
 
     fn fulfil(&self, need: &Need, factor: f64, shares: &mut [f64], costs: &[Vec<f64>], quiet: &[bool]) {
-        if need.edge.is_some_and(|edge| quiet[edge]) {
+        if need.is_void(quiet) {
             return;
         }
         let have: f64 = need.from.iter().map(|(root, rate)| shares[*root] * rate).sum();
@@ -410,6 +410,13 @@ impl Problem {
 
     fn says(&self, traces: f64) -> f64 {
         (traces / self.enough.max(1.0)).ln_1p()
+    }
+}
+
+impl Need {
+    /// True where none of its edges has spans.
+    pub fn is_void(&self, quiet: &[bool]) -> bool {
+        !self.edges.is_empty() && self.edges.iter().all(|edge| quiet[*edge])
     }
 }
 
@@ -597,7 +604,7 @@ mod tests {
         let need = |root, rate, want| Need {
             from: vec![(root, rate)],
             want,
-            edge: None,
+            edges: Vec::new(),
             failures: false,
         };
         problem.needs = vec![need(0, 100.0, 4.0), need(1, 0.01, 0.2)];

@@ -13,6 +13,8 @@ use super::{Mode, PlanSettings, Sight};
 
 /// Rounds in which visits spread over a map without roots; deeper chains than that are estimated too short.
 const ROUNDS: usize = 64;
+/// What the edge is worth where it is worst now.
+const DEGRADED: f64 = 50.0;
 /// What steady edges are worth: those to a service, without which it has no own time; to a database or a peer, whose time is its
 /// caller's otherwise; to a chatty leaf.
 const SERVICE: f64 = 0.5;
@@ -224,8 +226,8 @@ fn spread(edge: &Edge) -> Option<f64> {
 fn weigh(sight: &Sight<'_>, settings: &PlanSettings, key: &EdgeKey, edge: &Edge) -> (f64, Vec<String>) {
     let mut found: Vec<(f64, String)> = Vec::new();
     let map = sight.map;
-    if sight.degraded.contains(key) {
-        found.push((20.0, "it is degraded now".to_owned()));
+    if let Some(severity) = sight.degraded.get(key) {
+        found.push((DEGRADED * severity, "it is degraded now".to_owned()));
     }
     let waited: f64 = map.nodes.values().map(|node| node.stats.critical).sum::<f64>()
         + map.edges.values().map(|edge| edge.stats.critical).sum::<f64>();
@@ -375,14 +377,14 @@ fn needs(
         needs.push(Need {
             from: from(1.0),
             want: traces,
-            edge: Some(edge),
+            edges: vec![edge],
             failures: false,
         });
         if stats.failed > 0.0 {
             needs.push(Need {
                 from: from((stats.failed / stats.requests.max(f64::MIN_POSITIVE)).min(1.0)),
                 want: traces,
-                edge: Some(edge),
+                edges: vec![edge],
                 failures: true,
             });
         }
@@ -391,13 +393,15 @@ fn needs(
         needs.push(Need {
             from: vec![(at, root.rate)],
             want: judged,
-            edge: None,
+            edges: Vec::new(),
             failures: false,
         });
     }
     // Operations of services further inside, reached by whoever reaches their service.
     let mut reached: BTreeMap<&NodeId, Vec<(usize, f64)>> = BTreeMap::new();
+    let mut into: BTreeMap<&NodeId, Vec<usize>> = BTreeMap::new();
     for (edge, key) in keys.iter().enumerate() {
+        into.entry(&key.server).or_default().push(edge);
         let to = reached.entry(&key.server).or_default();
         to.extend(passed[edge].iter().map(|(at, _, requests)| (*at, *requests)));
     }
@@ -410,7 +414,7 @@ fn needs(
             needs.push(Need {
                 from: from.iter().map(|(at, rate)| (*at, rate * share)).collect(),
                 want: judged,
-                edge: None,
+                edges: into.get(node).cloned().unwrap_or_default(),
                 failures: false,
             });
         }

@@ -197,8 +197,8 @@ fn what_is_degraded_now_gets_more_of_its_traces() {
         .find(|key| key.server.as_str() == "pay")
         .expect("an edge")
         .clone();
-    let (nothing, operations) = (BTreeSet::new(), BTreeMap::new());
-    let degraded = BTreeSet::from([key]);
+    let (nothing, operations) = (BTreeMap::new(), BTreeMap::new());
+    let degraded = BTreeMap::from([(key, 1.0)]);
     let of = |degraded| {
         let sight = Sight {
             map: &map,

@@ -235,7 +235,11 @@ fn slower_nodes(
 fn failures(system: &System, solution: &Solution) -> Vec<GivenUp> {
     let of_failures = system.problem.needs.iter().filter(|need| need.failures);
     let given = |need: &super::Need| {
-        let edge = need.edge.filter(|edge| !solution.quiet[*edge])?;
+        let edge = need
+            .edges
+            .first()
+            .copied()
+            .filter(|edge| !solution.quiet[*edge])?;
         let have: f64 = need
             .from
             .iter()
