@@ -20,5 +20,5 @@ pub mod why;
 pub use histogram::{Histogram, Sample};
 pub use id::{ConnectionType, EdgeKey, NodeId, NodeKind};
 pub use model::{Edge, EdgeStats, Evidence, Flow, FlowKey, Map, Node, NodeStats, Seen};
-pub use services::{Objective, Owner, ServiceSettings, Services, Usual};
+pub use services::{Objective, Owner, Resilience, ServiceSettings, Services, Usual};
 pub use why::Why;

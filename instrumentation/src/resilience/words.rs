@@ -1,0 +1,174 @@
+//! Reasons, in words and numbers.
+//!
+//! In: what was found. Out: one sentence for each number.
+//! Left out on purpose: exact counts, which would change a file every minute.
+
+use std::fmt::Write as _;
+
+use super::Told;
+use super::budget::{Bound, Times};
+use super::figures::{millis, percent, two_figures};
+use super::retries::backoff_ms;
+
+/// Why a call may take so long.
+pub(super) fn timeout(told: &Told<'_>, i: usize, cuts_off: Option<f64>) -> String {
+    let (call, needs) = (&told.shape.calls[i], &told.calls[i]);
+    let server = told.shape.nodes[call.server];
+    let Some(times) = told.budget.calls[i] else {
+        return match &told.seen[i] {
+            Err(why) => why.clone(),
+            Ok(_) => "none".to_owned(),
+        };
+    };
+    let mut said = Vec::new();
+    if needs.pin.is_some() {
+        said.push(format!("stated in `services.{server}.resilience.timeout`"));
+    } else if let Some(ms) = told.nodes[call.server].objective.filter(|_| needs.from_outside) {
+        said.push(format!(
+            "`{server}` promises an answer within {}, and later ones keep no promise",
+            millis(ms as f64)
+        ));
+    }
+    said.push(seen(told, i));
+    said.extend(longer(told, i, times));
+    if let Some(bound) = times.forced_by {
+        said.push(format!(
+            "made shorter than that, because {}",
+            bound_of(told, bound)
+        ));
+    }
+    if times.attempt != times.total {
+        said.push(format!(
+            "{} attempts of {} and up to {} between them",
+            times.retries + 1,
+            millis(times.attempt as f64),
+            millis(backoff_ms(times.retries))
+        ));
+    }
+    if let Some(share) = cuts_off {
+        said.push(format!(
+            "{} of the calls seen took longer than an attempt",
+            percent(share)
+        ));
+    }
+    said.join("; ")
+}
+
+/// What calls took.
+fn seen(told: &Told<'_>, i: usize) -> String {
+    let settings = told.settings;
+    match &told.seen[i] {
+        Err(why) => why.clone(),
+        Ok(seen) => format!(
+            "{} of {} requests took at most {}{}, times {} is {}",
+            percent(settings.quantile),
+            seen.requests,
+            millis(seen.high_ms),
+            if seen.callee_only {
+                " as the callee saw it, without the network"
+            } else {
+                ""
+            },
+            settings.margin,
+            millis(seen.high_ms * settings.margin)
+        ),
+    }
+}
+
+/// Why a timeout is longer than what calls took.
+fn longer(told: &Told<'_>, i: usize, times: Times) -> Option<String> {
+    let (call, needs) = (&told.shape.calls[i], &told.calls[i]);
+    let server = told.shape.nodes[call.server];
+    if call.closes_cycle {
+        return Some(format!(
+            "the call leads back to `{server}`, and how often it does so in a request is not known, so what `{server}` waits for is not in it"
+        ));
+    }
+    if needs.pin.is_some() || needs.from_outside && told.nodes[call.server].objective.is_some() {
+        return None;
+    }
+    let least = told.settings.min_timeout;
+    if times.nested && times.forced_by.is_none() {
+        let needs = millis(told.budget.needs[call.server]);
+        return Some(format!(
+            "`{server}` needs {needs} where its own calls take as long as they may"
+        ));
+    }
+    let observed = needs.observed.unwrap_or(0.0);
+    let is_least = times.forced_by.is_none() && observed < least.get().as_secs_f64() * 1e3;
+    is_least.then(|| format!("no timeout is below {least}"))
+}
+
+fn bound_of(told: &Told<'_>, bound: Bound) -> String {
+    match bound {
+        Bound::Objective(node) => {
+            let objective = told.nodes[node].objective.unwrap_or_default();
+            let id = told.shape.nodes[node];
+            format!("`{id}` promises an answer within {}", millis(objective as f64))
+        }
+        Bound::Pin(call) => {
+            let (id, pin) = (
+                told.shape.nodes[told.shape.calls[call].server],
+                told.calls[call].pin,
+            );
+            format!(
+                "callers wait for `{id}` only {}",
+                millis(pin.unwrap_or_default() as f64)
+            )
+        }
+    }
+}
+
+/// Why a call is repeated so often, or not.
+pub(super) fn retries(told: &Told<'_>, i: usize) -> String {
+    let decision = &told.decisions[i];
+    let is_dropped =
+        decision.retries.is_some() && told.budget.calls[i].is_none_or(|times| times.retries == 0);
+    if is_dropped {
+        return match told.budget.calls[i].and_then(|times| times.forced_by) {
+            Some(bound) => format!(
+                "none: there is no time for a second attempt, because {}",
+                bound_of(told, bound)
+            ),
+            None => "none: the stated timeout has no room for a second attempt".to_owned(),
+        };
+    }
+    decision.because.clone()
+}
+
+/// What a service needs.
+pub(super) fn service(told: &Told<'_>, node: usize) -> String {
+    let (needs, seen) = (&told.nodes[node], &told.services[node]);
+    let own = match seen.own_ms {
+        Some(_) => format!("{} of its own", millis(needs.own)),
+        None => "its own time, which is not known,".to_owned(),
+    };
+    let beside = match seen.overlap {
+        Some(overlap) if overlap < 1.0 => {
+            format!(
+                "calls that run beside each other ({} of their sum is waited for)",
+                percent(two_figures(overlap))
+            )
+        }
+        Some(_) => "calls that follow each other".to_owned(),
+        None => "calls that are taken to follow each other".to_owned(),
+    };
+    let mut said = format!("{own} and the timeouts of its {beside}");
+    let out = told.shape.out[node].iter();
+    let unknown = out.filter(|&&call| told.budget.calls[call].is_none()).count();
+    if unknown > 0 {
+        let _ = write!(said, "; {unknown} of its calls have no timeout and are not in it");
+    }
+    if let Some((has, bound)) = told.budget.has[node]
+        && told.budget.needs[node] > has as f64
+    {
+        let why = bound.map(|bound| format!(", because {}", bound_of(told, bound)));
+        let _ = write!(
+            said,
+            "; it has {}{}, so a request in which everything is that slow is given up",
+            millis(has as f64),
+            why.unwrap_or_default()
+        );
+    }
+    said
+}
