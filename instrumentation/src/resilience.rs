@@ -1,8 +1,8 @@
 //! Timeouts, retries, circuit breakers and pools, from what the map saw and what people promise.
 //!
-//! In: the map with its statistics and objectives. Out: `resilience.yaml`, and the same for meshes.
-//! Every number stands beside its reason; where too little was seen there is a reason and no number. Numbers follow from what was
-//! observed, to two figures, which is held until it moves by a fifth: see [`resilience`].
+//! In: the map with its statistics and objectives. Out: `resilience.yaml`, and the same for meshes. Every
+//! number stands beside its reason; where too little was seen there is a reason and no number. Numbers follow
+//! from what was observed, to two figures, which is held until it moves by a fifth: see [`resilience`].
 //! Left out on purpose: applying it; instances and operations, which the map does not know.
 
 mod budget;
@@ -24,7 +24,7 @@ use map::services::settings_of;
 use map::{ConnectionType, EdgeKey, Map, NodeId, NodeKind};
 
 use budget::{Budget, CallNeeds, NodeNeeds};
-use shape::Shape;
+use shape::{Call, Shape};
 
 pub use contradictions::contradictions;
 pub use file::{
@@ -33,8 +33,8 @@ pub use file::{
 };
 pub use settings::{Mesh, ResilienceSettings};
 
-/// All files with their texts, by path below the output directory. `before` is the text of the `resilience.yaml` that an earlier run
-/// wrote, if any; what cannot be read counts as none.
+/// All files with their texts, by path below the output directory. `before` is the text of the
+/// `resilience.yaml` that an earlier run wrote, if any; what cannot be read counts as none.
 pub fn files(map: &Map, settings: &ResilienceSettings, before: Option<&str>) -> BTreeMap<String, String> {
     if !settings.enabled {
         return BTreeMap::new();
@@ -48,8 +48,8 @@ pub fn files(map: &Map, settings: &ResilienceSettings, before: Option<&str>) -> 
 
 /// The numbers for every edge.
 ///
-/// `before` are those of an earlier run. What was observed then stays while it moved by less than a fifth, and everything else
-/// follows from it, so the same map and the same numbers before give the same numbers.
+/// `before` are those of an earlier run. What was observed then stays while it moved by less than a fifth,
+/// and everything else follows from it, so the same map and the same numbers before give the same numbers.
 pub fn resilience(map: &Map, settings: &ResilienceSettings, before: Option<&Resilience>) -> Resilience {
     let shape = Shape::new(map);
     let before = Before::new(before);
@@ -65,7 +65,7 @@ pub fn resilience(map: &Map, settings: &ResilienceSettings, before: Option<&Resi
         .collect();
     let decisions = retries::decide(map, &shape, &seen, settings);
     let calls: Vec<CallNeeds> = (0..shape.calls.len())
-        .map(|i| needs_of_call(map, shape.calls[i].key, &seen[i], decisions[i].count(), settings))
+        .map(|i| needs_of_call(map, &shape.calls[i], &seen[i], decisions[i].count(), settings))
         .collect();
     let nodes: Vec<NodeNeeds> = shape
         .nodes
@@ -131,14 +131,16 @@ fn observe(
 
 fn needs_of_call(
     map: &Map,
-    key: &EdgeKey,
+    call: &Call<'_>,
     seen: &Result<ObservedEdge, String>,
     retries: u32,
     settings: &ResilienceSettings,
 ) -> CallNeeds {
-    let seen = seen.as_ref().ok();
-    let stated = settings_of(&map.services, &key.server).and_then(|stated| stated.resilience.as_ref());
-    let further = |seen: &ObservedEdge| (seen.calls_per_visit - 1.0) * seen.mean_ms;
+    let (key, seen) = (call.key, seen.as_ref().ok());
+    // A service cannot wait for itself as long as others wait for it.
+    let stated = settings_of(&map.services, &key.server).filter(|_| !call.closes_cycle);
+    let stated = stated.and_then(|stated| stated.resilience.as_ref());
+    let further = |seen: &ObservedEdge| f64::from(seen.calls_per_visit.saturating_sub(1)) * seen.mean_ms;
     CallNeeds {
         observed: seen.map(|seen| seen.high_ms * settings.margin),
         further: seen.map_or(0.0, further),
@@ -304,6 +306,3 @@ fn nobody_waits(key: &EdgeKey) -> EdgeNumbers {
         },
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -30,7 +30,11 @@ pub(crate) fn write(from: &Path, to: &Path, objects: &[Value]) {
                 "group": spec["group"], "kind": spec["names"]["kind"], "version": version["name"],
             });
             if wanted.contains(&of(&kind)) {
-                save(to, &of(&kind), &strict(&version["schema"]["openAPIV3Schema"]));
+                save(
+                    to,
+                    &of(&kind),
+                    &of_definition(&version["schema"]["openAPIV3Schema"]),
+                );
             }
         }
     }
@@ -124,6 +128,22 @@ fn below(key: &str, inner: &Value) -> Value {
             .collect(),
         other => strict(other),
     }
+}
+
+/// The schema of a resource definition, with what every object has and not every definition names.
+fn of_definition(schema: &Value) -> Value {
+    let mut schema = strict(schema);
+    for (key, kind) in [
+        ("apiVersion", "string"),
+        ("kind", "string"),
+        ("metadata", "object"),
+    ] {
+        let field = &mut schema["properties"][key];
+        if field.is_null() {
+            *field = json!({ "type": kind });
+        }
+    }
+    schema
 }
 
 fn save(to: &Path, file: &str, schema: &Value) {

@@ -1,13 +1,16 @@
 //! Timeouts that fit into each other.
 //!
-//! In: what each call and each service needs, which objectives and pins bound it. Out: how long each call may take.
+//! In: what each call and each service needs, which objectives and pins bound it. Out: how long each call may
+//! take.
 //!
-//! From the callees up: an attempt of a call is as long as the call itself needs, and never shorter than its callee's own time
-//! and the timeouts of the callee's calls, repeats included. From the entry points down: where an objective leaves less, repeats
-//! go first, then every time shrinks in proportion. Of several calls to one callee in a visit one may take its whole timeout and
-//! the others their mean. Calls that run beside each other count by `overlap`, but never less than the longest of them.
-//! Source: Google SRE, "Addressing Cascading Failures", Latency and Deadlines.
-//! Left out on purpose: operations. The map knows edges, so all calls of a service count for each of its requests.
+//! From the callees up: an attempt of a call is as long as the call itself needs, and never shorter than its
+//! callee's own time and the timeouts of the callee's calls, repeats included. From the entry points down:
+//! where an objective leaves less, repeats go first, then every time shrinks in proportion. Of several calls
+//! to one callee in a visit one may take its whole timeout and the others their mean. Calls that run beside
+//! each other count by `overlap`, but never less than the longest of them. Source: Google SRE, "Addressing
+//! Cascading Failures", Latency and Deadlines.
+//! Left out on purpose: operations. The map knows edges, so all calls of a service count for each of its
+//! requests.
 
 use super::figures;
 use super::retries::backoff_ms;
@@ -112,18 +115,19 @@ impl Split<'_> {
             total: vec![None; self.calls.len()],
             fixed: vec![false; self.calls.len()],
         };
+        // Calls that close a cycle first: what they wait for is not in them, and they are in what their
+        // callers wait for.
+        let closes_cycle = |call: &usize| self.shape.calls[*call].closes_cycle;
+        for call in (0..self.calls.len()).filter(closes_cycle) {
+            self.want(call, (0.0, 0.0), &mut up);
+        }
         for &node in self.shape.order.iter().rev() {
             // An entry point never takes longer than it promises.
             let most = self.nodes[node].objective.map_or(f64::MAX, |ms| ms as f64);
             let full = self.needs(node, |call| up.total[call].map(|t| t.full)).min(most);
             let bare = self.needs(node, |call| up.total[call].map(|t| t.bare)).min(most);
-            for &call in &self.shape.into[node] {
-                let nested = if self.shape.calls[call].closes_cycle {
-                    (0.0, 0.0)
-                } else {
-                    (full, bare)
-                };
-                self.want(call, nested, &mut up);
+            for &call in self.shape.into[node].iter().filter(|call| !closes_cycle(call)) {
+                self.want(call, (full, bare), &mut up);
             }
         }
         up
@@ -172,11 +176,9 @@ impl Split<'_> {
             let has = self.has(node, &budget);
             let out = &self.shape.out[node];
             let shares = self.shares(node, has.map(|(ms, _)| ms), up);
-            for &call in out {
-                let Some(wanted) = up.total[call] else { continue };
-                let share = shares.of(wanted, self.calls[call].further);
+            for (&call, share) in out.iter().zip(shares) {
                 let forced_by = has.and_then(|(_, bound)| bound);
-                budget.calls[call] = Some(self.times(call, share, forced_by, up));
+                budget.calls[call] = share.map(|share| self.times(call, share, forced_by, up));
             }
             budget.has[node] = has;
             budget.needs[node] = self.needs(node, |call| budget.calls[call].map(|times| times.total));
@@ -196,60 +198,70 @@ impl Split<'_> {
         objective.into_iter().chain(callers).min_by_key(|(ms, _)| *ms)
     }
 
-    /// How the calls of a service share what it has.
-    fn shares(&self, node: usize, has: Option<u64>, up: &Up) -> Shares {
-        let full = Shares {
-            room: f64::MAX,
-            added: 1.0,
-            shrunk: 1.0,
+    /// How the calls of a service share what it has, in the order of its calls. None for calls that have no
+    /// timeout.
+    fn shares(&self, node: usize, has: Option<u64>, up: &Up) -> Vec<Option<f64>> {
+        let out = &self.shape.out[node];
+        let full = || {
+            out.iter()
+                .map(|&call| Some(up.total[call]?.full as f64))
+                .collect()
+        };
+        let bare = || {
+            out.iter()
+                .map(|&call| Some(up.total[call]?.bare as f64))
+                .collect()
         };
         let Some(has) = has.map(|ms| ms as f64) else {
-            return full;
+            return full();
         };
-        let total = |call: usize| up.total[call];
-        if self.needs(node, |call| total(call).map(|t| t.full)) <= has {
-            return full;
+        if self.needs(node, |call| up.total[call].map(|t| t.full)) <= has {
+            return full();
         }
-        let NodeNeeds { own, overlap, .. } = self.nodes[node];
-        let room = has - own;
-        let bare = self.needs(node, |call| total(call).map(|t| t.bare));
-        if bare <= has {
-            // What is left over `bare` goes to repeats and the least timeout, none beyond the room that there is for it alone.
-            let out = self.shape.out[node].iter();
-            let wanted = out.filter_map(|&call| Some((total(call)?, self.calls[call].further)));
-            let (mut held, mut more) = (0.0, 0.0);
-            for (wanted, further) in wanted {
-                let most = (room - further).min(wanted.full as f64).max(wanted.bare as f64);
-                held += wanted.bare as f64 + further;
-                more += most - wanted.bare as f64;
-            }
-            let added = if more > 0.0 {
-                ((room / overlap - held) / more).clamp(0.0, 1.0)
-            } else {
-                0.0
-            };
-            return Shares {
-                room,
-                added,
-                shrunk: 1.0,
-            };
+        if self.needs(node, |call| up.total[call].map(|t| t.bare)) <= has {
+            return self.filled(node, has - self.nodes[node].own, bare(), up);
         }
-        // What is stated does not shrink, the rest does. Where it alone is too much, somebody has to change it, and until
-        // then what was observed is better than nothing.
-        let is_fixed = |call: usize| up.fixed[call];
-        let stated = self.shape.out[node].iter().filter(|call| is_fixed(**call));
-        let stated = together(
-            overlap,
-            stated.filter_map(|&call| total(call)).map(|t| t.full as f64),
-        );
+        let shrunk = self.shrunk(node, has, up);
+        let mut shares: Vec<Option<f64>> = bare();
+        shares.iter_mut().flatten().for_each(|share| *share *= shrunk);
+        shares
+    }
+
+    /// Gives what is left beyond `shares` to repeats and the least timeout, first to the calls that want
+    /// least.
+    fn filled(&self, node: usize, room: f64, mut shares: Vec<Option<f64>>, up: &Up) -> Vec<Option<f64>> {
+        let out = &self.shape.out[node];
+        let further = |i: usize| self.calls[out[i]].further;
+        let all = shares.iter().enumerate();
+        let held: f64 = all.filter_map(|(i, share)| Some((*share)? + further(i))).sum();
+        let mut left = room / self.nodes[node].overlap - held;
+        let more = |i: usize| up.total[out[i]].map_or(0, |wanted| wanted.full.saturating_sub(wanted.bare));
+        let mut order: Vec<usize> = (0..out.len()).collect();
+        order.sort_by_key(|&i| (more(i), i));
+        for i in order {
+            let Some(share) = &mut shares[i] else { continue };
+            // No call has more than there is for it alone.
+            let alone = (room - further(i) - *share).max(0.0);
+            let given = (more(i) as f64).min(alone).min(left.max(0.0));
+            *share += given;
+            left -= given;
+        }
+        shares
+    }
+
+    /// By how much all times shrink. What is stated does not; where it alone is too much, somebody has to
+    /// change it, and until then what was observed is better than nothing.
+    fn shrunk(&self, node: usize, has: f64, up: &Up) -> f64 {
+        let stated = self.shape.out[node].iter().filter(|call| up.fixed[**call]);
+        let stated = stated.filter_map(|&call| up.total[call]).map(|t| t.full as f64);
+        let stated = together(self.nodes[node].overlap, stated);
         let rest = self.needs(node, |call| {
-            total(call).filter(|_| !is_fixed(call)).map(|t| t.bare)
+            up.total[call].filter(|_| !up.fixed[call]).map(|t| t.bare)
         });
-        let shrunk = if has > stated { (has - stated) / rest } else { 1.0 };
-        Shares {
-            room,
-            added: 0.0,
-            shrunk: shrunk.min(1.0),
+        if has > stated {
+            ((has - stated) / rest).min(1.0)
+        } else {
+            1.0
         }
     }
 
@@ -302,25 +314,4 @@ fn together(overlap: f64, blocks: impl Iterator<Item = f64>) -> f64 {
         (sum + block, longest.max(block))
     });
     (overlap * sum).max(longest)
-}
-
-/// How much of what it wants a call gets.
-struct Shares {
-    /// What all calls of the service have together.
-    room: f64,
-    /// The part of what goes beyond the bare time.
-    added: f64,
-    /// The part of the bare time.
-    shrunk: f64,
-}
-
-impl Shares {
-    fn of(&self, wanted: Wanted, further: f64) -> f64 {
-        let (full, bare) = (wanted.full as f64, wanted.bare as f64);
-        if self.shrunk < 1.0 {
-            return bare * self.shrunk;
-        }
-        let most = (self.room - further).min(full).max(bare);
-        bare + (most - bare) * self.added
-    }
 }

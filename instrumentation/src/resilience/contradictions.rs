@@ -3,6 +3,9 @@
 //! In: the map with what is stated of its nodes. Out: one message for each contradiction.
 //! Left out on purpose: what is merely tight; the reasons in `resilience.yaml` say that.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use config::{Finding, HumanDuration};
 use map::services::settings_of;
 use map::{Map, NodeId};
@@ -10,121 +13,127 @@ use map::{Map, NodeId};
 use super::shape::Shape;
 use super::{ResilienceSettings, mesh, objective, observed};
 
-/// Pinned timeouts that no caller can wait for, and hosts that are none. Keys are those of the section `services`.
+/// More pins than this are counted and not named.
+const MOST_NAMED: usize = 4;
+
+/// Pinned timeouts that no caller can wait for, and hosts that are none. Keys are those of the section
+/// `services`.
+///
+/// Bottom up: a service waits at least for the pins of its callees, or for what those wait for themselves.
+/// Where that is more than its own pin or objective there is one message, and its callers are judged as if it
+/// kept its limit.
 pub fn contradictions(map: &Map, settings: &ResilienceSettings) -> Vec<Finding> {
     if !settings.enabled {
         return Vec::new();
     }
-    let shape = Shape::new(map);
-    let limits: Vec<Option<Limit>> = shape.nodes.iter().map(|id| limit(map, id)).collect();
-    let tightest = tightest_above(&shape, &limits);
     let mut found = impossible(map);
-    for (node, id) in shape.nodes.iter().enumerate() {
-        let Some(pin) = pin(map, id).filter(|pin| !pin.get().is_zero()) else {
-            continue;
-        };
-        let above = tightest[node].as_ref().filter(|above| above.most < pin);
-        if let Some(above) = above {
-            found.push(finding(
-                map,
-                id,
-                format!(
-                    "`timeout` of `{id}` is {pin}, but {}, which waits for it",
-                    above.because
-                ),
-                format!("write at most {}", above.most),
-            ));
+    let shape = Shape::new(map);
+    let mut waits: Vec<Waits> = vec![Waits::default(); shape.nodes.len()];
+    for &node in shape.order.iter().rev() {
+        let id = shape.nodes[node];
+        let mut here = below(map, &shape, node, &waits, settings);
+        for limit in limits(map, id) {
+            if here.time > limit.most {
+                found.extend(finding(map, &here, &limit));
+                here.time = limit.most;
+            }
         }
-    }
-    for (node, id) in shape.nodes.iter().enumerate() {
-        found.extend(sum(map, &shape, node, id, limits[node].as_ref(), settings));
+        if let Some(pin) = pin(map, id) {
+            here = Waits {
+                time: pin.get(),
+                pins: BTreeMap::from([(id, pin)]),
+            };
+        }
+        waits[node] = here;
     }
     found
 }
 
+/// What a service waits for at least, and which pins say so.
+#[derive(Clone, Default)]
+struct Waits<'a> {
+    time: Duration,
+    pins: BTreeMap<&'a NodeId, HumanDuration>,
+}
+
+fn below<'a>(
+    map: &'a Map,
+    shape: &Shape<'a>,
+    node: usize,
+    waits: &[Waits<'a>],
+    settings: &ResilienceSettings,
+) -> Waits<'a> {
+    let mut callees: Vec<usize> = shape.out[node]
+        .iter()
+        .map(|&call| &shape.calls[call])
+        .filter(|call| !call.closes_cycle && !waits[call.server].pins.is_empty())
+        .map(|call| call.server)
+        .collect();
+    callees.sort_unstable();
+    callees.dedup();
+    let mut all = Waits::default();
+    let (mut sum, mut longest) = (Duration::ZERO, Duration::ZERO);
+    for callee in callees {
+        let callee = &waits[callee];
+        sum = sum.saturating_add(callee.time);
+        longest = longest.max(callee.time);
+        all.pins.extend(&callee.pins);
+    }
+    let overlap = observed::service(map, shape.nodes[node], settings, None).overlap;
+    all.time = sum.mul_f64(overlap.unwrap_or(1.0)).max(longest);
+    all
+}
+
 /// The most time that a service has.
-#[derive(Clone)]
 struct Limit {
-    most: HumanDuration,
+    most: Duration,
     because: String,
 }
 
-fn limit(map: &Map, id: &NodeId) -> Option<Limit> {
+fn limits(map: &Map, id: &NodeId) -> impl Iterator<Item = Limit> {
     let promised = objective(map, id).map(|most| Limit {
-        most,
+        most: most.get(),
         because: format!("the longest objective of `{id}` is {most}"),
     });
     let pinned = pin(map, id).map(|most| Limit {
-        most,
+        most: most.get(),
         because: format!("callers wait for `{id}` only {most}"),
     });
-    [promised, pinned]
-        .into_iter()
-        .flatten()
-        .min_by_key(|limit| limit.most)
+    // A service does not contradict its own pin.
+    [promised, pinned].into_iter().flatten()
 }
 
-/// For each node the least limit of those who wait for it.
-fn tightest_above(shape: &Shape<'_>, limits: &[Option<Limit>]) -> Vec<Option<Limit>> {
-    let mut above: Vec<Option<Limit>> = vec![None; shape.nodes.len()];
-    for &node in &shape.order {
-        let own = limits[node].iter().chain(&above[node]);
-        let Some(least) = own.min_by_key(|limit| limit.most).cloned() else {
-            continue;
-        };
-        for &call in &shape.out[node] {
-            let call = &shape.calls[call];
-            let held = &mut above[call.server];
-            let is_less = held.as_ref().is_none_or(|held| least.most < held.most);
-            if is_less && !call.closes_cycle {
-                *held = Some(least.clone());
-            }
-        }
-    }
-    above
-}
-
-/// Pins that each fit and together do not.
-fn sum(
-    map: &Map,
-    shape: &Shape<'_>,
-    node: usize,
-    id: &NodeId,
-    limit: Option<&Limit>,
-    settings: &ResilienceSettings,
-) -> Option<Finding> {
-    let limit = limit?;
-    let mut callees: Vec<&NodeId> = shape.out[node]
-        .iter()
-        .map(|&call| shape.nodes[shape.calls[call].server])
-        .collect();
-    callees.dedup();
-    let pins: Vec<(&NodeId, HumanDuration)> = callees
-        .into_iter()
-        .filter_map(|callee| Some((callee, pin(map, callee)?)))
-        .collect();
-    let overlap = observed::service(map, id, settings, None).overlap.unwrap_or(1.0);
-    let total: std::time::Duration = pins.iter().map(|(_, pin)| pin.get()).sum();
-    let (waited, most) = (total.as_secs_f64() * overlap, limit.most.get().as_secs_f64());
-    if pins.len() < 2 || waited <= most || pins.iter().any(|(_, pin)| *pin > limit.most) {
-        return None;
-    }
-    let names: Vec<String> = pins
-        .iter()
-        .map(|(callee, pin)| format!("`{callee}` ({pin})"))
-        .collect();
-    let (first, _) = pins.first()?;
-    Some(finding(
-        map,
-        first,
-        format!(
-            "`{id}` calls {}, which it may wait for {}, but {}",
-            names.join(" and "),
-            HumanDuration(total),
+fn finding(map: &Map, waits: &Waits<'_>, limit: &Limit) -> Option<Finding> {
+    let (first, _) = waits.pins.first_key_value()?;
+    let is_by_id = map.services.contains_key(first.as_str());
+    let name = if is_by_id { first.as_str() } else { first.name() };
+    let pins = waits.pins.iter().take(MOST_NAMED);
+    let pins: Vec<String> = pins.map(|(id, pin)| format!("of `{id}` is {pin}")).collect();
+    let more = waits.pins.len().saturating_sub(MOST_NAMED);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    let most = HumanDuration(limit.most);
+    let (together, hint) = if waits.pins.len() == 1 {
+        (String::new(), format!("write at most {most}"))
+    } else {
+        let together = HumanDuration::from_millis(waits.time.as_millis() as u64);
+        (
+            format!(", which is {together} in one request"),
+            format!("they must fit into {most} together"),
+        )
+    };
+    Some(Finding {
+        path: format!("services.{name}.resilience.timeout"),
+        message: format!(
+            "`timeout` {}{more}{together}, but {}",
+            pins.join(" and "),
             limit.because
         ),
-        "make one of them shorter, or the limit longer".to_owned(),
-    ))
+        hint: Some(hint),
+    })
 }
 
 /// Pins of no time, and hosts that are no names.
@@ -157,14 +166,4 @@ fn impossible(map: &Map) -> Vec<Finding> {
 
 fn pin(map: &Map, id: &NodeId) -> Option<HumanDuration> {
     settings_of(&map.services, id)?.resilience.as_ref()?.timeout
-}
-
-fn finding(map: &Map, id: &NodeId, message: String, hint: String) -> Finding {
-    let is_by_id = map.services.contains_key(id.as_str());
-    let name = if is_by_id { id.as_str() } else { id.name() };
-    Finding {
-        path: format!("services.{name}.resilience.timeout"),
-        message,
-        hint: Some(hint),
-    }
 }

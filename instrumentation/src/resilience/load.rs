@@ -1,9 +1,10 @@
 //! When a caller stops calling, and how many of its calls run at once.
 //!
-//! In: what was seen of an edge. Out: [`Breaker`] and pool, each with its reason, or the reason alone.
-//! Both take failures and arrivals to be independent, which they are not in a fault: a breaker may open by chance more often than
-//! stated where failures come in bursts, and never does so because of a steady share.
-//! Left out on purpose: instances. The map knows services, so numbers are for all instances of the caller together.
+//! In: what was seen of an edge. Out: [`Breaker`] and pool, each with its reason, or the reason alone. Both
+//! take failures and arrivals to be independent, which they are not in a fault: a breaker may open by chance
+//! more often than stated where failures come in bursts, and never does so because of a steady share.
+//! Left out on purpose: instances. The map knows services, so numbers are for all instances of the caller
+//! together.
 
 use config::HumanDuration;
 
@@ -33,8 +34,9 @@ const POOL_DEVIATIONS: f64 = 3.09;
 /// When to stop calling: at a row of failures, or a share of them, that chance brings about at most once in
 /// `false_opening`.
 ///
-/// A row of `k` begins at a request with probability `p^k`. That at least half of `m` requests fail has probability at most
-/// `exp(-m D)` with `D = ln(1 / (2 sqrt(p (1 - p))))`. Source: Chernoff (1952), "A measure of asymptotic efficiency".
+/// A row of `k` begins at a request with probability `p^k`. That at least half of `m` requests fail has
+/// probability at most `exp(-m D)` with `D = ln(1 / (2 sqrt(p (1 - p))))`. Source: Chernoff (1952), "A
+/// measure of asymptotic efficiency".
 pub(super) fn breaker(seen: &ObservedEdge, settings: &ResilienceSettings) -> (Option<Breaker>, String) {
     let Some(rate) = seen.rate else {
         return (
@@ -78,7 +80,8 @@ pub(super) fn breaker(seen: &ObservedEdge, settings: &ResilienceSettings) -> (Op
         open_for: HumanDuration::from_secs(OPEN_FOR),
     };
     let because = format!(
-        "at most {} of {} requests/s fail: by chance {} in a row, or half of {min_requests}, come at most once in {}",
+        "at most {} of {} requests/s fail: by chance {} in a row, or half of {min_requests}, come at most \
+         once in {}",
         percent(p),
         two_figures(rate),
         breaker.consecutive_failures,
@@ -89,9 +92,10 @@ pub(super) fn breaker(seen: &ObservedEdge, settings: &ResilienceSettings) -> (Op
 
 /// How many calls run at once, at the busiest time.
 ///
-/// In the mean it is rate times time, whatever the distribution of either. Source: Little (1961), "A proof for the queuing
-/// formula L = λW". With independent arrivals and no limit the number is Poisson distributed, whatever the distribution
-/// of the time (M/G/∞), which gives the quantile. A visit that makes many calls may make them at once.
+/// In the mean it is rate times time, whatever the distribution of either. Source: Little (1961), "A proof
+/// for the queuing formula L = λW". With independent arrivals and no limit the number is Poisson distributed,
+/// whatever the distribution of the time (M/G/∞), which gives the quantile. A visit that makes many calls may
+/// make them at once.
 pub(super) fn pool(seen: &ObservedEdge, settings: &ResilienceSettings) -> (Option<u32>, String) {
     let Some(rate) = seen.rate else {
         return (
@@ -101,20 +105,28 @@ pub(super) fn pool(seen: &ObservedEdge, settings: &ResilienceSettings) -> (Optio
     };
     let mean = rate * seen.mean_ms / 1e3;
     let busy = poisson_quantile(mean * settings.peak);
-    let size = busy.max(seen.calls_per_visit).max(f64::from(settings.min_pool));
-    let size = u32::try_from(up(size)).unwrap_or(u32::MAX).max(1);
+    let size = busy
+        .max(f64::from(seen.calls_per_visit))
+        .max(f64::from(settings.min_pool));
+    let size = up(size);
+    let least = if size <= u64::from(settings.min_pool) {
+        format!("; no pool is below {}", settings.min_pool)
+    } else {
+        String::new()
+    };
     let because = format!(
-        "{} requests/s for {} are {} calls at once in the mean, {} at {} times that rate at {} of the time; one visit makes \
-         up to {}; for all instances of the caller together",
+        "{} requests/s for {} are {} calls at once in the mean, {} at {} times that rate in {} % of the \
+         time; one visit makes \
+         up to {}; for all instances of the caller together{least}",
         two_figures(rate),
         millis(seen.mean_ms),
         two_figures(mean),
         busy,
         settings.peak,
-        percent(POOL_QUANTILE),
+        POOL_QUANTILE * 100.0,
         seen.calls_per_visit,
     );
-    (Some(size), because)
+    (Some(u32::try_from(size).unwrap_or(u32::MAX)), because)
 }
 
 /// The least number that a Poisson variable exceeds with a probability of at most 0.1 %.
@@ -142,11 +154,11 @@ mod tests {
 
     fn seen(rate: f64, failed: f64, mean_ms: f64) -> ObservedEdge {
         ObservedEdge {
-            requests: 100_000.0,
+            requests: 100_000,
             rate: Some(rate),
             failed,
             mean_ms,
-            calls_per_visit: 1.0,
+            calls_per_visit: 1,
             ..ObservedEdge::default()
         }
     }
@@ -198,9 +210,9 @@ mod tests {
         let settings = ResilienceSettings::default();
         // 100/s × 0.1 s × 3 = 30 calls in the mean of the busiest time; the quantile is 48.
         assert_eq!(pool(&seen(100.0, 0.0, 100.0), &settings).0, Some(48));
-        assert_eq!(pool(&seen(0.001, 0.0, 1.0), &settings).0, Some(4));
+        assert_eq!(pool(&seen(0.001, 0.0, 1.0), &settings).0, Some(10));
         let many = ObservedEdge {
-            calls_per_visit: 40.0,
+            calls_per_visit: 40,
             ..seen(0.1, 0.0, 1.0)
         };
         assert_eq!(pool(&many, &settings).0, Some(40));

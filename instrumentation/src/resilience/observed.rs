@@ -1,7 +1,8 @@
 //! What the map saw, as numbers that stay while little changes.
 //!
-//! In: statistics of an edge or a node, and the numbers before. Out: [`ObservedEdge`] and [`ObservedService`], or why not.
-//! Everything else follows from these alone, so that timeouts which fit each other still do after one of them was held.
+//! In: statistics of an edge or a node, and the numbers before. Out: [`ObservedEdge`] and
+//! [`ObservedService`], or why not. Everything else follows from these alone, so that timeouts which fit each
+//! other still do after one of them was held.
 //! Left out on purpose: what the numbers mean.
 
 use map::{Edge, Histogram, Map, Node, NodeId};
@@ -41,18 +42,16 @@ pub(super) fn edge(
     };
     let span = edge.seen.last.saturating_sub(edge.seen.first) as f64 / 1e9;
     let keep = |value: f64, of: fn(&ObservedEdge) -> f64| held(value, before.map(of));
+    let calls_per_visit = stats.fan_out.quantile(0.99).unwrap_or(1.0).max(1.0).round();
     let rate = (span >= MIN_SPAN).then(|| requests / span);
     Ok(ObservedEdge {
-        requests: keep(requests, |b| b.requests),
+        requests: keep(requests, |b| b.requests as f64) as u64,
         rate: rate.map(|rate| held(rate, before.and_then(|b| b.rate))),
         failed: keep(share(stats.failed), |b| b.failed),
         repeated: keep(share(repeats), |b| b.repeated),
         mean_ms: keep(millis(seconds.mean()), |b| b.mean_ms),
         high_ms: keep(millis(seconds.quantile(settings.quantile)), |b| b.high_ms),
-        calls_per_visit: keep(
-            stats.fan_out.quantile(0.99).unwrap_or(1.0).max(1.0).round(),
-            |b| b.calls_per_visit,
-        ),
+        calls_per_visit: keep(calls_per_visit, |b| f64::from(b.calls_per_visit)) as u32,
         callee_only,
     })
 }
@@ -88,7 +87,8 @@ pub(super) fn service(
     }
 }
 
-/// The union of a visit's calls against their sum, both in the mean. Own time is what the union leaves of the visit.
+/// The union of a visit's calls against their sum, both in the mean. Own time is what the union leaves of the
+/// visit.
 fn overlap(map: &Map, id: &NodeId) -> Option<f64> {
     let stats = &map.nodes.get(id)?.stats;
     let waited = stats.total.mean()? - stats.own.mean()?;
@@ -111,15 +111,11 @@ fn overlap(map: &Map, id: &NodeId) -> Option<f64> {
 pub(super) fn cut_off(edge: &Edge, attempt: u64, before: Option<f64>) -> Option<f64> {
     let (seconds, _) = seconds(edge);
     let limit = attempt as f64 / 1e3;
-    // A bucket that the limit lies in counts as below it: its calls took at most 4.4 % longer.
-    let above: u64 = seconds
-        .buckets()
-        .scan(0.0, |lower, (upper, n)| {
-            Some((std::mem::replace(lower, upper), n))
-        })
-        .filter(|(lower, _)| *lower >= limit)
-        .map(|(_, n)| n)
-        .sum();
+    // A bucket that the limit lies in counts as below it. Its width is a factor of 2^(2^-scale), at best 4.4
+    // %.
+    let width = (-f64::from(seconds.scale())).exp2().exp2();
+    let is_above = |(upper, _): &(f64, u64)| upper / width >= limit * (1.0 - 1e-9);
+    let above: u64 = seconds.buckets().filter(is_above).map(|(_, n)| n).sum();
     let share = two_figures(above as f64 / seconds.count() as f64);
     (share > 0.0).then(|| held(share, before))
 }

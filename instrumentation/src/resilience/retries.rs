@@ -1,8 +1,9 @@
 //! Which calls are repeated, so that no chain of calls repeats at two places.
 //!
 //! In: the calls, what people state and what was seen. Out: for each call how often it is repeated, and why.
-//! Two layers that repeat twice each send nine requests for one; on a chain only the layer next to the failure repeats, since
-//! it repeats the least work. Source: Google SRE, "Addressing Cascading Failures", Retries.
+//! Two layers that repeat twice each send nine requests for one; on a chain only the layer next to the
+//! failure repeats, since it repeats the least work. Source: Google SRE, "Addressing Cascading Failures",
+//! Retries.
 //! Left out on purpose: guessing from names or methods what may be repeated.
 
 use std::collections::BTreeMap;
@@ -19,9 +20,11 @@ use super::shape::Shape;
 const TOO_MANY_FAILED: f64 = 0.1;
 /// The share of requests that may fail after all repeats.
 const LEFT_OVER: f64 = 1e-4;
-/// The least budget, in per cent of the requests under way. Source: Google SRE, "Handling Overload", per-client retry budget.
+/// The least budget, in per cent of the requests under way. Source: Google SRE, "Handling Overload",
+/// per-client retry budget.
 const MIN_BUDGET: u32 = 10;
-/// The largest, which is Envoy's default. Source: `envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget`.
+/// The largest, which is Envoy's default. Source:
+/// `envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget`.
 const MAX_BUDGET: u32 = 20;
 /// Envoy's default for `min_retry_concurrency`.
 const MIN_CONCURRENCY: u32 = 3;
@@ -51,8 +54,8 @@ impl Decision {
     }
 }
 
-/// The longest time between `n` repeats and their attempts together, in milliseconds. Envoy waits at random up to
-/// `(2^i - 1)` times the base before repeat `i`.
+/// The longest time between `n` repeats and their attempts together, in milliseconds. Envoy waits at random
+/// up to `(2^i - 1)` times the base before repeat `i`.
 pub(super) fn backoff_ms(n: u32) -> f64 {
     (1..=n).map(|i| BACKOFF_MS * (f64::from(i).exp2() - 1.0)).sum()
 }
@@ -71,11 +74,12 @@ pub(super) fn decide(
         let repeated = observed[i].as_ref().map_or(0.0, |seen| seen.repeated);
         if repeated > 0.0 {
             let id = map.edge_id(call.key);
-            chains.take(i, format!("the caller of `{id}` repeats by itself already"));
+            chains.take(i, format!("`{id}` is repeated by its caller already"));
             decisions[i] = Decision {
                 own: 1,
                 because: format!(
-                    "the caller repeats by itself already ({} of its requests repeat a failed one): a mesh that repeats too multiplies",
+                    "the caller repeats by itself already ({} of its requests repeat a failed one): a mesh \
+                     that repeats too multiplies",
                     percent(repeated)
                 ),
                 ..Decision::default()
@@ -97,7 +101,7 @@ pub(super) fn decide(
         decisions[i] = decide_one(map, shape, i, &observed[i], settings, &chains);
         if decisions[i].retries.is_some() {
             let id = map.edge_id(shape.calls[i].key);
-            chains.take(i, format!("`{id}` is repeated"));
+            chains.take(i, format!("`{id}` is where this chain repeats"));
         }
     }
     decisions
@@ -126,7 +130,8 @@ fn decide_one(
         .is_some_and(|stated| stated.idempotent);
     if !is_idempotent {
         return Decision::none(format!(
-            "none: nobody states that requests to `{0}` may be repeated (`services.{0}.resilience.idempotent`)",
+            "none: nobody states that requests to `{0}` may be repeated \
+             (`services.{0}.resilience.idempotent`)",
             key.server
         ));
     }
@@ -142,7 +147,7 @@ fn decide_one(
     };
     if let Some(why) = chains.conflict(i) {
         return Decision::none(format!(
-            "none: {why}, on one chain with this call, and repeats would multiply"
+            "none: {why}, and repeats at two places of a chain multiply"
         ));
     }
     some(seen, settings)
@@ -169,7 +174,8 @@ fn some(seen: &ObservedEdge, settings: &ResilienceSettings) -> Decision {
     };
     Decision {
         because: format!(
-            "stated to be idempotent; at most {} of the requests fail, so {attempts} leave{} some {} failed; never more than \
+            "stated to be idempotent; at most {} of the requests fail, so {attempts} leave{} some {} \
+             failed; never more than \
              {budget} % of the requests under way, and on no other layer of this chain",
             percent(failed),
             if attempts == 1 { "s" } else { "" },
@@ -182,7 +188,8 @@ fn some(seen: &ObservedEdge, settings: &ResilienceSettings) -> Decision {
 
 /// The failed share by Laplace's rule of succession: none of 200 is evidence of something rare.
 pub(super) fn likely_failed(seen: &ObservedEdge) -> f64 {
-    ((seen.failed * seen.requests + 1.0) / (seen.requests + 2.0)).clamp(0.0, 1.0)
+    let requests = seen.requests as f64;
+    ((seen.failed * requests + 1.0) / (requests + 2.0)).clamp(0.0, 1.0)
 }
 
 /// Which calls lie on one chain with a call that is repeated.

@@ -15,31 +15,34 @@ use serde::{Deserialize, Serialize};
 pub struct ResilienceSettings {
     /// Writes `resilience.yaml`. Default true. Nothing applies it by itself.
     pub enabled: bool,
-    /// Meshes for which the same numbers are written below `resilience/`. Default `[]`. They are fragments to be looked
-    /// at and applied by people.
+    /// Meshes for which the same numbers are written below `resilience/`. Default `[]`. They are fragments to
+    /// be looked at and applied by people.
     pub mesh: BTreeSet<Mesh>,
     /// Requests below which an edge gets no number. Default 200.
     pub min_requests: u64,
-    /// The share of calls that a timeout lets through, before `margin`. Default 0.999. Among fewer than a thousand calls it
-    /// is the slowest.
+    /// The share of calls that a timeout lets through, before `margin`. Default 0.999. Among fewer than a
+    /// thousand calls it is the slowest.
     pub quantile: f64,
-    /// By how much that time is multiplied. Default 1.5. More cuts off fewer calls on a bad day, and holds callers longer
-    /// on one that is worse.
+    /// By how much that time is multiplied. Default 1.5. More cuts off fewer calls on a bad day, and holds
+    /// callers longer on one that is worse.
     pub margin: f64,
-    /// No timeout is shorter, unless an objective forces it. Default `50ms`: below that a pause of a garbage collector or
-    /// a packet that was lost ends calls that would have been answered.
+    /// No timeout is shorter, unless an objective forces it. Default `50ms`: below that a pause of a garbage
+    /// collector or a packet that was lost ends calls that would have been answered.
     pub min_timeout: HumanDuration,
     /// The most repeats of one request. Default 2, at most 5; 0 recommends none.
     pub max_retries: u32,
     /// By how much the busiest time is busier than the mean over all that the map saw, for pools. Default 3.
     pub peak: f64,
-    /// The least size of a pool. Default 4: a mean says nothing about two calls at once.
+    /// The least size of a pool. Default 10: a limit that is too low fails requests, and one that is too high
+    /// costs little.
     pub min_pool: u32,
-    /// A circuit breaker opens by chance at most once in this time. Default `30d`. Longer opens later in a real failure.
+    /// A circuit breaker opens by chance at most once in this time. Default `30d`. Longer opens later in a
+    /// real failure.
     pub false_opening: HumanDuration,
     /// The domain of the cluster, for hosts of the mesh. Default `cluster.local`.
     pub cluster_domain: String,
-    /// The label of pods by which Istio tells callers apart. Default `app`. Its value must be the service's name.
+    /// The label of pods by which Istio tells callers apart. Default `app`. Its value must be the service's
+    /// name.
     pub caller_label: String,
 }
 
@@ -66,7 +69,7 @@ impl Default for ResilienceSettings {
             min_timeout: HumanDuration::from_millis(50),
             max_retries: 2,
             peak: 3.0,
-            min_pool: 4,
+            min_pool: 10,
             false_opening: HumanDuration::from_secs(30 * 86_400),
             cluster_domain: "cluster.local".to_owned(),
             caller_label: "app".to_owned(),

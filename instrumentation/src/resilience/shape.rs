@@ -1,7 +1,9 @@
 //! Who waits for whom, as a graph without cycles.
 //!
-//! In: the map. Out: its calls by index, callers before their callees, with the calls that close a cycle told apart.
-//! Left out on purpose: messages. Whoever sends waits for the broker and not for who reads; nobody waits for a consumer.
+//! In: the map. Out: its calls by index, callers before their callees, with the calls that close a cycle told
+//! apart.
+//! Left out on purpose: messages. Whoever sends waits for the broker and not for who reads; nobody waits for
+//! a consumer.
 
 use std::collections::BTreeMap;
 
@@ -136,7 +138,8 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// Marks `from` and all who wait for it with `by`. Nodes that are marked already stay so, and are not looked at again.
+    /// Marks `from` and all who wait for it with `by`. Nodes that are marked already stay so, and are not
+    /// looked at again.
     pub(super) fn mark_callers(&self, from: usize, by: usize, marked: &mut [Option<usize>]) {
         let callers = |at: usize| self.into[at].iter().map(|&call| self.calls[call].client);
         mark(from, by, marked, callers);
@@ -173,7 +176,8 @@ mod tests {
     #[test]
     fn a_cycle_is_cut_where_it_leads_back_to_the_entry_point_and_messages_are_not_waited_for() {
         let map = map_from_yaml(
-            "version: 1\nnodes: {orders: {kind: destination}}\nedges:\n- {client: c, server: a}\n- {client: user, server: a}\n\
+            "version: 1\nnodes: {orders: {kind: destination}}\nedges:\n- {client: c, server: a}\n- \
+             {client: user, server: a}\n\
              - {client: a, server: b}\n- {client: b, server: c}\n\
              - {client: c, server: orders, connection_type: messaging_system}\n\
              - {client: orders, server: a, connection_type: messaging_system}\n\

@@ -31,12 +31,7 @@ pub(super) fn timeout(told: &Told<'_>, i: usize, cuts_off: Option<f64>) -> Strin
     }
     said.push(seen(told, i));
     said.extend(longer(told, i, times));
-    if let Some(bound) = times.forced_by {
-        said.push(format!(
-            "made shorter than that, because {}",
-            bound_of(told, bound)
-        ));
-    }
+    said.extend(shorter(told, i, times));
     if times.attempt != times.total {
         said.push(format!(
             "{} attempts of {} and up to {} between them",
@@ -60,8 +55,8 @@ fn seen(told: &Told<'_>, i: usize) -> String {
     match &told.seen[i] {
         Err(why) => why.clone(),
         Ok(seen) => format!(
-            "{} of {} requests took at most {}{}, times {} is {}",
-            percent(settings.quantile),
+            "{} % of {} requests took at most {}{}, times {} is {}",
+            (settings.quantile * 1e5).round() / 1e3,
             seen.requests,
             millis(seen.high_ms),
             if seen.callee_only {
@@ -81,22 +76,37 @@ fn longer(told: &Told<'_>, i: usize, times: Times) -> Option<String> {
     let server = told.shape.nodes[call.server];
     if call.closes_cycle {
         return Some(format!(
-            "the call leads back to `{server}`, and how often it does so in a request is not known, so what `{server}` waits for is not in it"
+            "the call leads back to `{server}`, and how often it does so in a request is not known, so \
+             neither what `{server}` waits for nor a stated timeout is in it"
         ));
     }
     if needs.pin.is_some() || needs.from_outside && told.nodes[call.server].objective.is_some() {
         return None;
     }
     let least = told.settings.min_timeout;
-    if times.nested && times.forced_by.is_none() {
+    let observed = needs.observed.unwrap_or(0.0).max(1.0);
+    let attempt = times.attempt as f64;
+    if times.nested && attempt > observed * 1.1 + 1.0 {
         let needs = millis(told.budget.needs[call.server]);
         return Some(format!(
             "`{server}` needs {needs} where its own calls take as long as they may"
         ));
     }
-    let observed = needs.observed.unwrap_or(0.0);
-    let is_least = times.forced_by.is_none() && observed < least.get().as_secs_f64() * 1e3;
+    let is_least = observed < least.get().as_secs_f64() * 1e3 && attempt >= least.get().as_secs_f64() * 1e3;
     is_least.then(|| format!("no timeout is below {least}"))
+}
+
+/// What an objective or a pin took away.
+fn shorter(told: &Told<'_>, i: usize, times: Times) -> Option<String> {
+    let because = bound_of(told, times.forced_by?);
+    let observed = told.calls[i].observed.unwrap_or(0.0);
+    if (times.attempt as f64) < observed {
+        return Some(format!(
+            "cut to {}, because {because}",
+            millis(times.attempt as f64)
+        ));
+    }
+    Some(format!("no room for more, because {because}"))
 }
 
 fn bound_of(told: &Told<'_>, bound: Bound) -> String {

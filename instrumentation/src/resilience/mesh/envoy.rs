@@ -1,9 +1,9 @@
 //! Clusters and routes for Envoy.
 //!
-//! In: services with the numbers of their callers. Out: `clusters.yaml` and `routes.yaml` for each caller, below
-//! `resilience/envoy`, as answers of discovery, which Envoy reads from files too. Where they lie and how they are reached is
-//! somebody else's to say: merge them by name.
-//! Source: Envoy 1.40, `envoy.config.cluster.v3.Cluster` and `envoy.config.route.v3.RouteConfiguration`.
+//! In: services with the numbers of their callers. Out: `clusters.yaml` and `routes.yaml` for each caller,
+//! below `resilience/envoy`, as answers of discovery, which Envoy reads from files too. Where they lie and
+//! how they are reached is somebody else's to say: merge them by name. Source: Envoy 1.40,
+//! `envoy.config.cluster.v3.Cluster` and `envoy.config.route.v3.RouteConfiguration`.
 //! Left out on purpose: endpoints, listeners and TLS.
 
 use std::collections::BTreeMap;
@@ -121,11 +121,12 @@ fn virtual_host(host: &str, numbers: &EdgeNumbers) -> Option<Value> {
 }
 
 fn repeats(timeout: Timeout, retries: Retries) -> Value {
+    let backoff = HumanDuration(Duration::from_secs_f64(BACKOFF_MS / 1e3));
     json!({
         "retry_on": RETRY_ON,
         "num_retries": retries.attempts,
         "per_try_timeout": seconds(timeout.attempt),
-        "retry_back_off": { "base_interval": seconds(HumanDuration(Duration::from_secs_f64(BACKOFF_MS / 1e3))) },
+        "retry_back_off": { "base_interval": seconds(backoff) },
     })
 }
 

@@ -32,8 +32,9 @@ pub(super) fn files(callees: &[Callee<'_>], settings: &ResilienceSettings) -> BT
     callees.iter().map(file).collect()
 }
 
-/// One rule holds for all callers, so each limit is the largest that one of them needs. It counts for each instance of a
-/// caller, while the numbers are for all instances together: it never binds before the numbers do.
+/// One rule holds for all callers, so each limit is the largest that one of them needs. It counts for each
+/// instance of a caller, while the numbers are for all instances together: it never binds before the numbers
+/// do.
 fn destination_rule(callee: &Callee<'_>) -> Option<Value> {
     let mut policy = Map::new();
     if let Some(pool) = callee.numbers().filter_map(|numbers| numbers.pool).max() {

@@ -1,10 +1,12 @@
 //! Annotations for Linkerd, which since 2.16 take the place of `ServiceProfile`.
 //!
-//! In: services with the numbers of their callers. Out: a file for each service, below `resilience/linkerd`: its `Service` with
-//! annotations only, for `kubectl apply --server-side` or a patch of Kustomize, and an `HTTPRoute` for each other namespace whose
-//! callers differ. A `ServiceProfile` of the service would win over both.
-//! Source: Linkerd's reference, "Timeouts", "Retries", "Circuit Breaking", "`HTTPRoute`" (consumer routes).
-//! Left out on purpose: pools and budgets of retries, which Linkerd has no word for; callers of one namespace are not told apart.
+//! In: services with the numbers of their callers. Out: a file for each service, below `resilience/linkerd`:
+//! its `Service` with annotations only, for `kubectl apply --server-side` or a patch of Kustomize, and an
+//! `HTTPRoute` for each other namespace whose callers differ. A `ServiceProfile` of the service would win
+//! over both. Source: Linkerd's reference, "Timeouts", "Retries", "Circuit Breaking", "`HTTPRoute`" (consumer
+//! routes).
+//! Left out on purpose: pools and budgets of retries, which Linkerd has no word for; callers of one namespace
+//! are not told apart.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +71,8 @@ fn by_namespace<'a>(callee: &'a Callee<'_>) -> BTreeMap<&'a str, Vec<&'a EdgeNum
     callers
 }
 
-/// What holds for all of these calls: the longest timeout, where each has one, and repeats where each is repeated.
+/// What holds for all of these calls: the longest timeout, where each has one, and repeats where each is
+/// repeated.
 fn of_calls(calls: &[&EdgeNumbers]) -> Map<String, Value> {
     let mut annotations = Map::new();
     let timeouts: Option<Vec<_>> = calls.iter().map(|numbers| numbers.timeout).collect();
@@ -98,12 +101,14 @@ fn route(callee: &Callee<'_>, namespace: &str, annotations: Map<String, Value>) 
     let place = &callee.place;
     let mut meta = metadata(&format!("{}-resilience", place.name), Some(namespace));
     meta["annotations"] = annotations.into();
+    let (name, home) = (&place.name, &place.namespace);
+    let parent = json!({ "group": "", "kind": "Service", "name": name, "namespace": home });
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
         "metadata": meta,
         "spec": {
-            "parentRefs": [{ "group": "", "kind": "Service", "name": place.name, "namespace": place.namespace }],
+            "parentRefs": [parent],
             "rules": [{ "matches": [{ "path": { "type": "PathPrefix", "value": "/" } }] }],
         },
     })
