@@ -11,6 +11,8 @@ use config::{ByteSize, Finding, HumanDuration};
 use dashboards::DashboardSettings;
 use exposition::remote::RemoteWriteSettings;
 use grafana::GrafanaSettings;
+use instrumentation::plan::PlanSettings;
+use instrumentation::resilience::ResilienceSettings;
 use map::Services;
 use otlp::access::AccessSettings;
 pub use sampling::SamplingSettings;
@@ -273,6 +275,10 @@ pub struct GenerateSettings {
     pub alerts: AlertSettings,
     /// What Grafana shows.
     pub dashboards: DashboardSettings,
+    /// What is traced, and what that may cost.
+    pub plan: PlanSettings,
+    /// Timeouts, retries, circuit breakers and pools.
+    pub resilience: ResilienceSettings,
     /// How it gets there.
     pub grafana: GrafanaSettings,
 }
@@ -284,6 +290,8 @@ impl Default for GenerateSettings {
             min_interval: HumanDuration::from_secs(60),
             alerts: AlertSettings::default(),
             dashboards: DashboardSettings::default(),
+            plan: PlanSettings::default(),
+            resilience: ResilienceSettings::default(),
             grafana: GrafanaSettings::default(),
         }
     }
@@ -347,6 +355,8 @@ pub fn check(
 ) -> Vec<Finding> {
     let mut found = generate.alerts.check("generate.alerts");
     found.extend(generate.grafana.check("generate.grafana"));
+    found.extend(instrumentation::plan::problems(&generate.plan, "generate.plan"));
+    found.extend(generate.resilience.check("generate.resilience"));
     found.extend(collector.sampling.check("collector.sampling"));
     let doors = [
         ("collector.otlp", &collector.otlp.tls, &collector.otlp.access),

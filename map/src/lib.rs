@@ -14,11 +14,13 @@ pub mod id;
 pub mod model;
 pub mod pairs;
 pub mod reach;
+pub mod roots;
 pub mod services;
 pub mod why;
 
 pub use histogram::{Histogram, Sample};
 pub use id::{ConnectionType, EdgeKey, NodeId, NodeKind};
-pub use model::{Edge, EdgeStats, Evidence, Flow, FlowKey, Map, Node, NodeStats, Seen};
-pub use services::{Objective, Owner, Resilience, ServiceSettings, Services, Usual};
+pub use model::{Edge, EdgeStats, Evidence, Flow, FlowKey, Map, Node, NodeStats, Seen, UnixNanos};
+pub use roots::{Passed, Root, RootKey};
+pub use services::{Mode, Objective, Owner, PlanPins, ServiceSettings, Services, StatedResilience, Usual};
 pub use why::Why;

@@ -37,15 +37,52 @@ pub struct ServiceSettings {
     /// then judge from the first minute on; a collector learns, and `collector.baseline.pins` holds what it learned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usual: Option<Usual>,
+    /// What the plan is to do whatever it would decide. Default: nothing pinned.
+    #[serde(skip_serializing_if = "PlanPins::is_empty")]
+    pub plan: PlanPins,
     /// What is known of calls to it that no span says. Default: nothing; `resilience.yaml` then holds what was observed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub resilience: Option<Resilience>,
+    pub resilience: Option<StatedResilience>,
+}
+
+/// What people decide of the plan.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanPins {
+    /// How much is told of calls of this service, by whom it calls: `{ redis: count }`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub edges: BTreeMap<String, Mode>,
+    /// Share of the traces that begin here which is recorded, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+}
+
+impl PlanPins {
+    /// True where nothing is pinned.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How much is told of the requests of an edge. All are counted.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Spans of those whose trace is recorded.
+    #[default]
+    Span,
+    /// A line in the log with trace and correlation id.
+    Log,
+    /// Nothing more.
+    Count,
 }
 
 /// What people state about calls to a service, for `generate.resilience`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Resilience {
+pub struct StatedResilience {
     /// How long callers wait for it, repeats included, whatever was observed: `500ms`. Default: by observation. What it
     /// waits for itself is fitted into it.
     #[serde(skip_serializing_if = "Option::is_none")]
