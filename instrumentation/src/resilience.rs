@@ -61,17 +61,17 @@ pub fn resilience(map: &Map, settings: &ResilienceSettings, before: Option<&Resi
     let services: Vec<ObservedService> = shape
         .nodes
         .iter()
-        .map(|id| observed::service(map, id, settings, before.services.get(id).copied()))
+        .enumerate()
+        .map(|(node, id)| observed::service(map, &shape, node, settings, before.services.get(id).copied()))
         .collect();
     let decisions = retries::decide(map, &shape, &seen, settings);
     let calls: Vec<CallNeeds> = (0..shape.calls.len())
         .map(|i| needs_of_call(map, &shape.calls[i], &seen[i], decisions[i].count(), settings))
         .collect();
-    let nodes: Vec<NodeNeeds> = shape
-        .nodes
+    let nodes: Vec<NodeNeeds> = services
         .iter()
-        .zip(&services)
-        .map(|(id, seen)| needs_of_node(map, id, seen, settings))
+        .enumerate()
+        .map(|(node, seen)| needs_of_node(map, &shape, node, seen, settings))
         .collect();
     let least = settings.min_timeout.get().as_secs_f64() * 1e3;
     let budget = budget::split(&shape, &calls, &nodes, least);
@@ -150,22 +150,24 @@ fn needs_of_call(
     }
 }
 
-fn needs_of_node(map: &Map, id: &NodeId, seen: &ObservedService, settings: &ResilienceSettings) -> NodeNeeds {
+fn needs_of_node(
+    map: &Map,
+    shape: &Shape<'_>,
+    node: usize,
+    seen: &ObservedService,
+    settings: &ResilienceSettings,
+) -> NodeNeeds {
     NodeNeeds {
         own: seen.own_ms.unwrap_or(0.0) * settings.margin,
         overlap: seen.overlap.unwrap_or(1.0),
-        objective: objective(map, id).map(whole_millis),
+        objective: objective(map, shape, node).map(whole_millis),
     }
 }
 
 /// The longest objective of an entry point: whoever answers later than that keeps none of its promises.
-fn objective(map: &Map, id: &NodeId) -> Option<HumanDuration> {
-    let stated = settings_of(&map.services, id)?;
-    let called = map
-        .callers(id)
-        .any(|(key, _)| key.client.as_str() == NodeId::USER);
-    let latencies = stated.objectives.iter().map(|objective| objective.latency);
-    latencies.max().filter(|_| called || stated.entry_point)
+fn objective(map: &Map, shape: &Shape<'_>, node: usize) -> Option<HumanDuration> {
+    let stated = settings_of(&map.services, shape.nodes[node]).filter(|_| shape.is_entry[node])?;
+    stated.objectives.iter().map(|objective| objective.latency).max()
 }
 
 /// At least 1, because meshes refuse less.
@@ -207,8 +209,14 @@ impl Told<'_> {
             version: VERSION,
             services: services.collect(),
             edges: self.map.edges.keys().map(edge).collect(),
+            contradictions: self.contradictions(),
             not_in_mesh: mesh::left_out(self.map, self.settings),
         }
+    }
+
+    fn contradictions(&self) -> Vec<String> {
+        let found = contradictions(self.map, self.settings).into_iter();
+        found.map(|finding| finding.message).collect()
     }
 
     fn call(&self, i: usize) -> EdgeNumbers {
@@ -277,7 +285,7 @@ impl Told<'_> {
         let numbers = ServiceNumbers {
             needs: HumanDuration::from_millis(self.budget.needs[node].ceil() as u64),
             has,
-            objective: objective(self.map, id),
+            objective: objective(self.map, self.shape, node),
             observed: self.services[node],
             because: words::service(self, node),
         };

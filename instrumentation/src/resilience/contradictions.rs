@@ -32,7 +32,7 @@ pub fn contradictions(map: &Map, settings: &ResilienceSettings) -> Vec<Finding> 
     for &node in shape.order.iter().rev() {
         let id = shape.nodes[node];
         let mut here = below(map, &shape, node, &waits, settings);
-        for limit in limits(map, id) {
+        for limit in limits(map, &shape, node) {
             if here.time > limit.most {
                 found.extend(finding(map, &here, &limit));
                 here.time = limit.most;
@@ -79,7 +79,7 @@ fn below<'a>(
         longest = longest.max(callee.time);
         all.pins.extend(&callee.pins);
     }
-    let overlap = observed::service(map, shape.nodes[node], settings, None).overlap;
+    let overlap = observed::service(map, shape, node, settings, None).overlap;
     all.time = sum.mul_f64(overlap.unwrap_or(1.0)).max(longest);
     all
 }
@@ -90,8 +90,9 @@ struct Limit {
     because: String,
 }
 
-fn limits(map: &Map, id: &NodeId) -> impl Iterator<Item = Limit> {
-    let promised = objective(map, id).map(|most| Limit {
+fn limits(map: &Map, shape: &Shape<'_>, node: usize) -> impl Iterator<Item = Limit> {
+    let id = shape.nodes[node];
+    let promised = objective(map, shape, node).map(|most| Limit {
         most: most.get(),
         because: format!("the longest objective of `{id}` is {most}"),
     });

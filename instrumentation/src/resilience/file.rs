@@ -27,6 +27,9 @@ pub struct Resilience {
     /// Every edge of the map, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<EdgeNumbers>,
+    /// What people state that cannot hold together. `tracemap generate` refuses it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contradictions: Vec<String>,
     /// Services that stand in no fragment of a mesh, and why.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub not_in_mesh: BTreeMap<NodeId, String>,

@@ -10,7 +10,7 @@ mod envoy;
 mod istio;
 mod linkerd;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use map::services::settings_of;
 use map::{Map, NodeId, NodeKind};
@@ -42,8 +42,9 @@ pub(super) fn files(
 
 /// Services that stand in no fragment, and why.
 pub(super) fn left_out(map: &Map, settings: &ResilienceSettings) -> BTreeMap<NodeId, String> {
-    let services = map.nodes.keys().filter(|id| map.kind(id) == NodeKind::Service);
-    let called = services.filter(|id| !settings.mesh.is_empty() && map.callers(id).next().is_some());
+    let callees = map.edges.keys().filter(|_| !settings.mesh.is_empty());
+    let callees: BTreeSet<&NodeId> = callees.map(|key| &key.server).collect();
+    let called = callees.into_iter().filter(|id| map.kind(id) == NodeKind::Service);
     let refused = called.filter_map(|id| Some((id.clone(), place(map, id, settings).err()?)));
     refused.collect()
 }

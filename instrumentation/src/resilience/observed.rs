@@ -5,11 +5,12 @@
 //! other still do after one of them was held.
 //! Left out on purpose: what the numbers mean.
 
-use map::{Edge, Histogram, Map, Node, NodeId};
+use map::{Edge, Histogram, Map, Node, NodeStats};
 
 use super::ResilienceSettings;
 use super::figures::{held, two_figures};
 use super::file::{ObservedEdge, ObservedService};
+use super::shape::Shape;
 
 /// Seconds below which a rate says nothing.
 const MIN_SPAN: f64 = 60.0;
@@ -69,16 +70,17 @@ pub(super) fn seconds(edge: &Edge) -> (&Histogram, bool) {
 /// What a service showed of its own time, and of how its calls lie beside each other.
 pub(super) fn service(
     map: &Map,
-    id: &NodeId,
+    shape: &Shape<'_>,
+    node: usize,
     settings: &ResilienceSettings,
     before: Option<&ObservedService>,
 ) -> ObservedService {
     let none = Node::default();
-    let stats = &map.nodes.get(id).unwrap_or(&none).stats;
+    let stats = &map.nodes.get(shape.nodes[node]).unwrap_or(&none).stats;
     let is_enough = |histogram: &Histogram| histogram.count() >= settings.min_requests;
     let own = is_enough(&stats.own).then(|| millis(stats.own.quantile(settings.quantile)));
     let overlap = is_enough(&stats.own)
-        .then(|| overlap(map, id))
+        .then(|| overlap(map, shape, node, stats))
         .flatten()
         .filter(|_| is_enough(&stats.total));
     ObservedService {
@@ -89,13 +91,13 @@ pub(super) fn service(
 
 /// The union of a visit's calls against their sum, both in the mean. Own time is what the union leaves of the
 /// visit.
-fn overlap(map: &Map, id: &NodeId) -> Option<f64> {
-    let stats = &map.nodes.get(id)?.stats;
+fn overlap(map: &Map, shape: &Shape<'_>, node: usize, stats: &NodeStats) -> Option<f64> {
     let waited = stats.total.mean()? - stats.own.mean()?;
-    let summed: f64 = map
-        .callees(id)
-        .filter(|(key, _)| super::shape::is_waited_for(map, key))
-        .map(|(_, edge)| edge.stats.requests * seconds(edge).0.mean().unwrap_or(0.0))
+    let edges = shape.out[node]
+        .iter()
+        .filter_map(|&call| map.edges.get(shape.calls[call].key));
+    let summed: f64 = edges
+        .map(|edge| edge.stats.requests * seconds(edge).0.mean().unwrap_or(0.0))
         .sum();
     let summed = summed / stats.requests;
     let ratio = waited / summed;

@@ -28,6 +28,8 @@ pub(super) struct Call<'a> {
 pub(super) struct Shape<'a> {
     pub(super) nodes: Vec<&'a NodeId>,
     pub(super) calls: Vec<Call<'a>>,
+    /// Whether work enters the system here.
+    pub(super) is_entry: Vec<bool>,
     /// Indices of calls by caller.
     pub(super) out: Vec<Vec<usize>>,
     /// Indices of calls by callee.
@@ -65,14 +67,15 @@ impl<'a> Shape<'a> {
             }
         });
         let calls = calls.collect();
+        let entries = map.entry_points();
         let mut shape = Self {
+            is_entry: nodes.iter().map(|id| entries.contains(*id)).collect(),
             nodes,
             calls,
             out,
             into,
             order: Vec::new(),
         };
-        let entries = map.entry_points();
         let first: Vec<usize> = [NodeId::user(), NodeId::unknown()]
             .iter()
             .chain(&entries)

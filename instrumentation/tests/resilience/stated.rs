@@ -279,6 +279,7 @@ fn statements_that_cannot_hold_together_are_told_once_each() {
     );
     let found = contradictions(&map, &ResilienceSettings::default());
     assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(numbers(&map).contradictions, [found[0].message.clone()]);
     assert!(
         found[0].message.contains("together") || found[0].message.contains("in one request"),
         "{found:?}"
