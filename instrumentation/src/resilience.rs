@@ -23,7 +23,7 @@ use config::HumanDuration;
 use map::services::settings_of;
 use map::{ConnectionType, EdgeKey, Map, NodeId, NodeKind};
 
-use budget::{Budget, CallNeeds, NodeNeeds};
+use budget::{Budget, CallNeeds, NodeNeeds, Seen};
 use shape::{Call, Shape};
 
 pub use contradictions::contradictions;
@@ -140,10 +140,20 @@ fn needs_of_call(
     // A service cannot wait for itself as long as others wait for it.
     let stated = settings_of(&map.services, &key.server).filter(|_| !call.closes_cycle);
     let stated = stated.and_then(|stated| stated.resilience.as_ref());
-    let further = |seen: &ObservedEdge| f64::from(seen.calls_per_visit.saturating_sub(1)) * seen.mean_ms;
+    let times = |seen: &ObservedEdge| Seen {
+        high: seen.high_ms * settings.margin,
+        low: seen.p95_ms,
+    };
+    let further = |seen: &ObservedEdge| {
+        let calls = f64::from(seen.calls_per_visit.saturating_sub(1));
+        Seen {
+            high: calls * seen.mean_ms,
+            low: calls * seen.p50_ms,
+        }
+    };
     CallNeeds {
-        observed: seen.map(|seen| seen.high_ms * settings.margin),
-        further: seen.map_or(0.0, further),
+        observed: seen.map(times),
+        further: seen.map(further).unwrap_or_default(),
         retries,
         pin: stated.and_then(|stated| stated.timeout).map(whole_millis),
         from_outside: key.client.as_str() == NodeId::USER,
@@ -158,7 +168,10 @@ fn needs_of_node(
     settings: &ResilienceSettings,
 ) -> NodeNeeds {
     NodeNeeds {
-        own: seen.own_ms.unwrap_or(0.0) * settings.margin,
+        own: Seen {
+            high: seen.own_ms.unwrap_or(0.0) * settings.margin,
+            low: seen.own_p95_ms.unwrap_or(0.0),
+        },
         overlap: seen.overlap.unwrap_or(1.0),
         objective: objective(map, shape, node).map(whole_millis),
     }
@@ -209,9 +222,20 @@ impl Told<'_> {
             version: VERSION,
             services: services.collect(),
             edges: self.map.edges.keys().map(edge).collect(),
+            out_of_reach: self.out_of_reach(),
             contradictions: self.contradictions(),
             not_in_mesh: mesh::left_out(self.map, self.settings),
         }
+    }
+
+    fn out_of_reach(&self) -> BTreeMap<NodeId, String> {
+        let nodes = self.budget.out_of_reach.iter().enumerate();
+        nodes
+            .filter_map(|(node, needs)| {
+                let why = words::out_of_reach(self, node, (*needs)?);
+                Some((self.shape.nodes[node].clone(), why))
+            })
+            .collect()
     }
 
     fn contradictions(&self) -> Vec<String> {

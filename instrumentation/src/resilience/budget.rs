@@ -5,10 +5,12 @@
 //!
 //! From the callees up: an attempt of a call is as long as the call itself needs, and never shorter than its
 //! callee's own time and the timeouts of the callee's calls, repeats included. From the entry points down:
-//! where an objective leaves less, repeats go first, then every time shrinks in proportion. Of several calls
-//! to one callee in a visit one may take its whole timeout and the others their mean. Calls that run beside
-//! each other count by `overlap`, but never less than the longest of them. Source: Google SRE, "Addressing
-//! Cascading Failures", Latency and Deadlines.
+//! where an objective leaves less, repeats go first, then each call has what 95 % of them need and an even
+//! part of the rest, up to what nearly every call needs ([`Level`]). An objective below that bounds nothing:
+//! it would end calls that are answered every day. Of several calls to one callee in a visit one may take its
+//! whole timeout and the others their usual time. Calls that run beside each other count by `overlap`, but
+//! never less than the longest of them. Source: Google SRE, "Addressing Cascading Failures", Latency and
+//! Deadlines.
 //! Left out on purpose: operations. The map knows edges, so all calls of a service count for each of its
 //! requests.
 
@@ -16,13 +18,42 @@ use super::figures;
 use super::retries::backoff_ms;
 use super::shape::Shape;
 
+/// How generous a time is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    /// With repeats and the least timeout.
+    Full,
+    /// What nearly every call took, with its margin.
+    Bare,
+    /// What 95 % of the calls took. No timeout falls below.
+    Floor,
+}
+
+/// Two observed times in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Seen {
+    /// Of nearly every call, with its margin.
+    pub(super) high: f64,
+    /// Of 95 % of the calls.
+    pub(super) low: f64,
+}
+
+impl Seen {
+    fn at(self, level: Level) -> f64 {
+        match level {
+            Level::Full | Level::Bare => self.high,
+            Level::Floor => self.low.min(self.high),
+        }
+    }
+}
+
 /// What is known of one call, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct CallNeeds {
-    /// The observed time with its margin; `None` where too little was seen.
-    pub(super) observed: Option<f64>,
-    /// Time of further calls to the same callee in one visit.
-    pub(super) further: f64,
+    /// `None` where too little was seen.
+    pub(super) observed: Option<Seen>,
+    /// Time of further calls to the same callee in one visit: in the mean, and at the median.
+    pub(super) further: Seen,
     /// Repeats.
     pub(super) retries: u32,
     /// What people state, repeats included.
@@ -34,8 +65,8 @@ pub(super) struct CallNeeds {
 /// What is known of one service, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct NodeNeeds {
-    /// Its own time with its margin.
-    pub(super) own: f64,
+    /// Its own time.
+    pub(super) own: Seen,
     /// What of its calls follows each other, in (0, 1].
     pub(super) overlap: f64,
     /// The promise of an entry point.
@@ -71,13 +102,8 @@ pub(super) struct Budget {
     pub(super) needs: Vec<f64>,
     /// What it has: the least of its callers' attempts and its objective.
     pub(super) has: Vec<Option<(u64, Option<Bound>)>>,
-}
-
-/// Two answers to one question: with repeats and the least timeout, or with what was observed alone.
-#[derive(Clone, Copy, Debug, Default)]
-struct Wanted {
-    full: u64,
-    bare: u64,
+    /// What 95 % of its requests need, of a service whose objective or pin is below that.
+    pub(super) out_of_reach: Vec<Option<f64>>,
 }
 
 /// Splits.
@@ -88,8 +114,8 @@ pub(super) fn split(shape: &Shape<'_>, calls: &[CallNeeds], nodes: &[NodeNeeds],
         nodes,
         least,
     };
-    let wanted = split.up();
-    split.down(&wanted)
+    let up = split.up();
+    split.down(up)
 }
 
 struct Split<'a> {
@@ -99,97 +125,161 @@ struct Split<'a> {
     least: f64,
 }
 
-/// What is wanted for the attempt and the total of each call.
+/// One time at each level.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wanted {
+    full: u64,
+    bare: u64,
+    floor: u64,
+}
+
+impl Wanted {
+    fn at(self, level: Level) -> u64 {
+        match level {
+            Level::Full => self.full,
+            Level::Bare => self.bare,
+            Level::Floor => self.floor,
+        }
+    }
+}
+
+/// What is wanted, seen from the callees.
 struct Up {
+    /// For an attempt of each call.
     attempt: Vec<Wanted>,
+    /// For each call as a whole.
     total: Vec<Option<Wanted>>,
     /// The total is what people state.
     fixed: Vec<bool>,
+    /// Objectives that can be held, by node.
+    objective: Vec<Option<u64>>,
+    out_of_reach: Vec<Option<f64>>,
 }
 
 impl Split<'_> {
     /// From callees to callers.
     fn up(&self) -> Up {
+        let (calls, nodes) = (self.calls.len(), self.nodes.len());
         let mut up = Up {
-            attempt: vec![Wanted::default(); self.calls.len()],
-            total: vec![None; self.calls.len()],
-            fixed: vec![false; self.calls.len()],
+            attempt: vec![Wanted::default(); calls],
+            total: vec![None; calls],
+            fixed: vec![false; calls],
+            objective: vec![None; nodes],
+            out_of_reach: vec![None; nodes],
         };
         // Calls that close a cycle first: what they wait for is not in them, and they are in what their
         // callers wait for.
         let closes_cycle = |call: &usize| self.shape.calls[*call].closes_cycle;
-        for call in (0..self.calls.len()).filter(closes_cycle) {
-            self.want(call, (0.0, 0.0), &mut up);
+        for call in (0..calls).filter(closes_cycle) {
+            self.want(call, |_| 0.0, &mut up);
         }
         for &node in self.shape.order.iter().rev() {
+            self.reach(node, &mut up);
             // An entry point never takes longer than it promises.
-            let most = self.nodes[node].objective.map_or(f64::MAX, |ms| ms as f64);
-            let full = self.needs(node, |call| up.total[call].map(|t| t.full)).min(most);
-            let bare = self.needs(node, |call| up.total[call].map(|t| t.bare)).min(most);
+            let most = up.objective[node].map_or(f64::MAX, |ms| ms as f64);
+            // Who waits for nobody takes what calls to it took; its own time is that of all its callers'
+            // requests.
+            let waits = self.shape.out[node].iter().any(|&call| up.total[call].is_some());
+            let most = if waits { most } else { 0.0 };
+            let needs = [Level::Full, Level::Bare, Level::Floor]
+                .map(|level| self.needs(node, level, |call| up.total[call]).min(most));
             for &call in self.shape.into[node].iter().filter(|call| !closes_cycle(call)) {
-                self.want(call, (full, bare), &mut up);
+                self.want(call, |level| needs[level as usize], &mut up);
             }
         }
         up
     }
 
-    fn want(&self, call: usize, (full, bare): (f64, f64), up: &mut Up) {
-        let needs = &self.calls[call];
-        let objective = self.nodes[self.shape.calls[call].server].objective;
-        let stated = needs.pin.or(objective.filter(|_| needs.from_outside));
-        if needs.observed.is_none() && stated.is_none() {
+    /// Whether 95 % of a service's requests can keep its objective and its pin.
+    fn reach(&self, node: usize, up: &mut Up) {
+        let into = self.shape.into[node].iter().map(|&call| &self.calls[call]);
+        let from_outside = into.clone().filter(|call| call.from_outside);
+        let seen = from_outside
+            .filter_map(|call| call.observed)
+            .map(|seen| seen.at(Level::Floor));
+        let least = self.needs(node, Level::Floor, |call| up.total[call]);
+        let least = seen.fold(least, f64::max);
+        up.objective[node] = self.nodes[node].objective.filter(|ms| *ms as f64 >= least);
+        let stated = into.filter_map(|call| call.pin).chain(self.nodes[node].objective);
+        let is_below = stated.min().is_some_and(|ms| (ms as f64) < least);
+        up.out_of_reach[node] = is_below.then_some(least);
+    }
+
+    fn want(&self, call: usize, nested: impl Fn(Level) -> f64, up: &mut Up) {
+        let (needs, server) = (&self.calls[call], self.shape.calls[call].server);
+        let promised = |objective: Option<u64>| objective.filter(|_| needs.from_outside);
+        let stated = needs.pin.or(promised(up.objective[server]));
+        // Nobody gives up before an answer that would still keep a promise.
+        let promised = promised(self.nodes[server].objective);
+        if needs.observed.is_none() && stated.or(promised).is_none() {
             return;
         }
-        let observed = needs.observed.unwrap_or(0.0);
+        let observed = needs.observed.unwrap_or_default();
+        let time = |level: Level| observed.at(level).max(nested(level));
+        let least = self.least.max(promised.unwrap_or_default() as f64);
         let attempt = Wanted {
-            full: figures::up(observed.max(full).max(self.least)),
-            bare: figures::up(observed.max(bare)),
+            full: figures::up(time(Level::Full).max(least)),
+            bare: figures::up(time(Level::Bare)),
+            floor: figures::up(time(Level::Floor)),
         };
         let repeats = needs.retries;
+        let whole = attempt.full as f64 * f64::from(repeats + 1) + backoff_ms(repeats);
         let total = Wanted {
-            full: figures::up(attempt.full as f64 * f64::from(repeats + 1) + backoff_ms(repeats)),
-            bare: attempt.bare,
+            full: figures::up(whole),
+            ..attempt
+        };
+        let same = |ms| Wanted {
+            full: ms,
+            bare: ms,
+            floor: ms,
         };
         up.attempt[call] = attempt;
-        up.total[call] = Some(stated.map_or(total, |ms| Wanted { full: ms, bare: ms }));
+        up.total[call] = Some(stated.map_or(total, same));
         up.fixed[call] = stated.is_some();
     }
 
     /// What a service needs if each of its calls takes what `total` says.
-    fn needs(&self, node: usize, total: impl Fn(usize) -> Option<u64>) -> f64 {
+    fn needs(&self, node: usize, level: Level, total: impl Fn(usize) -> Option<Wanted>) -> f64 {
         let blocks = self.shape.out[node].iter().filter_map(|&call| {
-            let total = total(call)? as f64;
-            Some(total + self.calls[call].further)
+            let total = total(call)?.at(level) as f64;
+            Some(total + self.calls[call].further.at(level))
         });
         let NodeNeeds { own, overlap, .. } = self.nodes[node];
-        own + together(overlap, blocks)
+        own.at(level) + together(overlap, blocks)
     }
 
     /// From callers to callees.
-    fn down(&self, up: &Up) -> Budget {
+    fn down(&self, up: Up) -> Budget {
         let mut budget = Budget {
             calls: vec![None; self.calls.len()],
             needs: vec![0.0; self.nodes.len()],
             has: vec![None; self.nodes.len()],
+            out_of_reach: Vec::new(),
         };
         for &node in &self.shape.order {
-            let has = self.has(node, &budget);
+            let has = self.has(node, &budget, &up);
             let out = &self.shape.out[node];
-            let shares = self.shares(node, has.map(|(ms, _)| ms), up);
+            let shares = self.shares(node, has.map(|(ms, _)| ms), &up);
             for (&call, share) in out.iter().zip(shares) {
                 let forced_by = has.and_then(|(_, bound)| bound);
-                budget.calls[call] = share.map(|share| self.times(call, share, forced_by, up));
+                budget.calls[call] = share.map(|share| self.times(call, share, forced_by, &up));
             }
             budget.has[node] = has;
-            budget.needs[node] = self.needs(node, |call| budget.calls[call].map(|times| times.total));
+            budget.needs[node] = self.needs(node, Level::Full, |call| {
+                let full = budget.calls[call]?.total;
+                Some(Wanted {
+                    full,
+                    ..Wanted::default()
+                })
+            });
         }
+        budget.out_of_reach = up.out_of_reach;
         budget
     }
 
     /// The least of what callers give a service and what it promises itself.
-    fn has(&self, node: usize, budget: &Budget) -> Option<(u64, Option<Bound>)> {
-        let objective = self.nodes[node].objective;
-        let objective = objective.map(|ms| (ms, Some(Bound::Objective(node))));
+    fn has(&self, node: usize, budget: &Budget, up: &Up) -> Option<(u64, Option<Bound>)> {
+        let objective = up.objective[node].map(|ms| (ms, Some(Bound::Objective(node))));
         let callers = self.shape.into[node].iter().filter_map(|&call| {
             let times = budget.calls[call].filter(|_| !self.shape.calls[call].closes_cycle)?;
             let pin = self.calls[call].pin.map(|_| Bound::Pin(call));
@@ -201,74 +291,65 @@ impl Split<'_> {
     /// How the calls of a service share what it has, in the order of its calls. None for calls that have no
     /// timeout.
     fn shares(&self, node: usize, has: Option<u64>, up: &Up) -> Vec<Option<f64>> {
-        let out = &self.shape.out[node];
-        let full = || {
-            out.iter()
-                .map(|&call| Some(up.total[call]?.full as f64))
-                .collect()
+        let total = |call: usize| up.total[call];
+        let of = |time: &dyn Fn(Wanted) -> f64| -> Vec<Option<f64>> {
+            let out = self.shape.out[node].iter();
+            out.map(|&call| total(call).map(time)).collect()
         };
-        let bare = || {
-            out.iter()
-                .map(|&call| Some(up.total[call]?.bare as f64))
-                .collect()
-        };
-        let Some(has) = has.map(|ms| ms as f64) else {
-            return full();
-        };
-        if self.needs(node, |call| up.total[call].map(|t| t.full)) <= has {
-            return full();
+        let has = has.map_or(f64::MAX, |ms| ms as f64);
+        if self.needs(node, Level::Full, total) <= has {
+            return of(&|wanted| wanted.full as f64);
         }
-        if self.needs(node, |call| up.total[call].map(|t| t.bare)) <= has {
-            return self.filled(node, has - self.nodes[node].own, bare(), up);
+        if self.needs(node, Level::Bare, total) <= has {
+            // A repeat takes all of its time or none, so the cheap ones come first.
+            return self.filled(node, has, [Level::Bare, Level::Full], up, |left, _| left);
         }
-        let shrunk = self.shrunk(node, has, up);
-        let mut shares: Vec<Option<f64>> = bare();
-        shares.iter_mut().flatten().for_each(|share| *share *= shrunk);
-        shares
+        // An even part for each, or one long tail took what many quick calls need. Below the floor nothing is
+        // cut: where that is too much, a pin is too short, which is told.
+        self.filled(node, has, [Level::Floor, Level::Bare], up, |left, calls| {
+            left / calls as f64
+        })
     }
 
-    /// Gives what is left beyond `shares` to repeats and the least timeout, first to the calls that want
-    /// least.
-    fn filled(&self, node: usize, room: f64, mut shares: Vec<Option<f64>>, up: &Up) -> Vec<Option<f64>> {
+    /// Times between two levels. What is left beyond the lower one goes to the calls that want least of it
+    /// first; `part` says how much one may take of what is left for so many.
+    fn filled(
+        &self,
+        node: usize,
+        has: f64,
+        [from, to]: [Level; 2],
+        up: &Up,
+        part: fn(f64, usize) -> f64,
+    ) -> Vec<Option<f64>> {
         let out = &self.shape.out[node];
-        let further = |i: usize| self.calls[out[i]].further;
-        let all = shares.iter().enumerate();
-        let held: f64 = all.filter_map(|(i, share)| Some((*share)? + further(i))).sum();
-        let mut left = room / self.nodes[node].overlap - held;
-        let more = |i: usize| up.total[out[i]].map_or(0, |wanted| wanted.full.saturating_sub(wanted.bare));
-        let mut order: Vec<usize> = (0..out.len()).collect();
-        order.sort_by_key(|&i| (more(i), i));
-        for i in order {
-            let Some(share) = &mut shares[i] else { continue };
+        let room = has - self.nodes[node].own.at(from);
+        let further = |i: usize| self.calls[out[i]].further.at(from);
+        let mut wants: Vec<(f64, usize)> = Vec::new();
+        let mut held = 0.0;
+        for (i, &call) in out.iter().enumerate() {
+            let Some(wanted) = up.total[call] else { continue };
+            let (low, high) = (wanted.at(from) as f64, wanted.at(to) as f64);
             // No call has more than there is for it alone.
-            let alone = (room - further(i) - *share).max(0.0);
-            let given = (more(i) as f64).min(alone).min(left.max(0.0));
-            *share += given;
+            let alone = (room - further(i) - low).max(0.0);
+            wants.push(((high - low).min(alone), i));
+            held += low + further(i);
+        }
+        wants.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let mut left = (room / self.nodes[node].overlap - held).max(0.0);
+        let mut shares: Vec<Option<f64>> = vec![None; out.len()];
+        for (done, &(more, i)) in wants.iter().enumerate() {
+            let given = more.min(part(left, wants.len() - done));
             left -= given;
+            shares[i] = up.total[out[i]].map(|wanted| wanted.at(from) as f64 + given);
         }
         shares
-    }
-
-    /// By how much all times shrink. What is stated does not; where it alone is too much, somebody has to
-    /// change it, and until then what was observed is better than nothing.
-    fn shrunk(&self, node: usize, has: f64, up: &Up) -> f64 {
-        let stated = self.shape.out[node].iter().filter(|call| up.fixed[**call]);
-        let stated = stated.filter_map(|&call| up.total[call]).map(|t| t.full as f64);
-        let stated = together(self.nodes[node].overlap, stated);
-        let rest = self.needs(node, |call| {
-            up.total[call].filter(|_| !up.fixed[call]).map(|t| t.bare)
-        });
-        if has > stated {
-            ((has - stated) / rest).min(1.0)
-        } else {
-            1.0
-        }
     }
 
     fn times(&self, call: usize, share: f64, forced_by: Option<Bound>, up: &Up) -> Times {
         let needs = &self.calls[call];
         let (wanted, total) = (up.attempt[call], up.total[call].unwrap_or_default());
-        let nested = wanted.full as f64 > needs.observed.unwrap_or(0.0).max(self.least) * 1.1 + 1.0;
+        let nested =
+            wanted.full as f64 > needs.observed.map_or(0.0, |seen| seen.high).max(self.least) * 1.1 + 1.0;
         if !up.fixed[call] && share >= total.full as f64 {
             return Times {
                 total: total.full,

@@ -27,6 +27,9 @@ pub struct Resilience {
     /// Every edge of the map, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<EdgeNumbers>,
+    /// Services whose objective or pinned timeout is below what 95 % of their requests need, and by how much.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub out_of_reach: BTreeMap<NodeId, String>,
     /// What people state that cannot hold together. `tracemap generate` refuses it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contradictions: Vec<String>,
@@ -61,6 +64,9 @@ pub struct ObservedService {
     /// Its own time at `quantile`, in milliseconds. Absent where too few requests were seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_ms: Option<f64>,
+    /// The same at the 95th percentile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_p95_ms: Option<f64>,
     /// Time spent waiting, divided by the sum of all calls: 1 where calls follow each other, less where they
     /// run beside each other. Absent where it is not known; 1 is then assumed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,6 +154,10 @@ pub struct ObservedEdge {
     pub repeated: f64,
     /// Mean, in milliseconds.
     pub mean_ms: f64,
+    /// Median, in milliseconds.
+    pub p50_ms: f64,
+    /// At the 95th percentile, in milliseconds.
+    pub p95_ms: f64,
     /// At `quantile`, in milliseconds.
     pub high_ms: f64,
     /// Calls in one visit of the caller, at the 99th percentile.

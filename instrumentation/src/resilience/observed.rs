@@ -14,6 +14,8 @@ use super::shape::Shape;
 
 /// Seconds below which a rate says nothing.
 const MIN_SPAN: f64 = 60.0;
+/// The share of calls that no objective may cut into.
+const LOW: f64 = 0.95;
 /// Repeats below this count may be chance: two requests that look alike.
 const MIN_REPEATS: f64 = 5.0;
 
@@ -51,6 +53,8 @@ pub(super) fn edge(
         failed: keep(share(stats.failed), |b| b.failed),
         repeated: keep(share(repeats), |b| b.repeated),
         mean_ms: keep(millis(seconds.mean()), |b| b.mean_ms),
+        p50_ms: keep(millis(seconds.quantile(0.5)), |b| b.p50_ms),
+        p95_ms: keep(millis(seconds.quantile(LOW)), |b| b.p95_ms),
         high_ms: keep(millis(seconds.quantile(settings.quantile)), |b| b.high_ms),
         calls_per_visit: keep(calls_per_visit, |b| f64::from(b.calls_per_visit)) as u32,
         callee_only,
@@ -78,13 +82,14 @@ pub(super) fn service(
     let none = Node::default();
     let stats = &map.nodes.get(shape.nodes[node]).unwrap_or(&none).stats;
     let is_enough = |histogram: &Histogram| histogram.count() >= settings.min_requests;
-    let own = is_enough(&stats.own).then(|| millis(stats.own.quantile(settings.quantile)));
+    let own = |q: f64| is_enough(&stats.own).then(|| millis(stats.own.quantile(q)));
     let overlap = is_enough(&stats.own)
         .then(|| overlap(map, shape, node, stats))
         .flatten()
         .filter(|_| is_enough(&stats.total));
     ObservedService {
-        own_ms: own.map(|own| held(own, before.and_then(|b| b.own_ms))),
+        own_ms: own(settings.quantile).map(|own| held(own, before.and_then(|b| b.own_ms))),
+        own_p95_ms: own(LOW).map(|own| held(own, before.and_then(|b| b.own_p95_ms))),
         overlap: overlap.map(|overlap| held(overlap, before.and_then(|b| b.overlap)).min(1.0)),
     }
 }

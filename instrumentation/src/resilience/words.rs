@@ -10,6 +10,9 @@ use super::budget::{Bound, Times};
 use super::figures::{millis, percent, two_figures};
 use super::retries::backoff_ms;
 
+/// A slowest call this many times the median is worth a look before it is somebody's timeout.
+const LONG_TAIL: f64 = 50.0;
+
 /// Why a call may take so long.
 pub(super) fn timeout(told: &Told<'_>, i: usize, cuts_off: Option<f64>) -> String {
     let (call, needs) = (&told.shape.calls[i], &told.calls[i]);
@@ -24,10 +27,14 @@ pub(super) fn timeout(told: &Told<'_>, i: usize, cuts_off: Option<f64>) -> Strin
     if needs.pin.is_some() {
         said.push(format!("stated in `services.{server}.resilience.timeout`"));
     } else if let Some(ms) = told.nodes[call.server].objective.filter(|_| needs.from_outside) {
-        said.push(format!(
-            "`{server}` promises an answer within {}, and later ones keep no promise",
-            millis(ms as f64)
-        ));
+        let promise = format!("`{server}` promises an answer within {}", millis(ms as f64));
+        said.push(match told.budget.out_of_reach[call.server] {
+            None => format!("{promise}, and later ones keep no promise"),
+            Some(needs) => format!(
+                "{promise}, which bounds nothing, because 95 % of its requests need {}",
+                millis(needs)
+            ),
+        });
     }
     said.push(seen(told, i));
     said.extend(longer(told, i, times));
@@ -52,22 +59,33 @@ pub(super) fn timeout(told: &Told<'_>, i: usize, cuts_off: Option<f64>) -> Strin
 /// What calls took.
 fn seen(told: &Told<'_>, i: usize) -> String {
     let settings = told.settings;
-    match &told.seen[i] {
-        Err(why) => why.clone(),
-        Ok(seen) => format!(
-            "{} % of {} requests took at most {}{}, times {} is {}",
-            (settings.quantile * 1e5).round() / 1e3,
-            seen.requests,
-            millis(seen.high_ms),
-            if seen.callee_only {
-                " as the callee saw it, without the network"
-            } else {
-                ""
-            },
-            settings.margin,
-            millis(seen.high_ms * settings.margin)
-        ),
+    let seen = match &told.seen[i] {
+        Err(why) => return why.clone(),
+        Ok(seen) => seen,
+    };
+    let network = if seen.callee_only {
+        " as the callee saw it, without the network"
+    } else {
+        ""
+    };
+    let mut said = format!(
+        "{} % of {} requests took at most {}{network}, times {} is {}",
+        (settings.quantile * 1e5).round() / 1e3,
+        seen.requests,
+        millis(seen.high_ms),
+        settings.margin,
+        millis(seen.high_ms * settings.margin)
+    );
+    let tail = seen.high_ms / seen.p50_ms;
+    if tail.is_finite() && tail >= LONG_TAIL && seen.high_ms >= settings.min_timeout.get().as_secs_f64() * 1e3
+    {
+        let _ = write!(
+            said,
+            " ({} times the median: a fault may be in it, and an objective or a stated timeout keeps it out)",
+            two_figures(tail)
+        );
     }
+    said
 }
 
 /// Why a timeout is longer than what calls took.
@@ -80,11 +98,13 @@ fn longer(told: &Told<'_>, i: usize, times: Times) -> Option<String> {
              neither what `{server}` waits for nor a stated timeout is in it"
         ));
     }
-    if needs.pin.is_some() || needs.from_outside && told.nodes[call.server].objective.is_some() {
+    let is_promised = needs.from_outside && told.nodes[call.server].objective.is_some();
+    let is_held = told.budget.out_of_reach[call.server].is_none();
+    if needs.pin.is_some() || is_promised && is_held {
         return None;
     }
     let least = told.settings.min_timeout;
-    let observed = needs.observed.unwrap_or(0.0).max(1.0);
+    let observed = needs.observed.map_or(1.0, |seen| seen.high.max(1.0));
     let attempt = times.attempt as f64;
     if times.nested && attempt > observed * 1.1 + 1.0 {
         let needs = millis(told.budget.needs[call.server]);
@@ -99,7 +119,7 @@ fn longer(told: &Told<'_>, i: usize, times: Times) -> Option<String> {
 /// What an objective or a pin took away.
 fn shorter(told: &Told<'_>, i: usize, times: Times) -> Option<String> {
     let because = bound_of(told, times.forced_by?);
-    let observed = told.calls[i].observed.unwrap_or(0.0);
+    let observed = told.calls[i].observed.map_or(0.0, |seen| seen.high);
     if (times.attempt as f64) < observed {
         return Some(format!(
             "cut to {}, because {because}",
@@ -146,11 +166,34 @@ pub(super) fn retries(told: &Told<'_>, i: usize) -> String {
     decision.because.clone()
 }
 
+/// Why an objective or a pin bounds nothing.
+pub(super) fn out_of_reach(told: &Told<'_>, node: usize, needs: f64) -> String {
+    let id = told.shape.nodes[node];
+    let pins = told.shape.into[node].iter();
+    let pin = pins.filter_map(|&call| told.calls[call].pin).min();
+    let objective = told.nodes[node].objective;
+    let needs = millis(needs);
+    match (objective, pin) {
+        (_, Some(pin)) if objective.is_none_or(|objective| pin <= objective) => format!(
+            "callers wait for `{id}` only {}, but 95 % of its requests need {needs} where what it waits \
+             for is that slow too: \
+             timeouts behind it are not cut below that",
+            millis(pin as f64)
+        ),
+        _ => format!(
+            "`{id}` promises an answer within {}, but 95 % of its requests need {needs} where what it \
+             waits for is that slow \
+             too: the promise bounds no timeout",
+            millis(objective.unwrap_or_default() as f64)
+        ),
+    }
+}
+
 /// What a service needs.
 pub(super) fn service(told: &Told<'_>, node: usize) -> String {
     let (needs, seen) = (&told.nodes[node], &told.services[node]);
     let own = match seen.own_ms {
-        Some(_) => format!("{} of its own", millis(needs.own)),
+        Some(_) => format!("{} of its own", millis(needs.own.high)),
         None => "its own time, which is not known,".to_owned(),
     };
     let beside = match seen.overlap {

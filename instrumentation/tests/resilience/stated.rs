@@ -90,6 +90,38 @@ fn an_objective_is_the_entry_points_timeout_and_what_lies_behind_fits_into_it() 
 }
 
 #[test]
+fn an_objective_that_would_end_more_than_a_twentieth_of_the_calls_bounds_nothing_and_is_told() {
+    let mut map = chain();
+    // 95 % of the calls take 20 ms, each of the three.
+    state(
+        &mut map,
+        "  web: {objectives: [{latency: 15ms, target: 0.9, window: 30d}]}\n",
+    );
+    let numbers = numbers(&map);
+    let told = &numbers.out_of_reach["web"];
+    assert!(told.contains("within 15ms") && told.contains("95 %"), "{told}");
+    assert_eq!(total(&numbers, "api", "store"), Some(150));
+    assert!(total(&numbers, "user", "web") >= total(&numbers, "web", "api"));
+}
+
+#[test]
+fn no_timeout_is_cut_below_what_95_percent_of_the_calls_took() {
+    let mut map = chain();
+    // A callee with a long tail beside a quick one: the tail must not take the time of the quick one.
+    add(&mut map, "web", "quick", DIRECT, calls(10_000, 9.0, 10.0));
+    add(&mut map, "web", "tail", DIRECT, calls(10_000, 30.0, 9000.0));
+    state(
+        &mut map,
+        "  web: {objectives: [{latency: 200ms, target: 0.9, window: 30d}]}\n",
+    );
+    let numbers = numbers(&map);
+    assert!(numbers.out_of_reach.is_empty(), "{:?}", numbers.out_of_reach);
+    let times = ["api", "quick", "tail"].map(|callee| total(&numbers, "web", callee).unwrap());
+    assert!(times[0] >= 20 && times[1] >= 9 && times[2] >= 30, "{times:?}");
+    assert!(times.iter().sum::<u128>() <= 200, "{times:?}");
+}
+
+#[test]
 fn where_an_objective_leaves_less_repeats_go_before_any_time_below_what_was_observed() {
     let mut map = chain();
     state(
