@@ -210,7 +210,10 @@ pub(super) fn service(told: &Told<'_>, node: usize) -> String {
     let out = told.shape.out[node].iter();
     let unknown = out.filter(|&&call| told.budget.calls[call].is_none()).count();
     if unknown > 0 {
-        let _ = write!(said, "; {unknown} of its calls have no timeout and are not in it");
+        let _ = write!(
+            said,
+            "; without {unknown} of its calls, for which there is no timeout"
+        );
     }
     if let Some((has, bound)) = told.budget.has[node]
         && told.budget.needs[node] > has as f64

@@ -110,15 +110,17 @@ fn no_timeout_is_cut_below_what_95_percent_of_the_calls_took() {
     // A callee with a long tail beside a quick one: the tail must not take the time of the quick one.
     add(&mut map, "web", "quick", DIRECT, calls(10_000, 9.0, 10.0));
     add(&mut map, "web", "tail", DIRECT, calls(10_000, 30.0, 9000.0));
+    add(&mut map, "web", "other", DIRECT, calls(10_000, 30.0, 7000.0));
     state(
         &mut map,
         "  web: {objectives: [{latency: 200ms, target: 0.9, window: 30d}]}\n",
     );
     let numbers = numbers(&map);
     assert!(numbers.out_of_reach.is_empty(), "{:?}", numbers.out_of_reach);
-    let times = ["api", "quick", "tail"].map(|callee| total(&numbers, "web", callee).unwrap());
+    let times = ["api", "quick", "tail", "other"].map(|callee| total(&numbers, "web", callee).unwrap());
     assert!(times[0] >= 20 && times[1] >= 9 && times[2] >= 30, "{times:?}");
     assert!(times.iter().sum::<u128>() <= 200, "{times:?}");
+    assert!(times[2] == times[3] && times[2] > 50, "each has an even part: {times:?}");
 }
 
 #[test]
