@@ -420,3 +420,114 @@ pub(crate) async fn run(shared: Arc<Shared>, settings: PlanSettings, stop: impl 
         shared.plan.told.send_replace(Some(Arc::new(told)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use map::file::map_from_yaml;
+
+    use super::*;
+
+    /// Users, `web` and `cart`, of which every trace has four spans.
+    struct System {
+        glance: Glance,
+        /// Whether samplers say by which share a trace was sampled.
+        weighs: bool,
+    }
+
+    impl System {
+        fn new(weighs: bool) -> Self {
+            let text = "version: 1\nedges: [{client: user, server: web}, {client: web, server: cart}]\n";
+            let glance = Glance {
+                map: map_from_yaml(text).unwrap(),
+                now: 1_000_000_000_000,
+                ..Glance::default()
+            };
+            Self { glance, weighs }
+        }
+
+        /// Ten seconds at so many traces a second, sampled as the plan says.
+        fn run(&mut self, planner: &Planner, traces_per_second: f64) {
+            let key = RootKey {
+                node: "web".into(),
+                operation: "GET /".to_owned(),
+            };
+            let share = planner.share(&key);
+            let recorded = 10.0 * traces_per_second * share;
+            let told = if self.weighs { recorded / share } else { recorded };
+            let root = self.glance.map.roots.entry(key).or_default();
+            root.traces += told;
+            root.looked += told;
+            root.spans += 4.0 * told;
+            root.plain += if self.weighs && share < 1.0 { 0.0 } else { told };
+            for edge in self.glance.map.edges.keys() {
+                let passed = root.edges.entry(edge.clone()).or_default();
+                passed.traces += told;
+                passed.requests += told;
+            }
+            self.glance.spans += (4.0 * recorded) as u64;
+            self.glance.now += 10_000_000_000;
+        }
+    }
+
+    fn planner(spans_per_second: f64) -> Planner {
+        let mut settings = PlanSettings::default();
+        settings.budget.spans_per_second = Some(spans_per_second);
+        Planner::new(settings)
+    }
+
+    fn holds_its_budget(weighs: bool) {
+        let (mut system, mut planner) = (System::new(weighs), planner(100.0));
+        assert!(
+            planner.look(&system.glance, None).is_none(),
+            "no rate is known at first"
+        );
+        for traces_per_second in [50.0, 500.0] {
+            for _ in 0..20 {
+                system.run(&planner, traces_per_second);
+                planner.look(&system.glance, None);
+            }
+            let before = system.glance.spans;
+            for _ in 0..20 {
+                system.run(&planner, traces_per_second);
+                planner.look(&system.glance, None);
+            }
+            let rate = (system.glance.spans - before) as f64 / 200.0;
+            assert!(
+                (90.0..=105.0).contains(&rate),
+                "{rate} spans/s at {traces_per_second} traces/s"
+            );
+            let plan = planner.plan.as_ref().unwrap();
+            let offered = plan.totals.offered_spans_per_second;
+            let truth = 4.0 * traces_per_second;
+            assert!((offered - truth).abs() < 0.1 * truth, "{offered} of {truth}");
+        }
+    }
+
+    #[test]
+    fn a_budget_holds_before_and_after_traffic_grows_tenfold() {
+        holds_its_budget(true);
+    }
+
+    #[test]
+    fn a_budget_holds_where_samplers_do_not_say_by_which_share_they_sampled() {
+        holds_its_budget(false);
+    }
+
+    #[test]
+    fn agents_are_remembered_for_an_hour_and_no_more_than_there_is_room_for() {
+        let state = PlanState::default();
+        let agent = |n: usize, at: u64| AgentSeen {
+            instance: format!("agent-{n:05}"),
+            seen_unix_nanos: at,
+            ..AgentSeen::default()
+        };
+        for n in 0..MAX_AGENTS + 10 {
+            state.heard(agent(n, n as u64 + 1));
+        }
+        let agents = state.agents();
+        assert_eq!(agents.len(), MAX_AGENTS);
+        assert_eq!(agents[0].instance, "agent-00010", "the oldest made room");
+        state.heard(agent(0, FORGET_AGENTS + 10_000));
+        assert_eq!(state.agents().len(), 1);
+    }
+}

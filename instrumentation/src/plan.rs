@@ -34,6 +34,8 @@ pub const VERSION: u32 = 1;
 
 /// A plan before stays where it costs no more than this part of its budget beyond it.
 const TOLERATED: f64 = 1.03;
+/// It does not stay where it would use less than this part of what a new one does.
+const LEFT_UNUSED: f64 = 0.9;
 /// It stays where a new one is worth no more than this factor.
 const WORTH_A_CHANGE: f64 = 1.05;
 /// A new plan leaves so much of the budget free, for traffic that grows until the next.
@@ -238,7 +240,8 @@ fn before(previous: &Plan, system: &System, new: &Solution) -> Option<Solution> 
         let quiet = need.edge.is_some_and(|edge| quiet[edge]);
         !quiet && have(&shares) < 0.8 * have(&new.shares).min(need.want)
     });
-    let stays = !too_dear && !lacks && new.value <= value * WORTH_A_CHANGE;
+    let spare = cost.iter().zip(&new.cost).any(|(cost, new)| *cost < new * LEFT_UNUSED);
+    let stays = !too_dear && !lacks && !spare && new.value <= value * WORTH_A_CHANGE;
     stays.then_some(Solution {
         shares,
         quiet,
