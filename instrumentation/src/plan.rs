@@ -240,7 +240,10 @@ fn before(previous: &Plan, system: &System, new: &Solution) -> Option<Solution> 
         let quiet = need.edge.is_some_and(|edge| quiet[edge]);
         !quiet && have(&shares) < 0.8 * have(&new.shares).min(need.want)
     });
-    let spare = cost.iter().zip(&new.cost).any(|(cost, new)| *cost < new * LEFT_UNUSED);
+    let spare = cost
+        .iter()
+        .zip(&new.cost)
+        .any(|(cost, new)| *cost < new * LEFT_UNUSED);
     let stays = !too_dear && !lacks && !spare && new.value <= value * WORTH_A_CHANGE;
     stays.then_some(Solution {
         shares,

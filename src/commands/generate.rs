@@ -21,7 +21,7 @@ use collector::generate::{
 use config::{ConfigErrors, Finding, Loader, Problem};
 use http::{Method, StatusCode};
 use instrumentation::plan::{self, PLAN_PATH, Plan, PlanSettings};
-use instrumentation::resilience::contradictions;
+use instrumentation::resilience::{RESILIENCE_PATH, Resilience, contradictions};
 use map::Map;
 use map::file::{map_from_yaml, read_stats};
 
@@ -131,6 +131,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     tell_sizes(&files, args.verbose);
     print!("{}", plan::summary(&plan));
+    tell_out_of_reach(&files);
     reload_all(&args.reload)?;
     Ok(if args.check && !is_current {
         ExitCode::from(1)
@@ -324,6 +325,16 @@ fn tell(report: &SyncReport, only_look: bool) {
         println!("left alone: {file} (not written by tracemap, or edited since)");
     }
     println!("{} files unchanged", report.unchanged);
+}
+
+/// Objectives and stated timeouts that nearly every request would have to be faster for.
+fn tell_out_of_reach(files: &Artefacts) {
+    let numbers = files
+        .get(RESILIENCE_PATH)
+        .and_then(|text| Resilience::from_yaml(text));
+    for why in numbers.iter().flat_map(|numbers| numbers.out_of_reach.values()) {
+        println!("note: {why}");
+    }
 }
 
 /// What the dashboards cost: the sum and the largest, or each.

@@ -12,6 +12,7 @@ mod linkerd;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use config::HumanDuration;
 use map::services::settings_of;
 use map::{Map, NodeId, NodeKind};
 use serde_json::Value;
@@ -75,19 +76,24 @@ struct Caller<'a> {
 
 impl Callee<'_> {
     /// The longest timeout, where every caller has one: it cuts nobody short.
-    fn longest(&self) -> Option<(u64, u64)> {
-        let timeouts = self.callers.iter().map(|caller| caller.numbers.timeout);
-        let timeouts: Option<Vec<_>> = timeouts.collect();
-        let millis = |duration: config::HumanDuration| duration.get().as_millis() as u64;
-        let timeouts = timeouts?;
-        let total = timeouts.iter().map(|timeout| millis(timeout.total)).max()?;
-        let attempt = timeouts.iter().map(|timeout| millis(timeout.attempt)).max()?;
-        Some((total, attempt))
+    fn longest(&self) -> Option<HumanDuration> {
+        let timeouts: Option<Vec<_>> = self.numbers().map(request_timeout).collect();
+        timeouts?.into_iter().max()
     }
 
     fn numbers(&self) -> impl Iterator<Item = &EdgeNumbers> {
         self.callers.iter().map(|caller| caller.numbers)
     }
+}
+
+/// How long a proxy waits for one request. A caller that repeats by itself sends each repeat as a request of its own.
+fn request_timeout(numbers: &EdgeNumbers) -> Option<HumanDuration> {
+    let timeout = numbers.timeout?;
+    Some(if numbers.retries.is_some() {
+        timeout.total
+    } else {
+        timeout.attempt
+    })
 }
 
 fn callees<'a>(map: &Map, numbers: &'a Resilience, settings: &ResilienceSettings) -> Vec<Callee<'a>> {

@@ -120,7 +120,10 @@ fn no_timeout_is_cut_below_what_95_percent_of_the_calls_took() {
     let times = ["api", "quick", "tail", "other"].map(|callee| total(&numbers, "web", callee).unwrap());
     assert!(times[0] >= 20 && times[1] >= 9 && times[2] >= 30, "{times:?}");
     assert!(times.iter().sum::<u128>() <= 200, "{times:?}");
-    assert!(times[2] == times[3] && times[2] > 50, "each has an even part: {times:?}");
+    assert!(
+        times[2] == times[3] && times[2] > 50,
+        "each has an even part: {times:?}"
+    );
 }
 
 #[test]
@@ -211,6 +214,27 @@ fn a_caller_that_repeats_by_itself_is_the_only_one_on_its_chain() {
         total(&numbers, "web", "api") >= Some(325),
         "{:?}",
         edge(&numbers, "web", "api")
+    );
+}
+
+#[test]
+fn a_proxy_waits_for_one_attempt_of_a_caller_that_repeats_by_itself() {
+    let mut map = chain();
+    let key = map
+        .edges
+        .keys()
+        .find(|key| key.server.as_str() == "api")
+        .unwrap()
+        .clone();
+    map.edges.get_mut(&key).unwrap().stats.retries = 100.0;
+    let api = edge(&numbers(&map), "web", "api").timeout.unwrap();
+    assert!(api.total > api.attempt, "{api:?}");
+    let files = instrumentation::resilience::files(&map, &super::golden::settings(), None);
+    let istio = &files["resilience/istio/api.yaml"];
+    let waits = format!("timeout: {}\n", api.attempt);
+    assert!(
+        istio.contains(&waits) && !istio.contains(&api.total.to_string()),
+        "{istio}"
     );
 }
 

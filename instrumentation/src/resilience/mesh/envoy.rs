@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::file::{Breaker, EdgeNumbers, Retries, Timeout};
 use super::super::retries::BACKOFF_MS;
-use super::{Callee, documents};
+use super::{Callee, documents, request_timeout};
 
 const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 const ROUTES: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
@@ -109,7 +109,7 @@ fn outliers(breaker: Breaker) -> Value {
 
 fn virtual_host(host: &str, numbers: &EdgeNumbers) -> Option<Value> {
     let timeout = numbers.timeout?;
-    let mut route = json!({ "cluster": host, "timeout": seconds(timeout.total) });
+    let mut route = json!({ "cluster": host, "timeout": seconds(request_timeout(numbers)?) });
     if let Some(retries) = numbers.retries {
         route["retry_policy"] = repeats(timeout, retries);
     }

@@ -7,11 +7,12 @@
 
 use std::collections::BTreeMap;
 
+use config::HumanDuration;
 use serde_json::{Map, Value, json};
 
 use super::super::file::{EdgeNumbers, Retries, Timeout};
 use super::super::settings::ResilienceSettings;
-use super::{Callee, Place, documents, metadata};
+use super::{Callee, Place, documents, metadata, request_timeout};
 
 /// At most this much of a service is put out of use at a time, in per cent.
 const MAX_EJECTION: u32 = 50;
@@ -75,7 +76,7 @@ fn destination_rule(callee: &Callee<'_>) -> Option<Value> {
 fn virtual_service(callee: &Callee<'_>, settings: &ResilienceSettings) -> Option<Value> {
     let mut rules: BTreeMap<String, Value> = BTreeMap::new();
     for caller in &callee.callers {
-        let (Some(place), Some(timeout)) = (&caller.place, caller.numbers.timeout) else {
+        let (Some(place), Some(timeout)) = (&caller.place, request_timeout(caller.numbers)) else {
             continue;
         };
         let label = &settings.caller_label;
@@ -83,7 +84,7 @@ fn virtual_service(callee: &Callee<'_>, settings: &ResilienceSettings) -> Option
         if let Some(namespace) = &place.namespace {
             source["sourceNamespace"] = namespace.as_str().into();
         }
-        let mut rule = rule(callee, timeout.total.to_string(), Some((timeout, caller.numbers)));
+        let mut rule = rule(callee, timeout, Some(caller.numbers));
         rule["match"] = json!([source]);
         rule["name"] = format!("from-{}", place.path.replace('/', "-")).into();
         rules.entry(place.path.clone()).or_insert(rule);
@@ -91,7 +92,7 @@ fn virtual_service(callee: &Callee<'_>, settings: &ResilienceSettings) -> Option
     let mut rules: Vec<Value> = rules.into_values().collect();
     // Whoever else calls waits as long as the most patient of them.
     match callee.longest() {
-        Some((total, _)) => rules.push(rule(callee, format!("{total}ms"), None)),
+        Some(longest) => rules.push(rule(callee, longest, None)),
         None if rules.is_empty() => return None,
         None => rules.push(without_timeout(callee)),
     }
@@ -103,18 +104,12 @@ fn virtual_service(callee: &Callee<'_>, settings: &ResilienceSettings) -> Option
     }))
 }
 
-fn rule(callee: &Callee<'_>, timeout: String, numbers: Option<(Timeout, &EdgeNumbers)>) -> Value {
+fn rule(callee: &Callee<'_>, timeout: HumanDuration, numbers: Option<&EdgeNumbers>) -> Value {
     let mut rule = without_timeout(callee);
-    rule["timeout"] = timeout.into();
-    if let Some((
-        timeout,
-        EdgeNumbers {
-            retries: Some(retries),
-            ..
-        },
-    )) = numbers
-    {
-        rule["retries"] = repeats(timeout, *retries);
+    rule["timeout"] = timeout.to_string().into();
+    let repeated = numbers.and_then(|numbers| Some(repeats(numbers.timeout?, numbers.retries?)));
+    if let Some(repeated) = repeated {
+        rule["retries"] = repeated;
     }
     rule
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::super::file::EdgeNumbers;
-use super::{Callee, Caller, documents, metadata};
+use super::{Callee, Caller, documents, metadata, request_timeout};
 
 pub(super) fn files(callees: &[Callee<'_>]) -> BTreeMap<String, String> {
     let file = |callee: &Callee<'_>| {
@@ -75,8 +75,8 @@ fn by_namespace<'a>(callee: &'a Callee<'_>) -> BTreeMap<&'a str, Vec<&'a EdgeNum
 /// repeated.
 fn of_calls(calls: &[&EdgeNumbers]) -> Map<String, Value> {
     let mut annotations = Map::new();
-    let timeouts: Option<Vec<_>> = calls.iter().map(|numbers| numbers.timeout).collect();
-    if let Some(longest) = timeouts.iter().flatten().map(|timeout| timeout.total).max() {
+    let longest: Option<Vec<_>> = calls.iter().map(|numbers| request_timeout(numbers)).collect();
+    if let Some(longest) = longest.and_then(|all| all.into_iter().max()) {
         annotations.insert(
             "timeout.linkerd.io/request".to_owned(),
             longest.to_string().into(),
@@ -84,7 +84,8 @@ fn of_calls(calls: &[&EdgeNumbers]) -> Map<String, Value> {
     }
     let retries: Option<Vec<_>> = calls.iter().map(|numbers| numbers.retries).collect();
     let least = retries.iter().flatten().map(|retries| retries.attempts).min();
-    let attempt = timeouts.iter().flatten().map(|timeout| timeout.attempt).max();
+    let attempts = calls.iter().filter_map(|numbers| numbers.timeout);
+    let attempt = attempts.map(|timeout| timeout.attempt).max();
     if let (Some(limit), Some(attempt)) = (least, attempt) {
         let mut say = |key: &str, value: String| {
             annotations.insert(format!("retry.linkerd.io/{key}"), value.into());
