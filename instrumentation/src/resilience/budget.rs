@@ -18,6 +18,9 @@ use super::figures;
 use super::retries::backoff_ms;
 use super::shape::Shape;
 
+/// Ten minutes. Sums double with every layer that calls two others, and what is longer limits nothing.
+pub(super) const LONGEST: u64 = 600_000;
+
 /// How generous a time is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
@@ -92,6 +95,8 @@ pub(super) enum Bound {
     Objective(usize),
     /// The pin of this call.
     Pin(usize),
+    /// [`LONGEST`].
+    Longest,
 }
 
 /// Times of all calls and services.
@@ -217,15 +222,18 @@ impl Split<'_> {
         let observed = needs.observed.unwrap_or_default();
         let time = |level: Level| observed.at(level).max(nested(level));
         let least = self.least.max(promised.unwrap_or_default() as f64);
+        if stated.is_none() && time(Level::Floor) > LONGEST as f64 {
+            return;
+        }
         let attempt = Wanted {
-            full: figures::up(time(Level::Full).max(least)),
-            bare: figures::up(time(Level::Bare)),
-            floor: figures::up(time(Level::Floor)),
+            full: figures::up(time(Level::Full).max(least)).min(LONGEST),
+            bare: figures::up(time(Level::Bare)).min(LONGEST),
+            floor: figures::up(time(Level::Floor)).min(LONGEST),
         };
         let repeats = needs.retries;
         let whole = attempt.full as f64 * f64::from(repeats + 1) + backoff_ms(repeats);
         let total = Wanted {
-            full: figures::up(whole),
+            full: figures::up(whole).min(LONGEST),
             ..attempt
         };
         let same = |ms| Wanted {
@@ -283,7 +291,8 @@ impl Split<'_> {
         let callers = self.shape.into[node].iter().filter_map(|&call| {
             let times = budget.calls[call].filter(|_| !self.shape.calls[call].closes_cycle)?;
             let pin = self.calls[call].pin.map(|_| Bound::Pin(call));
-            Some((times.attempt, times.forced_by.or(pin)))
+            let longest = (times.attempt >= LONGEST).then_some(Bound::Longest);
+            Some((times.attempt, times.forced_by.or(pin).or(longest)))
         });
         objective.into_iter().chain(callers).min_by_key(|(ms, _)| *ms)
     }
@@ -350,7 +359,8 @@ impl Split<'_> {
         let (wanted, total) = (up.attempt[call], up.total[call].unwrap_or_default());
         let nested =
             wanted.full as f64 > needs.observed.map_or(0.0, |seen| seen.high).max(self.least) * 1.1 + 1.0;
-        if !up.fixed[call] && share >= total.full as f64 {
+        let is_whole = total.full >= wanted.full.saturating_mul(u64::from(needs.retries) + 1);
+        if !up.fixed[call] && is_whole && share >= total.full as f64 {
             return Times {
                 total: total.full,
                 attempt: wanted.full,

@@ -14,6 +14,8 @@ use super::shape::Shape;
 
 /// Seconds below which a rate says nothing.
 const MIN_SPAN: f64 = 60.0;
+/// A day: whatever is slower is an accident of a clock.
+const MOST_MS: f64 = 86_400_000.0;
 /// The share of calls that no objective may cut into.
 const LOW: f64 = 0.95;
 /// Repeats below this count may be chance: two requests that look alike.
@@ -128,5 +130,5 @@ pub(super) fn cut_off(edge: &Edge, attempt: u64, before: Option<f64>) -> Option<
 }
 
 fn millis(seconds: Option<f64>) -> f64 {
-    seconds.unwrap_or(0.0).max(0.0) * 1e3
+    (seconds.unwrap_or(0.0) * 1e3).clamp(0.0, MOST_MS)
 }

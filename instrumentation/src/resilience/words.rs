@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::Told;
-use super::budget::{Bound, Times};
+use super::budget::{Bound, LONGEST, Times};
 use super::figures::{millis, percent, two_figures};
 use super::retries::backoff_ms;
 
@@ -20,7 +20,12 @@ pub(super) fn timeout(told: &Told<'_>, i: usize, cuts_off: Option<f64>) -> Strin
     let Some(times) = told.budget.calls[i] else {
         return match &told.seen[i] {
             Err(why) => why.clone(),
-            Ok(_) => "none".to_owned(),
+            Ok(_) => format!(
+                "none: what `{server}` waits for adds up to more than {}, which limits nothing; state a \
+                 timeout, or \
+                 pass deadlines on",
+                millis(LONGEST as f64)
+            ),
         };
     };
     let mut said = Vec::new();
@@ -131,6 +136,7 @@ fn shorter(told: &Told<'_>, i: usize, times: Times) -> Option<String> {
 
 fn bound_of(told: &Told<'_>, bound: Bound) -> String {
     match bound {
+        Bound::Longest => format!("no timeout is above {}", millis(LONGEST as f64)),
         Bound::Objective(node) => {
             let objective = told.nodes[node].objective.unwrap_or_default();
             let id = told.shape.nodes[node];

@@ -345,6 +345,47 @@ fn statements_that_cannot_hold_together_are_told_once_each() {
 }
 
 #[test]
+fn layers_that_double_end_at_ten_minutes_and_not_at_a_thousand_years() {
+    let mut map = Map::default();
+    add(&mut map, "user", "l0-a", DIRECT, calls(1_000, 20.0, 100.0));
+    for layer in 0..40 {
+        for (from, to) in [("a", "a"), ("a", "b"), ("b", "a"), ("b", "b")] {
+            let (client, server) = (format!("l{layer}-{from}"), format!("l{}-{to}", layer + 1));
+            add(&mut map, &client, &server, DIRECT, calls(1_000, 20.0, 100.0));
+        }
+    }
+    let numbers = numbers(&map);
+    let longest = numbers
+        .edges
+        .iter()
+        .filter_map(|edge| edge.timeout)
+        .map(|t| t.total)
+        .max();
+    assert_eq!(longest.unwrap().to_string(), "10m");
+    let reasons = numbers.edges.iter().filter(|edge| edge.timeout.is_none());
+    let reasons: Vec<&str> = reasons.map(|edge| edge.because.timeout.as_str()).collect();
+    assert!(!reasons.is_empty());
+    for why in reasons {
+        assert!(why.contains("adds up to more than 600s"), "{why}");
+    }
+    // Where it is cut, it fits all the same.
+    for edge in numbers.edges.iter().filter(|edge| edge.timeout.is_some()) {
+        let inner = numbers
+            .edges
+            .iter()
+            .filter(|other| other.edge.client == edge.edge.server);
+        let inner: u128 = inner
+            .filter_map(|other| other.timeout)
+            .map(|t| t.total.get().as_millis())
+            .sum();
+        assert!(
+            edge.timeout.unwrap().attempt.get().as_millis() >= inner,
+            "{edge:?} {inner}"
+        );
+    }
+}
+
+#[test]
 fn an_id_that_is_no_host_is_listed_with_what_to_do_unless_its_host_is_stated() {
     let mut map = shop();
     let settings = super::golden::settings();
