@@ -1,6 +1,6 @@
-//! What Kubernetes and the Prometheus operator say of their own objects, as JSON Schemas that kubeconform reads.
+//! What Kubernetes, the Prometheus operator and meshes say of their own objects, as JSON Schemas that kubeconform reads.
 //!
-//! In: `swagger.json` of a release of Kubernetes and the operator's resource definitions, which `tests/deploy/tools.sh`
+//! In: `swagger.json` of a release of Kubernetes and resource definitions of the others, which `tests/deploy/tools.sh`
 //! fetches. Out: a directory with one file for each kind and version that is asked for; unknown fields are refused.
 //! Left out on purpose: what only an API server checks, such as names, references between objects and CEL rules.
 
@@ -22,7 +22,7 @@ pub(crate) fn write(from: &Path, to: &Path, objects: &[Value]) {
             }
         }
     }
-    for entry in std::fs::read_dir(from.join("crds")).expect("the operator's resource definitions") {
+    for entry in std::fs::read_dir(from.join("crds")).expect("resource definitions") {
         let crd = read(&entry.expect("an entry").path());
         let spec = &crd["spec"];
         for version in spec["versions"].as_array().expect("versions") {
