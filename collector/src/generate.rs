@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use config::Finding;
 use grafana::TooLarge;
 use instrumentation::plan::{self, PLAN_PATH};
+use instrumentation::resilience::{self, RESILIENCE_PATH};
 use map::{Map, NodeId, Services, file};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -30,14 +31,28 @@ pub const STATS_PATH: &str = "map.stats.yaml";
 
 /// Everything that is generated from `map`. Same map and settings, same bytes.
 pub fn artefacts(map: &Map, settings: &GenerateSettings) -> Artefacts {
+    artefacts_since(map, settings, &Artefacts::new())
+}
+
+/// Everything that is generated from `map`, where `before` was generated last: numbers that moved little stay.
+pub fn artefacts_since(map: &Map, settings: &GenerateSettings, before: &Artefacts) -> Artefacts {
     let mut files = dashboards::generate(map, &settings.dashboards);
     files.extend(alerts::generate(map, &settings.alerts));
     let plan = plan::of_map(map, &settings.plan, None);
     files.insert(PLAN_PATH.to_owned(), plan.to_yaml());
+    let numbers = before.get(RESILIENCE_PATH).map(String::as_str);
+    files.extend(resilience::files(map, &settings.resilience, numbers));
     files.insert("map.yaml".to_owned(), file::map_to_yaml(map));
     files.insert(STATS_PATH.to_owned(), file::stats_to_yaml(map));
     regenerate_ways(&mut files, settings);
     files
+}
+
+/// The files of a directory whose numbers stay while they move little. One that cannot be read is begun anew.
+pub fn held(dir: &Path) -> Artefacts {
+    let text = std::fs::read_to_string(dir.join(RESILIENCE_PATH)).ok();
+    let held = text.map(|text| (RESILIENCE_PATH.to_owned(), text));
+    held.into_iter().collect()
 }
 
 /// Dashboards among `files` that the Kubernetes objects among them are without.

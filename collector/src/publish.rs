@@ -13,7 +13,9 @@ use map::catalogue as names;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::generate::{Artefacts, Gone, MANIFEST, SyncReport, artefacts, keep_gone, sync, too_large};
+use crate::generate::{
+    Artefacts, Gone, MANIFEST, SyncReport, artefacts_since, held, keep_gone, sync, too_large,
+};
 use crate::rim::report_sync_error;
 use crate::scrape::Scrape;
 use crate::settings::GenerateSettings;
@@ -99,7 +101,7 @@ impl Publisher {
         } else if began || !self.is_new_directory() {
             return;
         }
-        let mut files = artefacts(map, &self.settings);
+        let mut files = self.generate(map);
         if let Some(plan) = plan {
             if self
                 .plan
@@ -132,6 +134,16 @@ impl Publisher {
         self.report(&report);
         self.report_too_large(&files);
         self.sender.send_replace(Arc::new(Published { files, report }));
+    }
+
+    /// After the files of last time, or after those that are there at the first time.
+    fn generate(&self, map: &Map) -> Artefacts {
+        let last = Arc::clone(&self.sender.borrow());
+        if !last.files.is_empty() {
+            return artefacts_since(map, &self.settings, &last.files);
+        }
+        let before = self.settings.out.as_deref().map(held).unwrap_or_default();
+        artefacts_since(map, &self.settings, &before)
     }
 
     fn is_new_directory(&self) -> bool {

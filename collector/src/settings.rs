@@ -12,6 +12,7 @@ use dashboards::DashboardSettings;
 use exposition::remote::RemoteWriteSettings;
 use grafana::GrafanaSettings;
 use instrumentation::plan::PlanSettings;
+use instrumentation::resilience::ResilienceSettings;
 use map::Services;
 use otlp::access::AccessSettings;
 pub use sampling::SamplingSettings;
@@ -276,6 +277,8 @@ pub struct GenerateSettings {
     pub dashboards: DashboardSettings,
     /// What is traced, and what that may cost.
     pub plan: PlanSettings,
+    /// Timeouts, retries, circuit breakers and pools.
+    pub resilience: ResilienceSettings,
     /// How it gets there.
     pub grafana: GrafanaSettings,
 }
@@ -288,6 +291,7 @@ impl Default for GenerateSettings {
             alerts: AlertSettings::default(),
             dashboards: DashboardSettings::default(),
             plan: PlanSettings::default(),
+            resilience: ResilienceSettings::default(),
             grafana: GrafanaSettings::default(),
         }
     }
@@ -352,6 +356,7 @@ pub fn check(
     let mut found = generate.alerts.check("generate.alerts");
     found.extend(generate.grafana.check("generate.grafana"));
     found.extend(instrumentation::plan::problems(&generate.plan, "generate.plan"));
+    found.extend(generate.resilience.check("generate.resilience"));
     found.extend(collector.sampling.check("collector.sampling"));
     let doors = [
         ("collector.otlp", &collector.otlp.tls, &collector.otlp.access),

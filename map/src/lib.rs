@@ -22,5 +22,5 @@ pub use histogram::{Histogram, Sample};
 pub use id::{ConnectionType, EdgeKey, NodeId, NodeKind};
 pub use model::{Edge, EdgeStats, Evidence, Flow, FlowKey, Map, Node, NodeStats, Seen, UnixNanos};
 pub use roots::{Passed, Root, RootKey};
-pub use services::{Mode, Objective, Owner, PlanPins, ServiceSettings, Services, Usual};
+pub use services::{Mode, Objective, Owner, PlanPins, ServiceSettings, Services, StatedResilience, Usual};
 pub use why::Why;

@@ -40,6 +40,9 @@ pub struct ServiceSettings {
     /// What the plan is to do whatever it would decide. Default: nothing pinned.
     #[serde(skip_serializing_if = "PlanPins::is_empty")]
     pub plan: PlanPins,
+    /// What is known of calls to it that no span says. Default: nothing; `resilience.yaml` then holds what was observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resilience: Option<StatedResilience>,
 }
 
 /// What people decide of the plan.
@@ -74,6 +77,23 @@ pub enum Mode {
     Log,
     /// Nothing more.
     Count,
+}
+
+/// What people state about calls to a service, for `generate.resilience`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StatedResilience {
+    /// How long callers wait for it, repeats included, whatever was observed: `500ms`. Default: by observation. What it
+    /// waits for itself is fitted into it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<HumanDuration>,
+    /// True where any request to it may be repeated without harm. Default `false`: no span says so, and a payment that is
+    /// made twice is worse than one that failed. Without it no retry is recommended.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub idempotent: bool,
+    /// Its host in the mesh, such as `cart.shop.svc.cluster.local`. Default: from the node's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 /// Usual times of a service.

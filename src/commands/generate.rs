@@ -15,12 +15,13 @@ use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
 use collector::generate::{
-    Artefacts, Gone, SyncReport, artefacts, impossible_objectives, keep_gone, sync, too_large,
+    Artefacts, Gone, SyncReport, artefacts_since, held, impossible_objectives, keep_gone, sync, too_large,
     unknown_services,
 };
 use config::{ConfigErrors, Finding, Loader, Problem};
 use http::{Method, StatusCode};
 use instrumentation::plan::{self, PLAN_PATH, Plan, PlanSettings};
+use instrumentation::resilience::{RESILIENCE_PATH, Resilience, contradictions};
 use map::Map;
 use map::file::{map_from_yaml, read_stats};
 
@@ -88,6 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut map = read(&args.map)?;
     let mut impossible = impossible_objectives(&map.services);
     impossible.extend(plan::pin_problems(&map));
+    impossible.extend(contradictions(&map, &settings.generate.resilience));
     let mut unknown = unknown_services(&map, &settings.services);
     // What the configuration states overrides what the map file carries.
     map.services.extend(settings.services);
@@ -97,6 +99,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         &settings.generate.plan,
         "generate.plan",
     ));
+    unknown.extend(contradictions(&map, &settings.generate.resilience));
     unknown.extend(plan::shortage(
         &plan::of_map(&map, &settings.generate.plan, None),
         &settings.generate.plan,
@@ -109,7 +112,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         .as_deref()
         .map(|file| merged(file, &map, &settings.generate.alerts, out));
     let merged = merged.transpose()?;
-    let mut files = artefacts(&map, &settings.generate);
+    let mut files = artefacts_since(&map, &settings.generate, &held(out));
     let plan = planned(out, &map, &settings.generate.plan);
     files.insert(PLAN_PATH.to_owned(), plan.to_yaml());
     keep_gone(out, &mut files, &settings.generate, Gone::Keep, SystemTime::now())?;
@@ -128,6 +131,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     tell_sizes(&files, args.verbose);
     print!("{}", plan::summary(&plan));
+    tell_out_of_reach(&files);
     reload_all(&args.reload)?;
     Ok(if args.check && !is_current {
         ExitCode::from(1)
@@ -321,6 +325,16 @@ fn tell(report: &SyncReport, only_look: bool) {
         println!("left alone: {file} (not written by tracemap, or edited since)");
     }
     println!("{} files unchanged", report.unchanged);
+}
+
+/// Objectives and stated timeouts that nearly every request would have to be faster for.
+fn tell_out_of_reach(files: &Artefacts) {
+    let numbers = files
+        .get(RESILIENCE_PATH)
+        .and_then(|text| Resilience::from_yaml(text));
+    for why in numbers.iter().flat_map(|numbers| numbers.out_of_reach.values()) {
+        println!("note: {why}");
+    }
 }
 
 /// What the dashboards cost: the sum and the largest, or each.

@@ -1,6 +1,6 @@
-//! What Kubernetes and the Prometheus operator say of their own objects, as JSON Schemas that kubeconform reads.
+//! What Kubernetes, the Prometheus operator and meshes say of their own objects, as JSON Schemas that kubeconform reads.
 //!
-//! In: `swagger.json` of a release of Kubernetes and the operator's resource definitions, which `tests/deploy/tools.sh`
+//! In: `swagger.json` of a release of Kubernetes and resource definitions of the others, which `tests/deploy/tools.sh`
 //! fetches. Out: a directory with one file for each kind and version that is asked for; unknown fields are refused.
 //! Left out on purpose: what only an API server checks, such as names, references between objects and CEL rules.
 
@@ -22,7 +22,7 @@ pub(crate) fn write(from: &Path, to: &Path, objects: &[Value]) {
             }
         }
     }
-    for entry in std::fs::read_dir(from.join("crds")).expect("the operator's resource definitions") {
+    for entry in std::fs::read_dir(from.join("crds")).expect("resource definitions") {
         let crd = read(&entry.expect("an entry").path());
         let spec = &crd["spec"];
         for version in spec["versions"].as_array().expect("versions") {
@@ -30,7 +30,11 @@ pub(crate) fn write(from: &Path, to: &Path, objects: &[Value]) {
                 "group": spec["group"], "kind": spec["names"]["kind"], "version": version["name"],
             });
             if wanted.contains(&of(&kind)) {
-                save(to, &of(&kind), &strict(&version["schema"]["openAPIV3Schema"]));
+                save(
+                    to,
+                    &of(&kind),
+                    &of_definition(&version["schema"]["openAPIV3Schema"]),
+                );
             }
         }
     }
@@ -124,6 +128,22 @@ fn below(key: &str, inner: &Value) -> Value {
             .collect(),
         other => strict(other),
     }
+}
+
+/// The schema of a resource definition, with what every object has and not every definition names.
+fn of_definition(schema: &Value) -> Value {
+    let mut schema = strict(schema);
+    for (key, kind) in [
+        ("apiVersion", "string"),
+        ("kind", "string"),
+        ("metadata", "object"),
+    ] {
+        let field = &mut schema["properties"][key];
+        if field.is_null() {
+            *field = json!({ "type": kind });
+        }
+    }
+    schema
 }
 
 fn save(to: &Path, file: &str, schema: &Value) {

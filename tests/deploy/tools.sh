@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Gets what tests/deploy.rs needs: helm, kubeconform and kustomize, an API server with its database, and what
-# Kubernetes and the Prometheus operator say of their objects; and for tests/image the loader of `docker compose`. Runs again at no cost.
+# Kubernetes and the Prometheus operator say of their objects; for tests/image the loader of `docker compose`; and for the fragments of
+# `instrumentation` what Istio, the Gateway API and Envoy say of theirs. Runs again at no cost.
 #
 # In: the Go module proxy. Out: target/deploy/bin and target/deploy/openapi.
 # Left out on purpose: what runs pods: controllers, a scheduler, a kubelet.
@@ -14,10 +15,14 @@ compose=v2.16.2
 kubernetes=v1.34.4
 etcd=v3.6.4
 operator=v0.85.0
+istio=v1.31.1
+# The newest that the go above builds.
+gateway=v1.6.3
 
 into=$PWD/target/deploy
 toolchain=go1.26.0
-stamp="$helm $kubeconform $kustomize $compose $kubernetes $etcd $operator"
+mesh=$PWD/tests/deploy/mesh
+stamp="$helm $kubeconform $kustomize $compose $kubernetes $etcd $operator $istio $gateway $(cat "$mesh"/* | sha256sum)"
 if [ "$(cat "$into/stamp" 2>/dev/null)" = "$stamp" ]; then exit 0; fi
 if ! command -v go >/dev/null; then
   echo "go is not on the PATH: install it to build helm, kubeconform, kustomize and kube-apiserver" >&2
@@ -72,4 +77,11 @@ apiserver() {
 apiserver
 dir=$(fetch "github.com/prometheus-operator/prometheus-operator@$operator")
 install -m 0644 "$dir"/jsonnet/prometheus-operator/*-crd.json "$into/openapi/crds/"
+
+# Envoy's definitions are compiled in; those of the others are YAML.
+(cd "$mesh" && go build -mod=readonly -o "$into/bin/mesh" .)
+istio_dir=$(fetch "istio.io/api@$istio")
+gateway_dir=$(fetch "sigs.k8s.io/gateway-api@$gateway")
+"$into/bin/mesh" crds "$into/openapi/crds" "$istio_dir/kubernetes/customresourcedefinitions.gen.yaml" \
+  "$gateway_dir/config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"
 printf '%s\n' "$stamp" >"$into/stamp"

@@ -107,6 +107,41 @@ fn an_objective_out_of_range_is_told_wherever_it_is_stated_and_nothing_is_writte
 }
 
 #[test]
+fn timeouts_that_cannot_fit_into_each_other_are_told_with_their_line_and_nothing_is_written() {
+    let yaml = "services:\n  web: {objectives: [{latency: 300ms, target: 0.99, window: 30d}]}\n  cart:\n    resilience:\n      \
+                timeout: 2s\n";
+    let place = Place::with(&[("tracemap.yaml", yaml)]);
+    let said = place.refused(&place.args());
+    assert!(
+        said.contains(
+            "tracemap.yaml:5: `timeout` of `cart` is 2s, but the longest objective of `web` is 300ms"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_number_for_resilience_stays_while_its_cause_moves_by_less_than_a_fifth() {
+    let place = Place::with(&[]);
+    let timeout_after = |slow: f64| {
+        let mut map = map_from_yaml(MAP).unwrap();
+        let key = map.edges.keys().find(|key| key.server.as_str() == "cart");
+        let key = key.unwrap().clone();
+        let stats = &mut map.edges.get_mut(&key).unwrap().stats;
+        stats.requests = 1000.0;
+        (0..1000).for_each(|_| stats.client.observe(slow));
+        std::fs::write(place.at("map.stats.yaml"), map::file::stats_to_yaml(&map)).unwrap();
+        run(&place.args()).unwrap();
+        let file = place.read("out/resilience.yaml");
+        let line = file.lines().find(|line| line.trim().starts_with("attempt:"));
+        line.expect("a timeout").trim().to_owned()
+    };
+    let before = timeout_after(0.2);
+    assert_eq!(timeout_after(0.22), before);
+    assert_ne!(timeout_after(0.4), before);
+}
+
+#[test]
 fn an_alertmanager_file_that_cannot_be_read_or_extended_is_named_and_nothing_is_written() {
     let place = Place::with(&[("am.yaml", "route: {receiver: ops}\nreceivers: [\n")]);
     let said = place.refused(&place.merging());
