@@ -11,6 +11,7 @@ pub mod export;
 pub mod file;
 pub mod histogram;
 pub mod id;
+pub mod language;
 pub mod model;
 pub mod pairs;
 pub mod reach;
@@ -19,6 +20,7 @@ pub mod why;
 
 pub use histogram::{Histogram, Sample};
 pub use id::{ConnectionType, EdgeKey, NodeId, NodeKind};
+pub use language::{Language, LogLibrary};
 pub use model::{Edge, EdgeStats, Evidence, Flow, FlowKey, Map, Node, NodeStats, Seen};
-pub use services::{Objective, Owner, ServiceSettings, Services, Usual};
+pub use services::{LoggingFacts, Objective, Owner, ServiceSettings, Services, Usual};
 pub use why::Why;

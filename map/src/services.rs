@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::NodeId;
+use crate::language::{Language, LogLibrary};
 
 /// The `services:` section: settings by node id, or by the bare name where that is not ambiguous.
 pub type Services = BTreeMap<String, ServiceSettings>;
@@ -37,6 +38,22 @@ pub struct ServiceSettings {
     /// then judge from the first minute on; a collector learns, and `collector.baseline.pins` holds what it learned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usual: Option<Usual>,
+    /// How it logs. Default: what the map knows of its language, and every library of that language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logging: Option<LoggingFacts>,
+}
+
+/// How a service logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoggingFacts {
+    /// What it is written in, in words of `telemetry.sdk.language`: `java`, `go`, `nodejs`. Default: the language of `library`,
+    /// else what its SDK says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
+    /// By which library; files for the others are not generated. Default: files for every library of the language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<LogLibrary>,
 }
 
 /// Usual times of a service.
