@@ -31,6 +31,7 @@ pub const STATS_PATH: &str = "map.stats.yaml";
 pub fn artefacts(map: &Map, settings: &GenerateSettings) -> Artefacts {
     let mut files = dashboards::generate(map, &settings.dashboards);
     files.extend(alerts::generate(map, &settings.alerts));
+    files.extend(instrumentation::logging::generate(map, &settings.logging));
     files.insert("map.yaml".to_owned(), file::map_to_yaml(map));
     files.insert(STATS_PATH.to_owned(), file::stats_to_yaml(map));
     regenerate_ways(&mut files, settings);

@@ -11,6 +11,7 @@ use config::{ByteSize, Finding, HumanDuration};
 use dashboards::DashboardSettings;
 use exposition::remote::RemoteWriteSettings;
 use grafana::GrafanaSettings;
+use instrumentation::logging::LoggingSettings;
 use map::Services;
 use otlp::access::AccessSettings;
 pub use sampling::SamplingSettings;
@@ -275,6 +276,8 @@ pub struct GenerateSettings {
     pub dashboards: DashboardSettings,
     /// How it gets there.
     pub grafana: GrafanaSettings,
+    /// Files that make log lines join their traces.
+    pub logging: LoggingSettings,
 }
 
 impl Default for GenerateSettings {
@@ -285,6 +288,7 @@ impl Default for GenerateSettings {
             alerts: AlertSettings::default(),
             dashboards: DashboardSettings::default(),
             grafana: GrafanaSettings::default(),
+            logging: LoggingSettings::default(),
         }
     }
 }
@@ -347,6 +351,8 @@ pub fn check(
 ) -> Vec<Finding> {
     let mut found = generate.alerts.check("generate.alerts");
     found.extend(generate.grafana.check("generate.grafana"));
+    found.extend(generate.logging.check("generate.logging"));
+    found.extend(instrumentation::logging::check_services(services));
     found.extend(collector.sampling.check("collector.sampling"));
     let doors = [
         ("collector.otlp", &collector.otlp.tls, &collector.otlp.access),
