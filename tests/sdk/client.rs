@@ -158,7 +158,7 @@ impl Client {
     /// The same with generated files among its sources, by their paths.
     pub(crate) async fn build_with(language: Language, generated: &[(&str, &str)]) -> Self {
         // Tests run beside each other, and some share a client.
-        static READY: [OnceCell<()>; 8] = [const { OnceCell::const_new() }; 4];
+        static READY: [OnceCell<()>; 8] = [const { OnceCell::const_new() }; 8];
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("sdk")
             .join(language.name());

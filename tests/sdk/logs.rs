@@ -371,6 +371,7 @@ async fn lines_of_slog_and_of_zap_join_their_traces() {
     clippy::pedantic,
     reason = "it is written for any program"
 )]
+#[rustfmt::skip]
 mod tracemap_logging;
 
 /// Keeps what is written.

@@ -54,13 +54,21 @@ impl Lines {
         let name = name.unwrap_or_else(|| or("service.name", "@SERVICE_NAME_OR_UNKNOWN@"));
         let identity = [
             ("service.name", name),
-            ("service.namespace", or("service.namespace", "@SERVICE_NAMESPACE@")),
-            ("deployment.environment.name", or("deployment.environment.name", "@ENVIRONMENT@")),
+            (
+                "service.namespace",
+                or("service.namespace", "@SERVICE_NAMESPACE@"),
+            ),
+            (
+                "deployment.environment.name",
+                or("deployment.environment.name", "@ENVIRONMENT@"),
+            ),
             ("service.version", or("service.version", "")),
         ];
         let identity = identity.into_iter().filter(|(_, value)| !value.is_empty());
         Self {
-            identity: identity.map(|(key, value)| (key.to_owned(), value.into())).collect(),
+            identity: identity
+                .map(|(key, value)| (key.to_owned(), value.into()))
+                .collect(),
         }
     }
 }
@@ -76,7 +84,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let (mut told, mut timestamp) = (Told::default(), String::new());
         event.record(&mut told);
         SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
@@ -91,7 +104,10 @@ where
         if span.is_valid() {
             put("trace_id", span.trace_id().to_string().into());
             put("span_id", span.span_id().to_string().into());
-            put("trace_flags", format!("{:02x}", span.trace_flags().to_u8()).into());
+            put(
+                "trace_flags",
+                format!("{:02x}", span.trace_flags().to_u8()).into(),
+            );
         }
         if let Some(CorrelationId(id)) = context.get::<CorrelationId>() {
             put("correlation.id", id.as_str().into());
@@ -109,7 +125,8 @@ struct CorrelationId(String);
 /// The context of a request with this correlation id; what is no such id is left out.
 #[must_use]
 pub fn with_correlation_id(context: &Context, value: &str) -> Context {
-    let valid = (1..=128).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic());
+    let valid =
+        (1..=128).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic());
     if valid {
         context.with_value(CorrelationId(value.to_owned()))
     } else {
@@ -157,7 +174,11 @@ impl Visit for Told {
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         let plain = Value::from(value);
-        let told = if plain.is_null() { value.to_string().into() } else { plain };
+        let told = if plain.is_null() {
+            value.to_string().into()
+        } else {
+            plain
+        };
         self.put(field, told);
     }
 }
@@ -166,7 +187,9 @@ impl Visit for Told {
 fn decoded(value: &str) -> String {
     let (mut bytes, mut rest) = (Vec::new(), value.as_bytes());
     while let Some((&first, others)) = rest.split_first() {
-        let code = others.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = others
+            .get(..2)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         let code = code.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match code {
             Some(byte) if first == b'%' => {
