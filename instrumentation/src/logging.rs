@@ -25,7 +25,7 @@ pub const README_FILE: &str = "logging/README.md";
 /// The directory of pipelines.
 pub const PIPELINES: &str = "logging/_pipelines";
 
-const SCHEMA: &str = include_str!("logging/templates/line.schema.json");
+const SCHEMA: &str = include_str!("../templates/line.schema.json");
 
 /// All files of logging: text by path below the output directory, none where [`LoggingSettings::enabled`] is false.
 ///

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use super::PIPELINES;
 use super::settings::{Address, LoggingSettings};
 
-const OTEL_COLLECTOR: &str = include_str!("templates/pipelines/otel-collector.yaml");
-const VECTOR: &str = include_str!("templates/pipelines/vector.yaml");
-const VRL: &str = include_str!("templates/pipelines/vector.vrl");
-const FLUENT_BIT: &str = include_str!("templates/pipelines/fluent-bit.yaml");
-const ALLOY: &str = include_str!("templates/pipelines/config.alloy");
+const OTEL_COLLECTOR: &str = include_str!("../../templates/pipelines/otel-collector.yaml");
+const VECTOR: &str = include_str!("../../templates/pipelines/vector.yaml");
+const VRL: &str = include_str!("../../templates/pipelines/vector.vrl");
+const FLUENT_BIT: &str = include_str!("../../templates/pipelines/fluent-bit.yaml");
+const ALLOY: &str = include_str!("../../templates/pipelines/config.alloy");
 
 /// Where a line's identity stands.
 const IDENTITY: [&str; 4] = [

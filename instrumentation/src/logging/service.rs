@@ -223,29 +223,32 @@ const SERILOG: &str = concat!(
 fn templates(library: LogLibrary) -> &'static [(&'static str, &'static str)] {
     const PYTHON: (&str, &str) = (
         "tracemap_logging.py",
-        include_str!("templates/tracemap_logging.py"),
+        include_str!("../../templates/tracemap_logging.py"),
     );
     match library {
         LogLibrary::TracingSubscriber => &[(
             "tracemap_logging.rs",
-            include_str!("templates/tracemap_logging.rs"),
+            include_str!("../../templates/tracemap_logging.rs"),
         )],
-        LogLibrary::Logback => &[("logback.xml", include_str!("templates/logback.xml"))],
-        LogLibrary::Log4j2 => &[("log4j2.xml", include_str!("templates/log4j2.xml"))],
+        LogLibrary::Logback => &[("logback.xml", include_str!("../../templates/logback.xml"))],
+        LogLibrary::Log4j2 => &[("log4j2.xml", include_str!("../../templates/log4j2.xml"))],
         LogLibrary::Logging => &[PYTHON],
         LogLibrary::Structlog => &[
             (
                 "tracemap_structlog.py",
-                include_str!("templates/tracemap_structlog.py"),
+                include_str!("../../templates/tracemap_structlog.py"),
             ),
             PYTHON,
         ],
-        LogLibrary::Pino => &[("tracemap-pino.cjs", include_str!("templates/tracemap-pino.cjs"))],
-        LogLibrary::Slog => &[("tracemapslog/slog.go", include_str!("templates/slog.go"))],
-        LogLibrary::Zap => &[("tracemapzap/zap.go", include_str!("templates/zap.go"))],
+        LogLibrary::Pino => &[(
+            "tracemap-pino.cjs",
+            include_str!("../../templates/tracemap-pino.cjs"),
+        )],
+        LogLibrary::Slog => &[("tracemapslog/slog.go", include_str!("../../templates/slog.go"))],
+        LogLibrary::Zap => &[("tracemapzap/zap.go", include_str!("../../templates/zap.go"))],
         LogLibrary::Serilog => &[(
             "appsettings.serilog.json",
-            include_str!("templates/appsettings.serilog.json"),
+            include_str!("../../templates/appsettings.serilog.json"),
         )],
     }
 }
