@@ -159,12 +159,16 @@ impl<'a> Subject<'a> {
                     .collect();
                 let _ = writeln!(text, "| {} | {} |", library.as_str(), files.join(" and "));
             }
-            text.push_str("\nEach file says at its top what it needs, how it is switched on, and how the correlation id comes to it.\n");
+            if !libraries.contains(&LogLibrary::Serilog) {
+                text.push_str(
+                    "\nEach file says at its top what it needs, how it is switched on, and how the correlation id comes to it.\n",
+                );
+            }
         }
-        text.push_str(if libraries.iter().any(|library| is_configuration(*library)) {
-            CONFIGURED_IDENTITY
-        } else {
-            IDENTITY
+        text.push_str(match libraries.first() {
+            Some(LogLibrary::Logback | LogLibrary::Log4j2) => CONFIGURED_IDENTITY,
+            Some(LogLibrary::Serilog) => SERILOG_IDENTITY,
+            _ => IDENTITY,
         });
         let (_, _, name) = self.identity();
         if name.is_empty() {
@@ -189,6 +193,13 @@ const CONFIGURED_IDENTITY: &str = "
 Who the service is comes from the environment: `OTEL_SERVICE_NAME`, `SERVICE_NAMESPACE`, `DEPLOYMENT_ENVIRONMENT`, `SERVICE_VERSION`.
 Say there what `OTEL_RESOURCE_ATTRIBUTES` says to its SDK, so that lines and spans agree; the name on the map is used where the
 environment is silent.
+";
+
+const SERILOG_IDENTITY: &str = "
+Who the service is comes from the properties at the end of the file, which the environment overrides: `Serilog__Properties__ServiceName`,
+`…__ServiceNamespace`, `…__DeploymentEnvironment`, `…__ServiceVersion`. Say there what `OTEL_RESOURCE_ATTRIBUTES` says to its SDK, so that
+lines and spans agree. The correlation id is the property `CorrelationId`: `LogContext.PushProperty` in the middleware. Needs Serilog 3.1,
+Serilog.Expressions 5, Serilog.Settings.Configuration and Serilog.Sinks.Console. This file was checked by its form alone: try it first.
 ";
 
 const COMMON: &str = "
@@ -251,14 +262,6 @@ fn templates(library: LogLibrary) -> &'static [(&'static str, &'static str)] {
             include_str!("../../templates/appsettings.serilog.json"),
         )],
     }
-}
-
-/// True for libraries that read no code of ours, and so cannot take `OTEL_RESOURCE_ATTRIBUTES` apart.
-fn is_configuration(library: LogLibrary) -> bool {
-    matches!(
-        library,
-        LogLibrary::Logback | LogLibrary::Log4j2 | LogLibrary::Serilog
-    )
 }
 
 /// A field of Log4j's layout; one that has no default is there only where the variable is.
