@@ -11,7 +11,7 @@ use crate::families;
 use crate::ledger::{Ledger, LedgerSettings, RestoreError};
 use crate::pipeline::{Tables, split};
 use crate::planner::Glance;
-use crate::read::{Claim, Extracted};
+use crate::read::{Claim, Extracted, Spoken};
 use crate::scrape::Scrape;
 use crate::shard::{Batch, Outcomes, Shard};
 use crate::table::TableSettings;
@@ -96,12 +96,16 @@ impl Engine {
             rejected,
             workloads,
             claims,
+            languages,
         } = extracted;
         for reason in rejected {
             self.ledger.reject(reason, 1);
         }
         for Claim { address, service } in claims {
             self.ledger.claim(&address, service);
+        }
+        for Spoken { service, language } in languages {
+            self.ledger.speaks(service, language);
         }
         let workloads: std::sync::Arc<[_]> = workloads.into();
         let parts = split(spans, self.shards.len());

@@ -42,6 +42,7 @@ pub fn artefacts_since(map: &Map, settings: &GenerateSettings, before: &Artefact
     files.insert(PLAN_PATH.to_owned(), plan.to_yaml());
     let numbers = before.get(RESILIENCE_PATH).map(String::as_str);
     files.extend(resilience::files(map, &settings.resilience, numbers));
+    files.extend(instrumentation::logging::generate(map, &settings.logging));
     files.insert("map.yaml".to_owned(), file::map_to_yaml(map));
     files.insert(STATS_PATH.to_owned(), file::stats_to_yaml(map));
     regenerate_ways(&mut files, settings);

@@ -25,13 +25,13 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use baseline::{Observation, Verdict};
 use foldhash::fast::FixedState;
-use map::{ConnectionType, EdgeKey, Map, NodeId, Services};
+use map::{ConnectionType, EdgeKey, Language, Map, NodeId, Services};
 
 use crate::assemble::{Assembly, Call, FanOut, FlowSeen, Visit};
 use crate::names::Node;
@@ -105,6 +105,8 @@ pub struct Ledger {
     edges: Edges,
     nodes: Nodes,
     flows: Flows,
+    /// What services are written in. Whoever reads says it once, so it outlives a service that falls silent.
+    languages: BTreeMap<Node, Language>,
     series: SeriesStore,
     judge: Judge,
     recent: Recent,
@@ -163,6 +165,7 @@ impl Ledger {
             edges: Edges::default(),
             nodes: Nodes::default(),
             flows: Flows::default(),
+            languages: BTreeMap::new(),
             series: SeriesStore::default(),
             judge: Judge::new(settings.baseline.clone(), settings.pins.clone()),
             recent: Recent::default(),
@@ -191,6 +194,12 @@ impl Ledger {
         let service = self.identity.service(service);
         self.identity.note_address(address, service);
         self.end_renamed();
+    }
+
+    /// An SDK says what `service` is written in. Of several the smallest counts, in whatever order they come.
+    pub fn speaks(&mut self, service: Node, language: Language) {
+        let known = self.languages.entry(service).or_insert(language);
+        *known = language.min(*known);
     }
 
     /// Counts spans that readers could not use.
@@ -642,7 +651,7 @@ impl Ledger {
     /// The map as it stands, written out: about 4 µs an edge.
     pub fn map(&self) -> Map {
         let edges = self.edges.to_map();
-        let mut nodes = self.nodes.to_map(&self.identity);
+        let mut nodes = self.nodes.to_map(&self.identity, &self.languages);
         for (_, slot) in self.edges.slots.iter() {
             for (node, id) in [(slot.ends.0, &slot.key.client), (slot.ends.1, &slot.key.server)] {
                 let entry = nodes.entry(id.clone()).or_insert_with(|| map::Node {

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::ledger::{BaselineChange, EdgeCounts, Ledger};
-use crate::read::{Claim, Extracted, Received, Rejection};
+use crate::read::{Claim, Extracted, Received, Rejection, Spoken};
 use crate::shard::{Batch, LinkMessage, Report, Shard, shard_of};
 use crate::skew::{InForce, SavedSkews, Skews, Waits};
 use crate::span::TraceId;
@@ -78,6 +78,7 @@ enum ToLedger {
     Report(usize, Report, Vec<Rejection>),
     Mark(usize, Mark, u64),
     Claims(Vec<Claim>),
+    Languages(Vec<Spoken>),
     Repeated(u64),
     Counts(Vec<EdgeCounts>, u64),
     Baseline(BaselineChange),
@@ -259,8 +260,12 @@ impl Routes {
             rejected,
             workloads,
             claims,
+            languages,
         } = extracted;
         self.claim(claims);
+        if !languages.is_empty() {
+            self.to_ledger(ToLedger::Languages(languages));
+        }
         let workloads: Arc<[_]> = workloads.into();
         let mut rejected = Some(rejected).filter(|rejected| !rejected.is_empty());
         for (route, spans) in self.shards.iter().zip(split(spans, self.shards.len())) {
@@ -562,6 +567,11 @@ impl<D: Downstream> LedgerThread<D> {
                 ToLedger::Claims(claims) => {
                     for Claim { address, service } in claims {
                         self.ledger.claim(&address, service);
+                    }
+                }
+                ToLedger::Languages(languages) => {
+                    for Spoken { service, language } in languages {
+                        self.ledger.speaks(service, language);
                     }
                 }
                 ToLedger::Repeated(spans) => self.direct(Direct::Repeated(spans)),

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use map::NodeId;
+use map::{Language, NodeId};
 use otlp::Kind;
 use otlp::view::{self, Link, Malformed, RawValue, Resource, UnreadScope, Value, Visit};
 use propagation::{EDGE_HINT_KEY, EdgeHint};
@@ -79,6 +79,15 @@ pub struct Claim {
     pub service: Node,
 }
 
+/// A service is written in a language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Spoken {
+    /// Which service.
+    pub service: Node,
+    /// What the SDK in it says.
+    pub language: Language,
+}
+
 /// What one request holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Extracted {
@@ -90,6 +99,8 @@ pub struct Extracted {
     pub workloads: Vec<Address>,
     /// Addresses that services answer at, where this reader had not seen them.
     pub claims: Vec<Claim>,
+    /// Languages of services, from resources that this reader had not seen.
+    pub languages: Vec<Spoken>,
 }
 
 /// Reads requests, and remembers names.
@@ -292,7 +303,10 @@ impl<'a> Visit<'a> for Pass<'a, '_> {
             self.workload = *known;
             return;
         }
-        let (service, version) = service_of(resource, &mut self.out.workloads);
+        let (service, version, language) = service_of(resource, &mut self.out.workloads);
+        let spoken = service.zip(language);
+        let spoken = spoken.map(|(service, language)| Spoken { service, language });
+        self.out.languages.extend(spoken);
         self.workload = Workload {
             service,
             version,
@@ -497,15 +511,24 @@ impl<'a> Pass<'a, '_> {
     }
 }
 
-/// What a resource says of the workload: who it is, and in which version.
-fn service_of(resource: &Resource<'_>, workloads: &mut Vec<Address>) -> (Option<Node>, Version) {
+/// The one SDK whose language is that of the service: others, such as that of a proxy, bear names of their own.
+const SDK: &str = "opentelemetry";
+
+/// What a resource says of the workload: who it is, in which version, and in what language.
+fn service_of(
+    resource: &Resource<'_>,
+    workloads: &mut Vec<Address>,
+) -> (Option<Node>, Version, Option<Language>) {
     let (mut name, mut version, mut namespace, mut environment) = ("", "", "", "");
+    let (mut language, mut sdk) = (None, SDK);
     for (key, value) in resource.attributes() {
         let Value::Str(text) = value else { continue };
         match key {
             "service.name" => name = text,
             "service.version" => version = text,
             "service.namespace" => namespace = text,
+            "telemetry.sdk.language" => language = Language::of(text),
+            "telemetry.sdk.name" => sdk = text,
             "deployment.environment.name" => environment = text,
             "deployment.environment" if environment.is_empty() => environment = text,
             "k8s.pod.ip" | "host.ip" => workloads.push(address(text.as_bytes())),
@@ -513,10 +536,11 @@ fn service_of(resource: &Resource<'_>, workloads: &mut Vec<Address>) -> (Option<
         }
     }
     if name.is_empty() {
-        return (None, Version::NONE);
+        return (None, Version::NONE, None);
     }
     let service = Node::service(service_id(cut(environment), cut(namespace), cut(name)));
-    (Some(service), Version::of(service, version))
+    let language = language.filter(|_| sdk == SDK);
+    (Some(service), Version::of(service, version), language)
 }
 
 /// A service named `user` is told apart from [`NodeId::USER`], or whatever it calls would be an entry point.
@@ -630,6 +654,37 @@ mod tests {
             .map(|read| read.span.operation.version().as_str())
             .collect();
         assert_eq!(versions, [Some("1.4.2"), None, Some("1.5.0")]);
+    }
+
+    #[test]
+    fn a_resource_says_the_language_of_its_service_and_that_of_a_proxy_does_not() {
+        let attribute = |key: &str, value: &str| {
+            let (key, value) = (string(1, key.as_bytes()), string(1, value.as_bytes()));
+            string(1, &[key, string(2, &value)].concat())
+        };
+        let resource = |told: [&str; 3]| {
+            let keys = ["service.name", "telemetry.sdk.language", "telemetry.sdk.name"];
+            let told = keys.iter().zip(told).filter(|(_, value)| !value.is_empty());
+            let resource = told.map(|(key, value)| attribute(key, value)).collect::<Vec<_>>();
+            string(1, &string(1, &resource.concat()))
+        };
+        let body = [
+            ["read-java", "java", "opentelemetry"],
+            ["read-go", "go", ""],
+            ["read-envoy", "cpp", "envoy"],
+            ["read-old", "cobol", "opentelemetry"],
+            ["", "java", "opentelemetry"],
+        ];
+        let mut reader = Reader::default();
+        let body = body.map(resource).concat();
+        let read = reader.read(&body).expect("what was written is well-formed");
+        let told = read.languages.iter();
+        let told: Vec<_> = told
+            .map(|spoken| (spoken.service.id.as_str(), spoken.language))
+            .collect();
+        assert_eq!(told, [("read-java", Language::Java), ("read-go", Language::Go)]);
+        let again = reader.read(&body).expect("as before");
+        assert_eq!(again.languages, [], "what a resource says is said once");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use exposition::remote::RemoteWriteSettings;
 use grafana::GrafanaSettings;
 use instrumentation::plan::PlanSettings;
 use instrumentation::resilience::ResilienceSettings;
+use instrumentation::logging::LoggingSettings;
 use map::Services;
 use otlp::access::AccessSettings;
 pub use sampling::SamplingSettings;
@@ -281,6 +282,8 @@ pub struct GenerateSettings {
     pub resilience: ResilienceSettings,
     /// How it gets there.
     pub grafana: GrafanaSettings,
+    /// Files that make log lines join their traces.
+    pub logging: LoggingSettings,
 }
 
 impl Default for GenerateSettings {
@@ -293,6 +296,7 @@ impl Default for GenerateSettings {
             plan: PlanSettings::default(),
             resilience: ResilienceSettings::default(),
             grafana: GrafanaSettings::default(),
+            logging: LoggingSettings::default(),
         }
     }
 }
@@ -357,6 +361,8 @@ pub fn check(
     found.extend(generate.grafana.check("generate.grafana"));
     found.extend(instrumentation::plan::problems(&generate.plan, "generate.plan"));
     found.extend(generate.resilience.check("generate.resilience"));
+    found.extend(generate.logging.check("generate.logging"));
+    found.extend(instrumentation::logging::check_services(services));
     found.extend(collector.sampling.check("collector.sampling"));
     let doors = [
         ("collector.otlp", &collector.otlp.tls, &collector.otlp.access),

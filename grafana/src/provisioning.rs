@@ -57,7 +57,9 @@ fn datasources(settings: &GrafanaSettings, web_url: &str) -> String {
         .trim_end_matches('/');
     let (tempo, jaeger) = (quoted(&format!("{web}/tempo")), quoted(&format!("{web}/jaeger")));
     let interval = settings.scrape_interval;
-    let trace_to_metrics = trace_to_metrics();
+    let loki = settings.loki_url.as_deref();
+    let links = trace_to_metrics() + if loki.is_some() { TRACE_TO_LOGS } else { "" };
+    let loki = loki.map(loki_datasource).unwrap_or_default();
     format!(
         "# The Prometheus that scrapes tracemap (generate.grafana.prometheus_url), and tracemap's own traces. Grafana replaces
 # `$NAME` by its environment, and `$$` is a dollar.
@@ -86,14 +88,56 @@ datasources:
       streamingEnabled: {{ search: false, metrics: false }}
       serviceMap: {{ datasourceUid: tracemap-prometheus, histogramType: classic }}
       nodeGraph: {{ enabled: true }}
-{trace_to_metrics}  - name: Traces as in Jaeger (tracemap)
+{links}  - name: Traces as in Jaeger (tracemap)
     uid: tracemap-jaeger
     type: jaeger
     access: proxy
     url: {jaeger}
     jsonData:
       nodeGraph: {{ enabled: true }}
-{trace_to_metrics}"
+{links}{loki}"
+    )
+}
+
+/// Links from a span to the lines of its trace, as the pipelines of `instrumentation::logging` write them: the service is a
+/// label, the trace is structured metadata. A line may come before its span and after it.
+const TRACE_TO_LOGS: &str = "      # From a span to the lines of its trace.
+      tracesToLogsV2:
+        datasourceUid: tracemap-loki
+        spanStartTimeShift: -5m
+        spanEndTimeShift: 5m
+        tags:
+          - { key: service.name, value: service_name }
+        customQuery: true
+        query: '{$${__tags}} | trace_id=\"$${__trace.traceId}\"'
+";
+
+/// The Loki that pipelines write to, with links from a line to its trace and to the other lines of its request.
+fn loki_datasource(url: &str) -> String {
+    let url = quoted(url.trim_end_matches('/'));
+    format!(
+        "  # Log lines (generate.grafana.loki_url), from the pipelines in logging/_pipelines.
+  - name: Logs (tracemap)
+    uid: tracemap-loki
+    type: loki
+    access: proxy
+    url: {url}
+    jsonData:
+      derivedFields:
+        # Structured metadata of a line, so no text in a message can make such a link.
+        - name: Trace
+          matcherType: label
+          matcherRegex: trace_id
+          datasourceUid: tracemap-tempo
+          url: '$${{__value.raw}}'
+          urlDisplayLabel: Trace
+        - name: Request
+          matcherType: label
+          matcherRegex: correlation_id
+          datasourceUid: tracemap-loki
+          url: '{{service_name=~\".+\"}} | correlation_id=\"$${{__value.raw}}\"'
+          urlDisplayLabel: All lines of the request
+"
     )
 }
 
@@ -177,6 +221,39 @@ mod tests {
         all(&datasources, "datasourceUid", &mut linked);
         assert_eq!((uids.len(), linked.len()), (3, 4));
         assert!(linked.iter().all(|uid| uids.contains(uid)), "{linked:?} {uids:?}");
+    }
+
+    #[test]
+    fn with_a_loki_lines_link_to_their_trace_and_spans_to_their_lines() {
+        let settings = GrafanaSettings {
+            loki_url: Some("http://loki:3100/".to_owned()),
+            ..GrafanaSettings::default()
+        };
+        let datasources = yaml(&settings, DATASOURCES_FILE);
+        let (mut uids, mut linked, mut fields) = (Vec::new(), Vec::new(), Vec::new());
+        all(&datasources, "uid", &mut uids);
+        all(&datasources, "datasourceUid", &mut linked);
+        all(&datasources, "derivedFields", &mut fields);
+        assert_eq!((uids.len(), linked.len()), (4, 8));
+        assert!(linked.iter().all(|uid| uids.contains(uid)), "{linked:?} {uids:?}");
+        let trace = &fields[0][0];
+        assert_eq!(
+            (&trace["matcherType"], &trace["matcherRegex"]),
+            (&"label".into(), &"trace_id".into())
+        );
+        assert_eq!(
+            (&trace["datasourceUid"], &trace["url"]),
+            (&"tracemap-tempo".into(), &"$${__value.raw}".into())
+        );
+        let tempo = datasources
+            .pointer("/datasources/1/jsonData/tracesToLogsV2")
+            .unwrap();
+        assert_eq!(tempo["query"], "{$${__tags}} | trace_id=\"$${__trace.traceId}\"");
+        assert_eq!(tempo["tags"][0]["value"], "service_name");
+        assert_eq!(
+            datasources.pointer("/datasources/3/url"),
+            Some(&"http://loki:3100".into())
+        );
     }
 
     #[test]

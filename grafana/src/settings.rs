@@ -17,6 +17,9 @@ pub struct GrafanaSettings {
     pub folder: String,
     /// Address of the Prometheus that scrapes the collector, as Grafana reaches it. Default `http://127.0.0.1:9090`.
     pub prometheus_url: String,
+    /// Address of the Loki that holds the log lines, as Grafana reaches it. Default: none, and no link leads to logs. With it a data
+    /// source of Loki whose lines link to their traces, and from spans to their lines, are provisioned.
+    pub loki_url: Option<String>,
     /// How often that Prometheus scrapes. Default `15s`; panels ask for no shorter step.
     pub scrape_interval: HumanDuration,
     /// Address of the collector's web port, as Grafana reaches it, for the data sources of traces. Default:
@@ -44,6 +47,7 @@ impl Default for GrafanaSettings {
         Self {
             folder: "tracemap".to_owned(),
             prometheus_url: "http://127.0.0.1:9090".to_owned(),
+            loki_url: None,
             scrape_interval: HumanDuration::from_secs(15),
             collector_url: None,
             dashboards_path: "${GF_PATHS_PROVISIONING}/../../dashboards".to_owned(),
@@ -128,6 +132,7 @@ impl GrafanaSettings {
         let urls = [
             ("prometheus_url", Some(&self.prometheus_url)),
             ("collector_url", self.collector_url.as_ref()),
+            ("loki_url", self.loki_url.as_ref()),
         ];
         for (key, url) in urls {
             if let Some(url) = url.filter(|url| !is_address(url)) {

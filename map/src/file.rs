@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ConnectionType, EdgeKey, NodeId, NodeKind};
+use crate::language::Language;
 use crate::model::{Edge, EdgeStats, Evidence, Flow, FlowKey, Map, Node, NodeStats, Seen};
 use crate::roots::{Root, RootKey};
 use crate::services::Services;
@@ -58,6 +59,9 @@ pub struct NodeEntry {
     /// What it is. Default `service`.
     #[serde(default)]
     pub kind: NodeKind,
+    /// What it is written in, a value of `telemetry.sdk.language`. Default: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
 }
 
 /// One flow of `map.yaml`.
@@ -78,7 +82,10 @@ pub fn map_to_yaml(map: &Map) -> String {
     let nodes = map
         .nodes
         .iter()
-        .map(|(id, node)| (id.to_string(), NodeEntry { kind: node.kind }))
+        .map(|(id, node)| {
+            let Node { kind, language, .. } = *node;
+            (id.to_string(), NodeEntry { kind, language })
+        })
         .collect();
     let flows = map.flows.keys().map(|key| FlowEntry {
         producer: key.producer.to_string(),
@@ -108,6 +115,7 @@ pub fn map_from_yaml(text: &str) -> Result<Map, MapFileError> {
             NodeId::new(id),
             Node {
                 kind: entry.kind,
+                language: entry.language,
                 ..Node::default()
             },
         );
@@ -285,7 +293,7 @@ fn from_yaml<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, MapFileError> {
 mod tests {
     use super::*;
 
-    const SHOP: &str = "version: 1\nnodes:\n  orders:\n    kind: destination\nedges:\n- {client: user, server: web}\n\
+    const SHOP: &str = "version: 1\nnodes:\n  orders:\n    kind: destination\n  cart: {language: java}\nedges:\n- {client: user, server: web}\n\
         - {client: web, server: cart}\n- {client: cart, server: postgres, connection_type: database}\n\
         services:\n  cart: {team: shop, tier: 1, objectives: [{latency: 300ms, target: 0.99, window: 30d}]}\n";
 
@@ -295,6 +303,8 @@ mod tests {
         assert_eq!(map.kind(&"postgres".into()), NodeKind::Database);
         assert_eq!(map.kind(&"user".into()), NodeKind::User);
         assert_eq!(map.kind(&"web".into()), NodeKind::Service);
+        assert_eq!(map.nodes["cart"].language, Some(Language::Java));
+        assert_eq!(map.nodes["web"].language, None);
         assert_eq!(
             map.entry_points().iter().map(NodeId::as_str).collect::<Vec<_>>(),
             ["web"]

@@ -11,6 +11,7 @@ pub mod export;
 pub mod file;
 pub mod histogram;
 pub mod id;
+pub mod language;
 pub mod model;
 pub mod pairs;
 pub mod reach;
@@ -20,7 +21,10 @@ pub mod why;
 
 pub use histogram::{Histogram, Sample};
 pub use id::{ConnectionType, EdgeKey, NodeId, NodeKind};
+pub use language::{Language, LogLibrary};
 pub use model::{Edge, EdgeStats, Evidence, Flow, FlowKey, Map, Node, NodeStats, Seen, UnixNanos};
 pub use roots::{Passed, Root, RootKey};
-pub use services::{Mode, Objective, Owner, PlanPins, ServiceSettings, Services, StatedResilience, Usual};
+pub use services::{
+    LoggingFacts, Mode, Objective, Owner, PlanPins, ServiceSettings, Services, StatedResilience, Usual,
+};
 pub use why::Why;

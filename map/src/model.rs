@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::histogram::Histogram;
 use crate::id::{ConnectionType, EdgeKey, NodeId, NodeKind};
+use crate::language::Language;
 use crate::roots::{Root, RootKey};
 use crate::services::{Owner, Services, settings_of};
 
@@ -46,6 +47,9 @@ pub struct Node {
     /// Addresses and names under which callers dial it, for a service that peers turned out to be.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub aliases: BTreeSet<String>,
+    /// What it is written in, by the SDKs that report for it; of several the smallest, see [`Language`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
     /// Services that all answer at this address, as behind a gateway, so that it names none of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub shared_by: BTreeSet<NodeId>,

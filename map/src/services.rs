@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::NodeId;
+use crate::language::{Language, LogLibrary};
 
 /// The `services:` section: settings by node id, or by the bare name where that is not ambiguous.
 pub type Services = BTreeMap<String, ServiceSettings>;
@@ -43,6 +44,9 @@ pub struct ServiceSettings {
     /// What is known of calls to it that no span says. Default: nothing; `resilience.yaml` then holds what was observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resilience: Option<StatedResilience>,
+    /// How it logs. Default: what the map knows of its language, and every library of that language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logging: Option<LoggingFacts>,
 }
 
 /// What people decide of the plan.
@@ -94,6 +98,19 @@ pub struct StatedResilience {
     /// Its host in the mesh, such as `cart.shop.svc.cluster.local`. Default: from the node's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+}
+
+/// How a service logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoggingFacts {
+    /// What it is written in, in words of `telemetry.sdk.language`: `java`, `go`, `nodejs`. Default: the language of `library`,
+    /// else what its SDK says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
+    /// By which library; files for the others are not generated. Default: files for every library of the language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<LogLibrary>,
 }
 
 /// Usual times of a service.

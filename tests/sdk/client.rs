@@ -1,6 +1,6 @@
 //! A program that uses an SDK: made ready once, then run.
 //!
-//! In: the sources and lock files of a language beside this file. Out: a command that sends spans.
+//! In: the sources and lock files of a language beside this file, and what is generated for it. Out: commands that send spans.
 //! Left out on purpose: installing the languages themselves; `tests/run.sh` does that, and a missing one is a failure.
 
 use std::fs::File;
@@ -16,13 +16,21 @@ use crate::support::until;
 /// Fetching and compiling on a busy machine with a slow registry.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// A language with an SDK.
+/// A language with an SDK, and the programs that log; the directory of each has manifests of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Language {
     Python,
     Node,
     Java,
     Go,
+    /// Java with the integrations of logging, which are made for another release of the SDK.
+    JavaLogs,
+    /// Go with generated packages, which a newer Go than the SDK's test compiles.
+    GoLogs,
+    /// The OpenTelemetry Collector, of the parts that the generated pipeline names.
+    Collector,
+    /// The parser of Grafana Alloy.
+    AlloySyntax,
 }
 
 impl Language {
@@ -33,16 +41,21 @@ impl Language {
             Self::Node => "node",
             Self::Java => "java",
             Self::Go => "go",
+            Self::JavaLogs => "java-logs",
+            Self::GoLogs => "go-logs",
+            Self::Collector => "otelcol",
+            Self::AlloySyntax => "alloy",
         }
     }
 
     /// The files that the client is made of.
     fn sources(self) -> &'static [&'static str] {
         match self {
-            Self::Python => &["client.py", "requirements.txt"],
-            Self::Node => &["client.js", "package.json", "package-lock.json"],
+            Self::Python => &["client.py", "log.py", "remap.py", "requirements.txt"],
+            Self::Node => &["client.js", "log.js", "package.json", "package-lock.json"],
             Self::Java => &["Client.java", "pom.xml"],
-            Self::Go => &["main.go", "go.mod", "go.sum"],
+            Self::Go | Self::GoLogs | Self::Collector | Self::AlloySyntax => &["main.go", "go.mod", "go.sum"],
+            Self::JavaLogs => &["Log.java", "pom.xml"],
         }
     }
 
@@ -84,7 +97,28 @@ impl Language {
                     "Client.java",
                 ],
             ],
+            // The integrations of logging name annotations that only their own build has, so warnings are no errors here.
+            Self::JavaLogs => &[
+                &[
+                    "mvn",
+                    "--batch-mode",
+                    "--quiet",
+                    "dependency:copy-dependencies",
+                    "-DincludeScope=runtime",
+                    "-DoutputDirectory=jars",
+                ],
+                &["javac", "-d", "classes", "-cp", "jars/*", "Log.java"],
+            ],
             Self::Go => &[&["go", "build", "-mod=readonly", "-o", "client", "."]],
+            Self::GoLogs | Self::Collector | Self::AlloySyntax => &[&[
+                "go",
+                "build",
+                "-mod=readonly",
+                "-ldflags=-s -w",
+                "-o",
+                "client",
+                ".",
+            ]],
         }
     }
 
@@ -100,7 +134,8 @@ impl Language {
                 "jars/*:classes",
                 "Client",
             ],
-            Self::Go => &["./client"],
+            Self::JavaLogs => &["java", "-XX:TieredStopAtLevel=1"],
+            Self::Go | Self::GoLogs | Self::Collector | Self::AlloySyntax => &["./client"],
         }
     }
 }
@@ -117,15 +152,25 @@ impl Client {
     /// # Panics
     /// Where a tool is missing or a step fails, with what it printed.
     pub(crate) async fn build(language: Language) -> Self {
+        Self::build_with(language, &[]).await
+    }
+
+    /// The same with generated files among its sources, by their paths.
+    pub(crate) async fn build_with(language: Language, generated: &[(&str, &str)]) -> Self {
         // Tests run beside each other, and some share a client.
-        static READY: [OnceCell<()>; 4] = [const { OnceCell::const_new() }; 4];
+        static READY: [OnceCell<()>; 8] = [const { OnceCell::const_new() }; 8];
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("sdk")
             .join(language.name());
         READY[language as usize]
-            .get_or_init(|| build(language, &dir))
+            .get_or_init(|| build(language, &dir, generated))
             .await;
         Self { language, dir }
+    }
+
+    /// Where it was made, with what it was made of.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Places orders and waits for the end; how many spans the SDK delivered, or what it complained of.
@@ -139,20 +184,31 @@ impl Client {
     }
 }
 
-async fn build(language: Language, dir: &Path) {
+async fn build(language: Language, dir: &Path, generated: &[(&str, &str)]) {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/sdk")
         .join(language.name());
-    let read = |name: &&str| std::fs::read(sources.join(name)).expect("the client's sources are here");
-    let contents: Vec<_> = language.sources().iter().map(read).collect();
-    let (done, made_of) = (dir.join("made-of"), contents.concat());
+    let read = |name: &str| std::fs::read(sources.join(name)).expect("the client's sources are here");
+    let sources = language.sources().iter().map(|name| (*name, read(name)));
+    let generated = generated
+        .iter()
+        .map(|(name, text)| (*name, text.as_bytes().to_vec()));
+    let contents: Vec<(&str, Vec<u8>)> = sources.chain(generated).collect();
+    let made_of: Vec<u8> = contents
+        .iter()
+        .flat_map(|(_, content)| content.iter().copied())
+        .collect();
+    let done = dir.join("made-of");
     if std::fs::read(&done).is_ok_and(|before| before == made_of) {
         return;
     }
     let _ = std::fs::remove_dir_all(dir);
     std::fs::create_dir_all(dir).expect("`target` is writable");
-    for (name, content) in language.sources().iter().zip(&contents) {
-        std::fs::write(dir.join(name), content).expect("`target` is writable");
+    for (name, content) in &contents {
+        let path = dir.join(name);
+        std::fs::create_dir_all(path.parent().expect("a file has a directory"))
+            .expect("`target` is writable");
+        std::fs::write(path, content).expect("`target` is writable");
     }
     for step in language.steps() {
         run(step, dir)
@@ -185,8 +241,14 @@ pub(crate) async fn run(words: &[&str], dir: &Path) -> Result<String, String> {
     }
 }
 
-/// A program of the client's own directory, or one that the `PATH` has.
+/// A program of the client's own directory, or one that the `PATH` has. Where Go is older than generated code needs,
+/// `tests/deploy/tools.sh` has fetched a newer one.
 fn found(program: &str, dir: &Path) -> PathBuf {
+    let newer = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/deploy/go/bin/go");
+    if program == "go" && newer.exists() {
+        return newer;
+    }
+
     if program.contains('/') {
         dir.join(program)
     } else {

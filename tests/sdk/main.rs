@@ -1,10 +1,13 @@
 //! Real clients: services that use the OpenTelemetry SDKs of four languages report to a running collector.
 //!
 //! In: one program for each language (`python`, `node`, `java`, `go`), all telling the same story over each protocol that
-//! their SDK speaks. Out: the map and the metrics of the collector, which must be that story exactly.
+//! their SDK speaks, and programs that log through generated files. Out: the map and the metrics of the collector, which must be
+//! that story exactly; lines that must join their traces.
 //! Left out on purpose: how SDKs behave when the collector refuses; that is `otlp`'s to test, byte by byte.
 
 mod client;
+mod logs;
+mod pipelines;
 mod story;
 #[path = "../system/support.rs"]
 #[allow(dead_code, reason = "the tests of `system` use more of it")]

@@ -76,21 +76,24 @@ pub(crate) async fn tells_its_story(client: &Client, protocols: &[&str]) {
     }
 }
 
-/// A collector with nothing on its map.
-struct Collector {
+/// A collector with nothing on its map, which keeps every trace.
+pub(crate) struct Collector {
     process: Process,
-    grpc: u16,
-    http: u16,
-    web: u16,
+    /// OTLP/gRPC.
+    pub(crate) grpc: u16,
+    /// OTLP/HTTP.
+    pub(crate) http: u16,
+    /// Page, API and metrics.
+    pub(crate) web: u16,
 }
 
 impl Collector {
-    async fn start(dir: &Path) -> Self {
+    pub(crate) async fn start(dir: &Path) -> Self {
         let [grpc, http, web] = std::array::from_fn(|_| free_port());
         let config = dir.join("tracemap.yaml");
         let text = format!(
             "collector:\n  otlp: {{grpc: '127.0.0.1:{grpc}', http: '127.0.0.1:{http}'}}\n  web: {{listen: '127.0.0.1:{web}'}}\n  \
-             data_dir: {}\n  pairing: {{wait: 2s}}\n",
+             data_dir: {}\n  pairing: {{wait: 2s}}\n  sampling: {{policies: [{{name: all, type: always_sample}}]}}\n",
             dir.join("data").display()
         );
         std::fs::write(&config, text).expect("the test's directory is writable");
@@ -110,7 +113,7 @@ impl Collector {
         }
     }
 
-    fn endpoint(&self, protocol: &str) -> String {
+    pub(crate) fn endpoint(&self, protocol: &str) -> String {
         let port = if protocol == "grpc" { self.grpc } else { self.http };
         format!("http://127.0.0.1:{port}")
     }
@@ -174,7 +177,7 @@ impl Collector {
         lines
     }
 
-    async fn get(&self, path: &str) -> Option<String> {
+    pub(crate) async fn get(&self, path: &str) -> Option<String> {
         let (status, body) = get(&format!("http://127.0.0.1:{}{path}", self.web)).await?;
         (status == 200).then_some(body)
     }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use otlp::view::Malformed;
 
-use crate::read::{Claim, Extracted, Reader, Received};
+use crate::read::{Claim, Extracted, Reader, Received, Spoken};
 use crate::span::{Address, TraceId};
 
 /// Spans of a recording. Complete once [`Recording::sort`] was called.
@@ -18,6 +18,7 @@ pub struct Recording {
     spans: Vec<Received>,
     workloads: Vec<Address>,
     claims: Vec<Claim>,
+    languages: Vec<Spoken>,
 }
 
 /// Reads requests into a [`Recording`].
@@ -37,11 +38,13 @@ impl RecordingReader {
             spans,
             workloads,
             claims,
+            languages,
             ..
         } = self.reader.read(body)?;
         self.recording.spans.extend(spans);
         self.recording.workloads.extend(workloads);
         self.recording.claims.extend(claims);
+        self.recording.languages.extend(languages);
         Ok(())
     }
 
@@ -65,6 +68,7 @@ impl Recording {
             spans,
             workloads: self.workloads.clone(),
             claims: self.claims.clone(),
+            languages: self.languages.clone(),
         }
     }
 
@@ -89,6 +93,7 @@ impl Recording {
         Extracted {
             workloads: self.workloads.clone(),
             claims: self.claims.clone(),
+            languages: self.languages.clone(),
             ..Extracted::default()
         }
     }
@@ -115,6 +120,7 @@ impl Recording {
             spans: self.spans.iter().filter(is_outside).cloned().collect(),
             workloads: self.workloads.clone(),
             claims: self.claims.clone(),
+            languages: self.languages.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use map::{NodeId, NodeKind, NodeStats, Seen};
+use map::{Language, NodeId, NodeKind, NodeStats, Seen};
 
 use super::identity::Identity;
 use crate::assemble::Visit;
@@ -101,7 +101,11 @@ impl Nodes {
     }
 
     /// All nodes that report, as the map shows them.
-    pub(super) fn to_map(&self, identity: &Identity) -> BTreeMap<NodeId, map::Node> {
+    pub(super) fn to_map(
+        &self,
+        identity: &Identity,
+        languages: &BTreeMap<Node, Language>,
+    ) -> BTreeMap<NodeId, map::Node> {
         let reporting = self.iter().filter(|slot| identity.is_noted(slot.node));
         let node = |slot: &NodeSlot| {
             let node = map::Node {
@@ -111,6 +115,7 @@ impl Nodes {
                 },
                 stats: slot.stats.clone(),
                 seen: slot.seen,
+                language: languages.get(&slot.node).copied(),
                 ..map::Node::default()
             };
             (identity.display(slot.node), node)

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use map::{ConnectionType, Evidence, Flow, NodeId, NodeKind, NodeStats, Passed, Root, Seen};
+use map::{ConnectionType, Evidence, Flow, Language, NodeId, NodeKind, NodeStats, Passed, Root, Seen};
 use serde::{Deserialize, Serialize};
 
 use super::counts::{Counts, SavedCounts};
@@ -52,6 +52,9 @@ struct Saved<S, B, R> {
     addresses: Vec<(Arc<str>, Vec<u32>)>,
     /// Who is called by an id that several have a claim to.
     owners: Vec<u32>,
+    /// What services are written in.
+    #[serde(default)]
+    languages: Vec<(u32, Language)>,
     series: S,
     baselines: B,
     /// Baselines that a person holds by the API.
@@ -159,6 +162,9 @@ impl Ledger {
         let roots = self.roots.sorted().into_iter();
         let roots = roots.map(|root| saved_root(root, &mut ends)).collect();
         let owners = self.identity.contested().map(|node| ends.of(node)).collect();
+        let languages = self.languages.iter();
+        let languages = languages.map(|(node, language)| (ends.of(*node), *language));
+        let languages = languages.collect();
         let saved = Saved {
             format: FORMAT,
             ends: ends.ends,
@@ -167,6 +173,7 @@ impl Ledger {
             flows,
             addresses,
             owners,
+            languages,
             series: &self.series,
             baselines: &self.judge.save(&self.series),
             pins: self.judge.told_pins().clone(),
@@ -235,6 +242,9 @@ impl Ledger {
                 self.identity.note_service(slot.node);
             }
             self.nodes.restore(slot, &mut self.series);
+        }
+        for (node, language) in saved.languages {
+            self.speaks(end(node), language);
         }
         for edge in saved.edges {
             let (client, server, connection) = edge.pair;

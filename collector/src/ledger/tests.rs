@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use map::{ConnectionType, Histogram, NodeKind};
+use map::{ConnectionType, Histogram, Language, NodeKind};
 use otlp::{Kind, StatusCode};
 use proptest::prelude::*;
 
@@ -716,4 +716,23 @@ fn unnamed_peers_are_taken_back_from_the_node_that_they_were_counted_at_and_no_o
     let nodes = ledger.map().nodes;
     let found = ["web", "cart"].map(|id| nodes[id].stats.unnamed_peers);
     assert_eq!((found, ledger.counts.unnamed_peers), ([1, 2], 4));
+}
+
+#[test]
+fn a_service_of_several_sdks_has_one_language_in_whatever_order_they_came() {
+    let cart = service("cart-of-languages");
+    for order in [[Language::Cpp, Language::Java], [Language::Java, Language::Cpp]] {
+        let mut ledger = Ledger::new(settings());
+        ledger.speaks(service("never-seen"), Language::Go);
+        for language in order {
+            ledger.speaks(cart, language);
+        }
+        ledger.service_seen(cart, SECOND, SECOND);
+        let restored = Ledger::restore(settings(), &ledger.save()).expect("what was saved is readable");
+        for ledger in [ledger, restored] {
+            let nodes = ledger.map().nodes;
+            assert_eq!(nodes["cart-of-languages"].language, Some(Language::Java));
+            assert_eq!(nodes.len(), 1, "a language alone makes no node: {nodes:?}");
+        }
+    }
 }
