@@ -19,6 +19,6 @@ pub mod why;
 
 pub use histogram::{Histogram, Sample};
 pub use id::{ConnectionType, EdgeKey, NodeId, NodeKind};
-pub use model::{Edge, EdgeStats, Evidence, Flow, FlowKey, Map, Node, NodeStats, Seen};
+pub use model::{Chain, Edge, EdgeStats, Evidence, Flow, FlowKey, LONGEST_CHAIN, Map, Node, NodeStats, Seen};
 pub use services::{Objective, Owner, ServiceSettings, Services, Usual};
 pub use why::Why;
