@@ -45,7 +45,7 @@ enum Command {
     Publish(commands::publish::Args),
     /// Names panels whose queries have found nothing for days
     Rot(commands::rot::Args),
-    /// Says why a map has an edge, or why not
+    /// Finds what a map says about the architecture and its instrumentation, or why it has an edge
     Check(commands::check::Args),
     /// Says which pages the alerts would have sent on recorded traces
     Backtest(commands::backtest::Args),

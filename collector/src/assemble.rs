@@ -82,7 +82,7 @@ pub struct Visit {
     pub failed: bool,
     /// True where it is, and none of its calls failed.
     pub own_failed: bool,
-    /// 0 where another visit called it; else 1 and the calls on the longest way that begins with it, 255 at most.
+    /// 0 where another visit called it; else how many visits the longest way has that begins with it, 255 at most.
     pub chain: u8,
     /// How many requests it stands for.
     pub weight: f32,

@@ -11,6 +11,7 @@ use config::{ByteSize, Finding, HumanDuration};
 use dashboards::DashboardSettings;
 use exposition::remote::RemoteWriteSettings;
 use grafana::GrafanaSettings;
+use instrumentation::check::CheckSettings;
 use map::Services;
 use otlp::access::AccessSettings;
 pub use sampling::SamplingSettings;
@@ -275,6 +276,8 @@ pub struct GenerateSettings {
     pub dashboards: DashboardSettings,
     /// How it gets there.
     pub grafana: GrafanaSettings,
+    /// What `tracemap check` finds, and what is known.
+    pub check: CheckSettings,
 }
 
 impl Default for GenerateSettings {
@@ -285,6 +288,7 @@ impl Default for GenerateSettings {
             alerts: AlertSettings::default(),
             dashboards: DashboardSettings::default(),
             grafana: GrafanaSettings::default(),
+            check: CheckSettings::default(),
         }
     }
 }
@@ -347,6 +351,7 @@ pub fn check(
 ) -> Vec<Finding> {
     let mut found = generate.alerts.check("generate.alerts");
     found.extend(generate.grafana.check("generate.grafana"));
+    found.extend(generate.check.check("generate.check"));
     found.extend(collector.sampling.check("collector.sampling"));
     let doors = [
         ("collector.otlp", &collector.otlp.tls, &collector.otlp.access),

@@ -71,8 +71,8 @@ pub struct NodeStats {
     /// Requests whose caller exists but did not report: an edge from `unknown`.
     #[serde(skip_serializing_if = "is_none")]
     pub orphans: u64,
-    /// Requests with which a chain of calls began, by the number of calls on its longest way: at 0 those that called nobody, at
-    /// [`LONGEST_CHAIN`] that many and more. Whoever sends a message waits for the broker only.
+    /// Requests with which a chain of services began, by the number of calls between services on its longest way: at 0 those that
+    /// called no other, at [`LONGEST_CHAIN`] that many and more. Nobody waits for the consumer of a message.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub chains: Vec<u64>,
     /// The longest of these ways.
@@ -83,7 +83,7 @@ pub struct NodeStats {
 /// Chains of more calls than this are counted as of this many.
 pub const LONGEST_CHAIN: usize = 63;
 
-/// Calls of which each waits for the next, as they were seen in one trace.
+/// Services of which each waits for the next, as they were seen in one trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
     /// Whom the request passed, the node that it began at first.

@@ -122,7 +122,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// Refuses what the configuration states against the map, each problem with the line of its key.
-fn refuse(config: Option<&Path>, findings: Vec<Finding>) -> Result<(), Failure> {
+pub(super) fn refuse(config: Option<&Path>, findings: Vec<Finding>) -> Result<(), Failure> {
     if findings.is_empty() {
         return Ok(());
     }
@@ -134,7 +134,7 @@ fn refuse(config: Option<&Path>, findings: Vec<Finding>) -> Result<(), Failure> 
 }
 
 /// Refuses what the map file states itself.
-fn refuse_in_map(map: &Path, findings: Vec<Finding>) -> Result<(), Failure> {
+pub(super) fn refuse_in_map(map: &Path, findings: Vec<Finding>) -> Result<(), Failure> {
     let problem = |finding: Finding| Problem {
         source: map.display().to_string(),
         path: finding.path,

@@ -598,7 +598,7 @@ fn chains(spans: &[Span]) -> Vec<(&'static str, Option<u8>)> {
 }
 
 #[test]
-fn a_chain_is_as_deep_as_its_longest_way_and_ends_at_a_broker() {
+fn a_chain_is_as_long_as_its_longest_way_between_services_and_ends_at_a_broker() {
     let spans = [
         span("web", Kind::Server, 1, 0, 0, 100),
         span("web", Kind::Client, 2, 1, 10, 90),
@@ -615,7 +615,7 @@ fn a_chain_is_as_deep_as_its_longest_way_and_ends_at_a_broker() {
     assert_eq!(
         chains(&spans),
         [
-            ("web", Some(2)),
+            ("web", Some(1)),
             ("cart", None),
             ("worker", Some(1)),
             ("stock", None),

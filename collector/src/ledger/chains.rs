@@ -1,4 +1,4 @@
-//! Examples of the longest chains of calls: whom a request passed.
+//! Examples of the longest chains of services: whom a request passed.
 //!
 //! In: visits that begin a chain longer than any known of their service, and the calls of their trace. Out: [`map::Chain`]s.
 //! It runs where a chain is longer than the last example, or as long once in 256 times, so it may take its time.
@@ -38,7 +38,8 @@ impl Ledger {
     /// themselves, so nobody is passed twice.
     fn longest_way(&mut self, begin: NodeId, visit: &Visit, calls: &[Call]) -> Vec<NodeId> {
         let mut by_caller: HashMap<SpanId, Vec<usize>> = HashMap::new();
-        for (at, call) in calls.iter().enumerate().filter(|(_, call)| call.visit != 0) {
+        let between = |call: &Call| call.visit != 0 && call.server_seconds.is_some();
+        for (at, call) in calls.iter().enumerate().filter(|(_, call)| between(call)) {
             by_caller.entry(call.visit).or_default().push(at);
         }
         let mut seen = HashSet::from([visit.span]);
