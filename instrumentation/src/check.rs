@@ -4,6 +4,7 @@
 //! Each kind of finding is a file in `kinds`: what it means at night, what to do, and how it is found.
 //! Left out on purpose: what to do about them by itself, and any clock: the date is an argument.
 
+pub mod changes;
 pub mod compare;
 mod contract;
 mod date;

@@ -6,6 +6,7 @@
 //! Left out on purpose: sockets, files, clocks and tasks. Time is an argument, bytes are arguments.
 
 pub mod catalogue;
+pub mod diff;
 pub mod evidence;
 pub mod export;
 pub mod file;

@@ -4,6 +4,7 @@
 //! Left out on purpose: the level that fails a build; that is an argument of who asks.
 
 use config::{Finding, HumanDuration};
+use map::diff::ChangeSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,8 @@ pub struct CheckSettings {
     pub skewed: f64,
     /// Findings that are known and accepted for a time. Default `[]`.
     pub silences: Vec<Silence>,
+    /// From where on `tracemap diff` tells that a number has changed.
+    pub change: ChangeSettings,
 }
 
 /// A finding that is known.
@@ -86,6 +89,7 @@ impl Default for CheckSettings {
             skew: HumanDuration::from_millis(5),
             skewed: 0.1,
             silences: Vec::new(),
+            change: ChangeSettings::default(),
         }
     }
 }
@@ -156,6 +160,7 @@ impl CheckSettings {
                 );
             }
         }
+        found.extend(self.change.check(&format!("{path}.change")));
         found
     }
 }
