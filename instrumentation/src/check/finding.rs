@@ -135,9 +135,14 @@ impl Finding {
     /// With traces that show it.
     pub(super) fn traces(self, traces: &[String]) -> Self {
         // Several calls of one trace may each have made it an example.
-        let distinct: std::collections::BTreeSet<String> = traces.iter().cloned().collect();
+        let mut distinct: Vec<String> = Vec::with_capacity(traces.len());
+        for trace in traces {
+            if !distinct.contains(trace) {
+                distinct.push(trace.clone());
+            }
+        }
         Self {
-            traces: distinct.into_iter().collect(),
+            traces: distinct,
             ..self
         }
     }

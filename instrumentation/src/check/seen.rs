@@ -90,10 +90,14 @@ impl<'a> Seen<'a> {
             .map(|(_, edge)| edge)
     }
 
-    /// The share of a node's requests that it failed by itself, so far as statistics tell; `None` where there are none.
+    /// The share of a node's requests that it failed by itself, so far as statistics tell; `None` where they do not, as on a map on
+    /// which nothing ever failed: whose spans have no status is not available to 100 %.
     ///
     /// What failed because a call failed is not its own. A node that reports nothing is known by its callers.
     pub(super) fn own_failures(&self, id: &NodeId) -> Option<f64> {
+        if self.lacks(Needs::Failures).is_some() {
+            return None;
+        }
         let own = self
             .node(id)
             .map(|node| &node.stats)
