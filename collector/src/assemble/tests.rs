@@ -671,15 +671,15 @@ fn a_clock_is_off_where_a_callee_begins_before_it_is_called_and_not_where_it_is_
         ];
         let told = assembled(&spans).calls;
         let call = told.iter().find(|call| call.client == service("web"));
-        (call.unwrap().skew * 1e3).round()
+        (call.unwrap().skew * 1e3).round() as i32
     };
-    assert_eq!(skew(Kind::Client, 25, 55), 0.0);
-    assert_eq!(skew(Kind::Client, 12, 42), -8.0);
-    assert_eq!(skew(Kind::Client, 35, 65), 5.0);
+    assert_eq!(skew(Kind::Client, 25, 55), 0);
+    assert_eq!(skew(Kind::Client, 12, 42), -8);
+    assert_eq!(skew(Kind::Client, 35, 65), 5);
     assert_eq!(
         skew(Kind::Internal, 35, 65),
-        0.0,
+        0,
         "nobody says that it is waited for"
     );
-    assert_eq!(skew(Kind::Client, 10, 90), 0.0, "the caller gave up");
+    assert_eq!(skew(Kind::Client, 10, 90), 0, "the caller gave up");
 }

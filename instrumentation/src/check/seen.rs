@@ -115,14 +115,12 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Whether the caller of an edge waits for the callee. Brokers wait for nobody, and nodes that stand for many are no one.
+/// Whether the caller of an edge waits for the callee: not a broker, nor who sends to a service through one that has no name. Nodes
+/// that stand for many are no one.
 pub(super) fn waits_for(map: &Map, key: &EdgeKey) -> bool {
-    let caller = map.kind(&key.client);
+    let (caller, callee) = (map.kind(&key.client), map.kind(&key.server));
     let many = |kind| matches!(kind, NodeKind::User | NodeKind::Unknown | NodeKind::Overflow);
-    !many(caller)
-        && !many(map.kind(&key.server))
-        && caller != NodeKind::Destination
-        && !(key.connection_type == ConnectionType::MessagingSystem
-            && caller == NodeKind::Service
-            && map.kind(&key.server) == NodeKind::Service)
+    let unnamed_broker =
+        key.connection_type == ConnectionType::MessagingSystem && callee == NodeKind::Service;
+    !(many(caller) || many(callee) || caller == NodeKind::Destination || unnamed_broker)
 }

@@ -10,7 +10,7 @@ use map::NodeId;
 
 pub(super) type Waits<'a> = BTreeMap<&'a NodeId, BTreeSet<&'a NodeId>>;
 
-fn callees<'a, 'w>(waits: &'w Waits<'a>, id: &NodeId) -> Vec<&'a NodeId> {
+fn callees<'a>(waits: &Waits<'a>, id: &NodeId) -> Vec<&'a NodeId> {
     waits.get(id).into_iter().flatten().copied().collect()
 }
 

@@ -119,7 +119,7 @@ const FLAWS: &[(&str, Flaw)] = &[
         (0..40).for_each(|_| fan_out.observe(60.0));
     }),
     ("retry-storm:web->cart", |map| {
-        edge(map, "web", "cart").stats.retries = 200.0
+        edge(map, "web", "cart").stats.retries = 200.0;
     }),
     ("early-timeout:web->cart", |map| {
         let stats = &mut edge(map, "web", "cart").stats;
@@ -146,10 +146,10 @@ const FLAWS: &[(&str, Flaw)] = &[
         (lost.paired, lost.server_only) = (0, 400);
     }),
     ("orphans:stock", |map| {
-        map.nodes.get_mut("stock").unwrap().stats.orphans = 300
+        map.nodes.get_mut("stock").unwrap().stats.orphans = 300;
     }),
     ("unnamed-peer:web", |map| {
-        map.nodes.get_mut("web").unwrap().stats.unnamed_peers = 700
+        map.nodes.get_mut("web").unwrap().stats.unnamed_peers = 700;
     }),
     ("missing-service-name:spans", |map| map.nameless_spans = 12),
     ("clock-skew:web->cart", |map| {
@@ -258,15 +258,11 @@ fn one_less_than_the_threshold_is_no_finding() {
 
 #[test]
 fn a_map_without_statistics_is_judged_by_its_shape_and_says_what_was_not_checked() {
-    let chain: String = "abcde"
-        .chars()
-        .zip("bcdef".chars())
-        .map(|(a, b)| format!("- {{client: {a}, server: {b}}}\n"))
-        .collect();
-    let map = map_from_yaml(&format!(
-        "version: 1\nedges:\n- {{client: user, server: a}}\n{chain}"
-    ))
-    .unwrap();
+    let chain = "a>b b>c c>d d>e"
+        .split(' ')
+        .filter_map(|call| call.split_once('>'));
+    let mut map = map_from_yaml("version: 1\nedges:\n- {client: user, server: a}\n").unwrap();
+    chain.for_each(|(client, server)| drop(map.edges.insert(key(client, server), Edge::default())));
     let report = check(&map, None, &CheckSettings::default(), today());
     assert_eq!(ids(&report), ["deep-chain:a"]);
     let finding = &report.findings[0];
@@ -426,7 +422,9 @@ fn findings_that_came_and_went_are_told_apart_from_those_that_stayed() {
 /// Everything wrong at once, one finding silenced.
 fn wrong() -> Report {
     let mut map = healthy();
-    FLAWS.iter().for_each(|(_, flaw)| flaw(&mut map));
+    for (_, flaw) in FLAWS {
+        flaw(&mut map);
+    }
     let settings = CheckSettings {
         silences: vec![
             silence("cycle:cart,stock", "2027-01-01"),

@@ -58,7 +58,7 @@ fn find(seen: &Seen<'_>) -> Vec<Finding> {
 /// The shortest latency that a node, or an entry point that waits for it, promises, and who promises it.
 fn promises<'a>(seen: &Seen<'a>) -> BTreeMap<&'a NodeId, (f64, &'a NodeId)> {
     let mut found: BTreeMap<&NodeId, (f64, &NodeId)> = BTreeMap::new();
-    for (id, _) in &seen.map.nodes {
+    for id in seen.map.nodes.keys() {
         let stated = settings_of(&seen.map.services, id).map(|settings| &settings.objectives);
         let latencies = stated
             .into_iter()
