@@ -7,7 +7,7 @@
 //! The document is JSON:
 //!
 //! ```json
-//! { "version": 1,
+//! { "version": 1, "revision": "9f1c", "headroom": 1.1,
 //!   "edges": [
 //!     { "caller": "shop/web", "callee": "shop/cart", "addresses": ["cart:8080"], "mode": "log" },
 //!     { "caller": "user", "callee": "shop/web", "share": 0.1,
@@ -19,18 +19,25 @@
 //! `agent.edges.rules`). `share`, 0 to 1, is that of the traces that begin with a request on the edge, so its caller is `user`
 //! or `unknown`; `operations` are shares of some of them by the name of the first span. Keys that are not known here are left
 //! to later versions of this document with the same number. An `ETag` is sent back as `If-None-Match`.
+//!
+//! `headroom`, 1 or more, is how many times the traffic that it was made for the plan has room for, and `rate` of an edge or operation that
+//! traffic, in traces a second of the whole system; while more begin here, less of them are recorded. With each question goes who asks:
+//! `tracemap-agent`, an instance; `tracemap-agent-nodes`, node ids; `tracemap-plan-applied`, the `revision` that it follows; and
+//! `tracemap-plan-refused`, one that has a problem, and which.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
+use http::header::{AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH};
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use map::NodeId;
+use otlp::tls::{HttpsConnector, Protocols};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -40,6 +47,8 @@ use crate::BoxError;
 use crate::config::{AgentConfig, EdgeDirection, EdgeMode, EdgeRule, EdgesConfig, PlanConfig};
 use crate::reload::{PlanOutcome, ReloadMetrics};
 use crate::sampling::Strategy;
+use crate::telemetry::{Metrics, TlsSide};
+use crate::tls::Origin;
 
 /// The version of the document that is read.
 const VERSION: u32 = 1;
@@ -51,12 +60,17 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// A plan that has no problem.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Plan {
+    /// How whoever made it calls it.
+    revision: Option<String>,
+    headroom: Option<f64>,
     edges: Vec<PlannedEdge>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Document {
     version: u32,
+    revision: Option<String>,
+    headroom: Option<f64>,
     #[serde(default)]
     edges: Vec<PlannedEdge>,
 }
@@ -69,6 +83,7 @@ struct PlannedEdge {
     addresses: Vec<String>,
     mode: Option<EdgeMode>,
     share: Option<f64>,
+    rate: Option<f64>,
     #[serde(default)]
     operations: Vec<PlannedOperation>,
 }
@@ -77,19 +92,32 @@ struct PlannedEdge {
 struct PlannedOperation {
     operation: String,
     share: f64,
+    rate: Option<f64>,
 }
 
 impl Plan {
     /// # Errors
     /// The first thing that is wrong with the document.
     pub(crate) fn read(document: &[u8]) -> Result<Self, BoxError> {
-        let Document { version, edges } = serde_json::from_slice(document)?;
+        let Document {
+            version,
+            revision,
+            headroom,
+            edges,
+        } = serde_json::from_slice(document)?;
         if version != VERSION {
             return Err(format!("`version` is {version}, but this agent reads {VERSION}").into());
         }
+        if let Some(headroom) = headroom.filter(|headroom| !(*headroom >= 1.0 && headroom.is_finite())) {
+            return Err(format!("`headroom` is {headroom}, but it must be at least 1").into());
+        }
         match edges.iter().find_map(PlannedEdge::problem) {
             Some(problem) => Err(problem.into()),
-            None => Ok(Self { edges }),
+            None => Ok(Self {
+                revision,
+                headroom,
+                edges,
+            }),
         }
     }
 
@@ -123,9 +151,17 @@ impl Plan {
             .find(|edge| edge.callee == node && edge.share.is_some())?;
         let of_each = edge.operations.iter();
         let operations: BTreeMap<_, _> = of_each.map(|of| (of.operation.clone(), of.share)).collect();
+        let rates = edge.rate.map(|rate| (String::new(), rate)).into_iter();
+        let named = edge
+            .operations
+            .iter()
+            .filter_map(|of| Some((of.operation.clone(), of.rate?)));
+        let rates = rates.chain(named).collect();
         Some(Strategy {
             share: edge.share?,
             operations,
+            headroom: self.headroom,
+            rates,
         })
     }
 
@@ -175,7 +211,7 @@ pub(crate) fn problems(config: &AgentConfig) -> Vec<::config::Finding> {
     };
     if address(plan).is_none() {
         let message = format!(
-            "`agent.plan.url` is `{}`, but it must be `http://host:port/path`",
+            "`agent.plan.url` is `{}`, but it must be `http://host:port/path` or `https://host:port/path`",
             plan.url
         );
         say(
@@ -188,6 +224,15 @@ pub(crate) fn problems(config: &AgentConfig) -> Vec<::config::Finding> {
         let message = format!("`agent.plan.interval` is `{}`, which is too short", plan.interval);
         say("interval", message, "write at least `100ms`");
     }
+    if plan.max_age.0 < plan.interval.0 {
+        let (age, interval) = (plan.max_age, plan.interval);
+        let message = format!("`agent.plan.max_age` is `{age}`, less than `interval`, `{interval}`");
+        say(
+            "max_age",
+            message,
+            "write several times the interval, such as `1h`",
+        );
+    }
     if config.sampling.remote.is_some() {
         let message =
             "`agent.plan` stands beside `agent.sampling.remote`, and both say which share is recorded";
@@ -198,57 +243,105 @@ pub(crate) fn problems(config: &AgentConfig) -> Vec<::config::Finding> {
 
 fn address(plan: &PlanConfig) -> Option<Uri> {
     let uri: Uri = plan.url.parse().ok()?;
-    let fits = uri.scheme() == Some(&http::uri::Scheme::HTTP);
+    let fits = uri
+        .scheme_str()
+        .is_some_and(|scheme| ["http", "https"].contains(&scheme));
     let host = uri
         .authority()
         .is_some_and(|authority| !authority.host().is_empty());
     (fits && host).then_some(uri)
 }
 
-/// Fetches the plan for as long as anyone wants to know it; `plans` has the last good one.
+/// Who asks for a plan, as whoever makes it shows it.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    /// A name no other start of any agent has.
+    instance: String,
+    /// Node ids of the workloads.
+    pub(crate) nodes: ArcSwap<Vec<String>>,
+}
+
+impl Default for Asker {
+    fn default() -> Self {
+        Self {
+            instance: crate::start::instance(),
+            nodes: ArcSwap::default(),
+        }
+    }
+}
+
+/// Most node ids that are told, bytes.
+const MAX_NODES: usize = 4_096;
+/// Longest problem of a plan that is told, bytes.
+const MAX_PROBLEM: usize = 200;
+
+/// What is known when the plan is asked for.
+#[derive(Debug, Default)]
+struct Asking {
+    tag: Option<HeaderValue>,
+    applied: Option<String>,
+    refused: Option<String>,
+}
+
+/// Fetches the plan for as long as anyone wants to know it; `plans` has the last good one, or none once it is too old.
 pub(crate) async fn follow(
     config: PlanConfig,
     plans: watch::Sender<Option<Arc<Plan>>>,
-    metrics: ReloadMetrics,
+    (reloads, metrics): (ReloadMetrics, Arc<Metrics>),
+    asker: Arc<Asker>,
 ) {
-    let Some(uri) = address(&config) else {
-        // Checked before: `problems` asks for an address.
+    let (Some(uri), Ok(tls)) = (
+        address(&config),
+        Origin::new(config.tls.as_ref(), TlsSide::Export, &metrics),
+    ) else {
+        // Checked before: `problems` asks for an address; files that went since are told of by the listeners' reload.
+        error!("no plan is asked for: the files of `agent.plan.tls` cannot be read");
         return;
     };
     let mut ticks = tokio::time::interval(config.interval.0);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut tag, mut failing) = (None, false);
+    let (mut asking, mut failing, mut heard) = (Asking::default(), false, Instant::now());
+    asking.applied = plans.borrow().as_ref().and_then(|plan| plan.revision.clone());
     loop {
         ticks.tick().await;
-        let asked = tokio::time::timeout(TIMEOUT, ask(uri.clone(), tag.clone()));
+        let asked = tokio::time::timeout(TIMEOUT, ask(&config, uri.clone(), &tls, &asking, &asker));
         let outcome = match asked.await.unwrap_or_else(|late| Err(late.into())) {
             Ok(None) => PlanOutcome::Unchanged,
             Ok(Some((document, new_tag))) => {
                 // A document with problems is told of once, not each time.
-                tag = new_tag;
-                taken(&document, &plans)
+                asking.tag = new_tag;
+                taken(&document, &plans, &mut asking)
             }
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
                     warn!(%error, "no plan learnt: the last one stays");
                 }
-                metrics.plan(PlanOutcome::Failed);
+                reloads.plan(PlanOutcome::Failed);
+                if heard.elapsed() > config.max_age.0 && plans.borrow().is_some() {
+                    error!(max_age = %config.max_age, "the plan is too old: the configuration alone holds");
+                    plans.send_replace(None);
+                    asking = Asking::default();
+                }
                 continue;
             }
         };
-        failing = false;
-        metrics.plan(outcome);
+        (failing, heard) = (false, Instant::now());
+        reloads.plan(outcome);
     }
 }
 
-fn taken(document: &[u8], plans: &watch::Sender<Option<Arc<Plan>>>) -> PlanOutcome {
+fn taken(document: &[u8], plans: &watch::Sender<Option<Arc<Plan>>>, asking: &mut Asking) -> PlanOutcome {
+    asking.refused = None;
     let plan = match Plan::read(document) {
         Ok(plan) => plan,
         Err(problem) => {
             error!(%problem, "plan not taken over: the one before stays");
+            let told = problem.to_string();
+            asking.refused = Some(told.chars().take(MAX_PROBLEM).collect());
             return PlanOutcome::Rejected;
         }
     };
+    asking.applied.clone_from(&plan.revision);
     let changed = plans.send_if_modified(|last| {
         let new = last.as_deref() != Some(&plan);
         if new {
@@ -263,13 +356,44 @@ fn taken(document: &[u8], plans: &watch::Sender<Option<Arc<Plan>>>) -> PlanOutco
     }
 }
 
-/// The document and its tag; `None` where it is the one with `tag`.
-async fn ask(uri: Uri, tag: Option<HeaderValue>) -> Result<Option<(Bytes, Option<HeaderValue>)>, BoxError> {
+/// The document and its tag; `None` where it is the one with the tag that we have.
+async fn ask(
+    config: &PlanConfig,
+    uri: Uri,
+    tls: &Origin,
+    asking: &Asking,
+    asker: &Asker,
+) -> Result<Option<(Bytes, Option<HeaderValue>)>, BoxError> {
+    let secure = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
+    let tls = if secure { Some(tls.get().await?) } else { None };
     // A connection of its own each time: the next question is half a minute away.
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let connector = HttpsConnector::new(tls, Protocols::Http1);
+    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
     let mut request = Request::get(uri).body(Empty::new())?;
-    if let Some(tag) = tag {
-        request.headers_mut().insert(IF_NONE_MATCH, tag);
+    let headers = request.headers_mut();
+    if let Some(tag) = &asking.tag {
+        headers.insert(IF_NONE_MATCH, tag.clone());
+    }
+    if let Some(file) = &config.token_file {
+        let token = tokio::fs::read_to_string(file).await;
+        let token = token.map_err(|error| format!("cannot read `{}`: {error}", file.display()))?;
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.trim()))?;
+        bearer.set_sensitive(true);
+        headers.insert(AUTHORIZATION, bearer);
+    }
+    let mut nodes = asker.nodes.load().join(",");
+    nodes.truncate(nodes.floor_char_boundary(MAX_NODES));
+    let told = [
+        ("tracemap-agent", Some(asker.instance.as_str())),
+        ("tracemap-agent-nodes", Some(nodes.as_str())),
+        ("tracemap-plan-applied", asking.applied.as_deref()),
+        ("tracemap-plan-refused", asking.refused.as_deref()),
+    ];
+    for (name, value) in told {
+        // Ids may hold what no header does; then that is not told.
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.insert(name, value);
+        }
     }
     let response = client.request(request).await?;
     match response.status() {

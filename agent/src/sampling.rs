@@ -5,16 +5,19 @@
 //! that somebody chose upstream stays known.
 //! Source: OpenTelemetry specification, "`TraceState`: Probability Sampling" (`ot=th:`, `rv:`).
 
+mod meter;
 mod strategy;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use propagation::SpanContext;
 
 use crate::config::{SamplerKind, SamplingConfig};
 
+use meter::Meter;
 pub(crate) use strategy::{Strategy, asked};
 
 /// Key of OpenTelemetry's member.
@@ -43,6 +46,15 @@ impl Sampler {
     pub(crate) fn ratio(ratio: f64) -> Self {
         let rejected = (1.0 - ratio.clamp(0.0, 1.0)) * RANGE as f64;
         Self::Threshold(rejected.round() as u64)
+    }
+
+    /// The same times `factor`, 0 to 1.
+    fn less(self, factor: f64) -> Self {
+        if factor >= 1.0 {
+            self
+        } else {
+            Self::ratio(self.share() * factor)
+        }
     }
 
     /// The share that is recorded, 0 to 1.
@@ -82,7 +94,42 @@ impl Sampler {
 
 /// The samplers of a service, replaced while they are in use.
 #[derive(Debug)]
-pub(crate) struct Share(ArcSwap<Samplers>);
+pub(crate) struct Share {
+    samplers: ArcSwap<Samplers>,
+    meters: Arc<Meters>,
+}
+
+/// How often traces begin, by operation; the empty name is all that have no share of their own. They go on when shares change.
+#[derive(Debug, Default)]
+pub(crate) struct Meters {
+    otherwise: Meter,
+    by_operation: RwLock<HashMap<String, Arc<Meter>>>,
+}
+
+impl Meters {
+    fn of(&self, operation: &str) -> Arc<Meter> {
+        let known = self.by_operation.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(meter) = known.get(operation) {
+            return meter.clone();
+        }
+        drop(known);
+        let mut meters = self.by_operation.write().unwrap_or_else(PoisonError::into_inner);
+        if meters.len() >= 2 * strategy::MAX_OPERATIONS {
+            meters.clear();
+        }
+        meters.entry(operation.to_owned()).or_default().clone()
+    }
+
+    /// The rates that shares are for, by operation.
+    fn plan(&self, rates: &BTreeMap<String, f64>) {
+        for (operation, rate) in rates {
+            match operation.as_str() {
+                "" => self.otherwise.plan(*rate),
+                named => self.of(named).plan(*rate),
+            }
+        }
+    }
+}
 
 #[derive(Debug, PartialEq)]
 struct Samplers {
@@ -93,31 +140,57 @@ struct Samplers {
 }
 
 impl Share {
+    #[cfg(test)]
     pub(crate) fn new(sampler: Sampler) -> Self {
-        Self(ArcSwap::from_pointee(Samplers {
+        Self::with(sampler, Arc::default())
+    }
+
+    /// The same, with what is known of how often traces begin.
+    pub(crate) fn with(sampler: Sampler, meters: Arc<Meters>) -> Self {
+        let samplers = ArcSwap::from_pointee(Samplers {
             otherwise: sampler,
             by_operation: HashMap::new(),
             told: None,
-        }))
+        });
+        Self { samplers, meters }
     }
 
-    /// That of an operation, which is asked for only where operations differ.
+    /// How often traces begin.
+    pub(crate) fn meters(&self) -> Arc<Meters> {
+        self.meters.clone()
+    }
+
+    /// That of a trace which begins with an operation, whose name is asked for only where operations differ. Less while more begin than
+    /// the plan has room for.
     pub(crate) fn of(&self, operation: impl FnOnce() -> String) -> Sampler {
-        let samplers = self.0.load();
+        let samplers = self.samplers.load();
+        let headroom = samplers.told.as_ref().and_then(|told| told.headroom);
         if samplers.by_operation.is_empty() {
-            return samplers.otherwise;
+            return headroom.map_or(samplers.otherwise, |headroom| {
+                let factor = self.meters.otherwise.begin(Instant::now(), headroom);
+                samplers.otherwise.less(factor)
+            });
         }
-        let own = samplers.by_operation.get(&operation());
-        own.copied().unwrap_or(samplers.otherwise)
+        let operation = operation();
+        let own = samplers.by_operation.get(&operation).copied();
+        let sampler = own.unwrap_or(samplers.otherwise);
+        headroom.map_or(sampler, |headroom| {
+            let factor = match own {
+                Some(_) => self.meters.of(&operation).begin(Instant::now(), headroom),
+                None => self.meters.otherwise.begin(Instant::now(), headroom),
+            };
+            sampler.less(factor)
+        })
     }
 
     /// Replaces the samplers; whether that changes anything.
     pub(crate) fn set(&self, strategy: &Strategy) -> bool {
-        if self.0.load().told.as_ref() == Some(strategy) {
+        if self.samplers.load().told.as_ref() == Some(strategy) {
             return false;
         }
+        self.meters.plan(&strategy.rates);
         let shares = strategy.operations.iter();
-        self.0.store(Arc::new(Samplers {
+        self.samplers.store(Arc::new(Samplers {
             otherwise: Sampler::ratio(strategy.share),
             by_operation: shares
                 .map(|(operation, share)| (operation.clone(), Sampler::ratio(*share)))
@@ -129,7 +202,7 @@ impl Share {
 
     /// What SDKs should be told, so that they decide as the agent does.
     pub(crate) fn strategy(&self) -> Strategy {
-        let samplers = self.0.load();
+        let samplers = self.samplers.load();
         let told = samplers.told.clone();
         told.unwrap_or_else(|| Strategy::of(samplers.otherwise.share()))
     }

@@ -437,7 +437,7 @@ fn disk(config: &BufferConfig) -> Option<DiskSettings> {
 }
 
 /// A name no other start of any agent has.
-fn instance() -> String {
+pub(crate) fn instance() -> String {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();

@@ -161,9 +161,13 @@ impl Workload {
                 governor: Arc::new(Governor::new(&agent.correlation)),
             }
         });
-        let share = before
-            .share()
-            .unwrap_or_else(|| Arc::new(Share::new(Sampler::new(&agent.sampling))));
+        let share = before.share().unwrap_or_else(|| {
+            let meters = before.workload.map(|workload| workload.share.meters());
+            Arc::new(Share::with(
+                Sampler::new(&agent.sampling),
+                meters.unwrap_or_default(),
+            ))
+        });
         let plan = before.plan;
         if let Some(planned) = plan.and_then(|plan| plan.shares_of(&node)) {
             share.set(&planned);

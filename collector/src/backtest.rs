@@ -12,6 +12,7 @@ mod pages;
 mod promtool;
 mod recording;
 mod report;
+mod sampled;
 mod score;
 mod timeline;
 
@@ -31,6 +32,7 @@ pub use pages::{Page, Ticket};
 pub use promtool::PromtoolError;
 pub use recording::{Recording, RecordingReader};
 pub use report::{json, text};
+pub use sampled::{ENOUGH_TRACES, Sampled, Survived, sampled, sampled_text};
 pub use score::{Chance, Exposure, Hit, Score, Verdict};
 pub use timeline::Judged;
 
@@ -132,6 +134,28 @@ fn play(
     learning: Learning,
     settings: &BacktestSettings,
 ) -> (Timeline, Map) {
+    let mut engine = begun(recording, faults, learning, settings);
+    let (first, last) = recording.extent();
+    let step = u64::try_from(settings.alerts.evaluation_interval.get().as_nanos()).unwrap_or(u64::MAX);
+    let mut timeline = Timeline::new(first, step);
+    let until = last + AFTERMATH;
+    feed(
+        &mut engine,
+        recording,
+        |time| time,
+        |engine, now| timeline.scrape(engine, now),
+    );
+    let mut now = last - last % TICK;
+    while now < until {
+        now += TICK;
+        engine.tick(now);
+        timeline.scrape(&engine, now);
+    }
+    (timeline, engine.map())
+}
+
+/// An engine that has learned what may be learned before the recording begins.
+fn begun(recording: &Recording, faults: &[Fault], learning: Learning, settings: &BacktestSettings) -> Engine {
     let mut ledger = settings.ledger.clone();
     // Nothing is stale in a recording: it may have gaps of a day, and what was learned comes from before it.
     ledger.stale_after = Duration::MAX;
@@ -158,22 +182,7 @@ fn play(
         engine.finish(first.saturating_sub(BEFORE / 2));
         engine.hold_baselines(ENOUGH, first.saturating_sub(BEFORE / 2));
     }
-    let step = u64::try_from(settings.alerts.evaluation_interval.get().as_nanos()).unwrap_or(u64::MAX);
-    let mut timeline = Timeline::new(first, step);
-    let until = last + AFTERMATH;
-    feed(
-        &mut engine,
-        recording,
-        |time| time,
-        |engine, now| timeline.scrape(engine, now),
-    );
-    let mut now = last - last % TICK;
-    while now < until {
-        now += TICK;
-        engine.tick(now);
-        timeline.scrape(&engine, now);
-    }
-    (timeline, engine.map())
+    engine
 }
 
 /// Hands the spans over in the order of their ends, by the second. `clock` says what time it is when one ends.

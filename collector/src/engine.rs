@@ -10,6 +10,7 @@ use map::Map;
 use crate::families;
 use crate::ledger::{Ledger, LedgerSettings, RestoreError};
 use crate::pipeline::{Tables, split};
+use crate::planner::Glance;
 use crate::read::{Claim, Extracted};
 use crate::scrape::Scrape;
 use crate::shard::{Batch, Outcomes, Shard};
@@ -134,6 +135,11 @@ impl Engine {
     /// The map as it stands.
     pub fn map(&self) -> Map {
         self.ledger.map()
+    }
+
+    /// What a planner wants to know at `now`.
+    pub(crate) fn glance(&self, now: u64) -> Glance {
+        Glance::of(&self.ledger, now)
     }
 
     /// What became of the spans so far.

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use config::Finding;
 use grafana::TooLarge;
+use instrumentation::plan::{self, PLAN_PATH};
 use map::{Map, NodeId, Services, file};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -31,6 +32,8 @@ pub const STATS_PATH: &str = "map.stats.yaml";
 pub fn artefacts(map: &Map, settings: &GenerateSettings) -> Artefacts {
     let mut files = dashboards::generate(map, &settings.dashboards);
     files.extend(alerts::generate(map, &settings.alerts));
+    let plan = plan::of_map(map, &settings.plan, None);
+    files.insert(PLAN_PATH.to_owned(), plan.to_yaml());
     files.insert("map.yaml".to_owned(), file::map_to_yaml(map));
     files.insert(STATS_PATH.to_owned(), file::stats_to_yaml(map));
     regenerate_ways(&mut files, settings);

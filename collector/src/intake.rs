@@ -291,6 +291,12 @@ impl IntakeObserver for Observer {
 }
 
 impl ObservedCounts {
+    /// What a span takes on the wire, of so many; `None` before there are enough to tell.
+    pub(crate) fn bytes_of(&self, spans: u64) -> Option<f64> {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        (spans >= 1_000 && bytes > 0).then(|| bytes as f64 / spans as f64)
+    }
+
     /// Writes the counts as series.
     pub(crate) fn write(&self, out: &mut Scrape<'_>) {
         out.family(names::COLLECTOR_REQUESTS);

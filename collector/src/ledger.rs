@@ -16,7 +16,9 @@ mod flows;
 mod identity;
 mod judge;
 mod nodes;
+mod planning;
 mod prefetch;
+mod roots;
 mod save;
 mod tally;
 mod write;
@@ -109,6 +111,7 @@ pub struct Ledger {
     recent: Recent,
     counts: Counts,
     remembered: Remembered,
+    roots: roots::Roots,
     /// Where calls between two ends are counted, as long as nothing new is learned.
     routes: HashMap<Pair, Route, FixedState>,
     /// Where spans are counted, likewise: by operation, kind and status.
@@ -168,6 +171,7 @@ impl Ledger {
             recent: Recent::default(),
             counts: Counts::default(),
             remembered: Remembered::default(),
+            roots: roots::Roots::default(),
             routes: HashMap::default(),
             span_routes: HashMap::default(),
             any_folded: false,
@@ -328,6 +332,7 @@ impl Ledger {
         for (i, fan_out) in added.fan_outs.iter().enumerate() {
             self.fan_out(fan_out, before.fan_out(i));
         }
+        self.roots.note(closing);
         self.end_renamed();
         self.end_emptied();
         Judged { slow, edges }
@@ -677,6 +682,7 @@ impl Ledger {
             nodes,
             edges,
             flows: self.flows.to_map(&self.identity),
+            roots: self.roots.to_map(&self.edges, &self.identity),
             services: self.settings.services.clone(),
             nameless_spans: self.counts.outcomes.no_service,
         }

@@ -26,6 +26,7 @@ pub mod names;
 pub mod offline;
 pub mod peer;
 mod pipeline;
+mod planner;
 mod process;
 mod publish;
 mod push;

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use instrumentation::plan::{PLAN_PATH, Plan};
 use map::Map;
 use map::catalogue as names;
 use tokio::sync::watch;
@@ -53,6 +54,8 @@ pub(crate) struct Publisher {
     began: bool,
     reported_foreign: Vec<String>,
     reported_too_large: Vec<String>,
+    /// The plan that was written last: its revision and its text.
+    plan: Option<(String, String)>,
     sender: watch::Sender<Arc<Published>>,
 }
 
@@ -66,6 +69,7 @@ impl Publisher {
                 began: false,
                 reported_foreign: Vec::new(),
                 reported_too_large: Vec::new(),
+                plan: None,
                 sender,
             },
             receiver,
@@ -86,7 +90,9 @@ impl Publisher {
     /// Generates from `map`. An empty map is looked at again at once. It generates nothing where there is something from
     /// before; into a new directory it does, once, because whoever reads that needs rules, receivers and data sources before
     /// the first span.
-    pub(crate) fn publish(&mut self, map: &Map, now: Instant) {
+    ///
+    /// A plan in force stands in place of that of the map by itself; its file changes when it decides otherwise.
+    pub(crate) fn publish(&mut self, map: &Map, plan: Option<&Plan>, now: Instant) {
         let began = std::mem::replace(&mut self.began, true);
         if !map.edges.is_empty() {
             self.last = Some(now);
@@ -94,6 +100,20 @@ impl Publisher {
             return;
         }
         let mut files = artefacts(map, &self.settings);
+        if let Some(plan) = plan {
+            if self
+                .plan
+                .as_ref()
+                .is_none_or(|(revision, _)| *revision != plan.revision)
+            {
+                self.plan = Some((plan.revision.clone(), plan.to_yaml()));
+            }
+            files.extend(
+                self.plan
+                    .as_ref()
+                    .map(|(_, text)| (PLAN_PATH.to_owned(), text.clone())),
+            );
+        }
         let report = match &self.settings.out {
             None => SyncReport {
                 unchanged: files.len(),
@@ -178,13 +198,13 @@ mod tests {
         let has = |file: &str| dir.path().join(file).exists();
         let now = Instant::now();
         let (mut publisher, _) = Publisher::new(settings.clone());
-        publisher.publish(&empty, now);
+        publisher.publish(&empty, None, now);
         assert_eq!((has(RULES), has(DASHBOARD)), (true, false));
         assert!(publisher.is_due(now), "what comes first is not waited for");
-        publisher.publish(&full, now);
+        publisher.publish(&full, None, now);
         assert!(has(DASHBOARD));
         let (mut restarted, _) = Publisher::new(settings);
-        restarted.publish(&empty, now);
+        restarted.publish(&empty, None, now);
         assert!(has(DASHBOARD), "a restart without a map takes nothing away");
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use exposition::Format;
 use exposition::remote::{RemoteWriteSettings, StatsReader};
+use instrumentation::plan::PlanSettings;
 use journal::Journal;
 use map::catalogue as names;
 use map::{Map, Services};
@@ -36,6 +37,7 @@ use crate::intake::{ObservedCounts, Observer, Sink};
 use crate::keeper::{Batches, KeeperCounts, packed};
 use crate::ledger::{EdgeCounts, Ledger};
 use crate::pipeline::{Mark, Pipeline, Routes};
+use crate::planner::{self, PlanState, Told};
 use crate::process;
 use crate::publish::{Published, Publisher};
 use crate::read::Extracted;
@@ -108,6 +110,7 @@ pub struct Collector {
     replay: Option<Replay>,
     remote_write: Option<RemoteWriteSettings>,
     cluster: Option<(KubernetesPublishSettings, GenerateSettings)>,
+    plan: PlanSettings,
 }
 
 /// What intake, ticks and pages share.
@@ -136,6 +139,8 @@ pub(crate) struct Shared {
     pub(crate) ready: AtomicBool,
     /// What tail sampling wants to know of every span.
     pub(crate) predicates: Arc<Predicates>,
+    /// What is traced, and who follows it.
+    pub(crate) plan: PlanState,
     /// What remote write did, where a receiver is configured.
     pub(crate) pushed: OnceLock<StatsReader>,
 }
@@ -214,6 +219,7 @@ impl Shared {
         if let Some(cluster) = &self.cluster {
             cluster.write(&mut out);
         }
+        self.plan.write(&mut out);
         tail.inspect(|tail| tail.write(&mut out));
         self.write_resources(&mut out);
         if let Some(pushed) = self.pushed.get() {
@@ -310,6 +316,7 @@ impl Collector {
             .kubernetes
             .clone()
             .map(|to| (to, generate.clone()));
+        let plan = generate.plan.clone();
         let (publisher, published) = Publisher::new(generate);
         let started = restarted.start(settings).map_err(StartError::Thread)?;
         let shared = Shared {
@@ -323,6 +330,7 @@ impl Collector {
             batches: started.batches,
             kept: started.counts,
             observed: ObservedCounts::default(),
+            plan: PlanState::default(),
             tls: counts,
             doors,
             published,
@@ -359,6 +367,7 @@ impl Collector {
             replay: started.replay,
             remote_write: settings.remote_write.clone(),
             cluster,
+            plan,
         })
     }
 
@@ -396,6 +405,7 @@ impl Collector {
             replay,
             remote_write,
             cluster,
+            plan,
         } = self;
         let pages = crate::web::router(&shared, web.access.clone());
         tasks.spawn(serve(web, pages, Bounds::default(), until(stopped.clone())));
@@ -418,6 +428,8 @@ impl Collector {
             let stop = until(stopped.clone());
             tasks.spawn(crate::cluster::run(settings, generate, files, counts, stop));
         }
+        let planning = planner::run(Arc::clone(&shared), plan, until(stopped.clone()));
+        tasks.spawn(planning);
         shared.ready.store(true, Ordering::Relaxed);
         let mut ticker = tokio::time::interval(TICK);
         ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -431,7 +443,7 @@ impl Collector {
                         shared.routes.advance(shared.now());
                     }
                     if publisher.is_due(Instant::now()) && let Some(map) = shared.map().await {
-                        publisher = publish(publisher, map).await;
+                        publisher = publish(publisher, map, shared.plan.told()).await;
                     }
                 }
                 _ = saver.tick() => {
@@ -471,7 +483,7 @@ impl Collector {
         let pipeline = ended.await.expect("shards end without a panic");
         if let Some(map) = shared.map().await {
             publisher.force();
-            publish(publisher, map).await;
+            publish(publisher, map, shared.plan.told()).await;
         }
         let written = tokio::task::spawn_blocking(move || {
             pipeline.end();
@@ -575,10 +587,11 @@ pub async fn stop_signal() {
     let _ = interrupt.await;
 }
 
-async fn publish(mut publisher: Publisher, map: Map) -> Publisher {
+async fn publish(mut publisher: Publisher, map: Map, told: Option<Arc<Told>>) -> Publisher {
     // Rendering and writing take milliseconds to seconds; they must not hold up a worker of the runtime.
     let done = tokio::task::spawn_blocking(move || {
-        publisher.publish(&map, Instant::now());
+        let plan = told.as_ref().map(|told| &told.plan);
+        publisher.publish(&map, plan, Instant::now());
         publisher
     });
     done.await.expect("generators do not panic")

@@ -12,6 +12,7 @@ use dashboards::DashboardSettings;
 use exposition::remote::RemoteWriteSettings;
 use grafana::GrafanaSettings;
 use instrumentation::check::CheckSettings;
+use instrumentation::plan::PlanSettings;
 use map::Services;
 use otlp::access::AccessSettings;
 pub use sampling::SamplingSettings;
@@ -274,6 +275,8 @@ pub struct GenerateSettings {
     pub alerts: AlertSettings,
     /// What Grafana shows.
     pub dashboards: DashboardSettings,
+    /// What is traced, and what that may cost.
+    pub plan: PlanSettings,
     /// How it gets there.
     pub grafana: GrafanaSettings,
     /// What `tracemap check` finds, and what is known.
@@ -287,6 +290,7 @@ impl Default for GenerateSettings {
             min_interval: HumanDuration::from_secs(60),
             alerts: AlertSettings::default(),
             dashboards: DashboardSettings::default(),
+            plan: PlanSettings::default(),
             grafana: GrafanaSettings::default(),
             check: CheckSettings::default(),
         }
@@ -352,6 +356,7 @@ pub fn check(
     let mut found = generate.alerts.check("generate.alerts");
     found.extend(generate.grafana.check("generate.grafana"));
     found.extend(generate.check.check("generate.check"));
+    found.extend(instrumentation::plan::problems(&generate.plan, "generate.plan"));
     found.extend(collector.sampling.check("collector.sampling"));
     let doors = [
         ("collector.otlp", &collector.otlp.tls, &collector.otlp.access),

@@ -9,6 +9,7 @@ mod baselines;
 mod layout;
 mod page;
 mod picture;
+mod plan;
 mod why;
 
 use std::sync::Arc;
@@ -38,6 +39,10 @@ pub(crate) fn router(shared: &Arc<Shared>, access: Access) -> Router {
         .route("/map.svg", get(svg))
         .route("/api/v1/map", get(map))
         .route("/api/v1/why", get(why::answer))
+        .route("/api/v1/plan", get(plan::document))
+        .route("/api/v1/plan.yaml", get(plan::yaml))
+        .route("/api/v1/agents", get(plan::agents))
+        .route("/sampling", get(plan::sampling))
         .route("/api/v1/baselines", get(baselines::list))
         .route(
             "/api/v1/baselines/{*id}",

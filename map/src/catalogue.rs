@@ -142,6 +142,11 @@ catalogue! {
     COLLECTOR_TLS_HANDSHAKES = "tracemap_collector_tls_handshakes_total", Counter, ["result"];
     /// Changes of a collector's certificates, keys or authorities, by whether they are in use. Not there without TLS.
     COLLECTOR_TLS_RELOADS = "tracemap_collector_tls_reloads_total", Counter, ["outcome"];
+    /// Spans a second that everything traced would be (`offered`), that the plan in force foresees (`planned`), and that its budget
+    /// allows (`budget`, 0 where there is none).
+    COLLECTOR_PLAN_SPANS = "tracemap_collector_plan_spans_per_second", Gauge, ["kind"];
+    /// Agents of the last hour that ask for the plan, by whether they follow the one in force: `current` or `behind`.
+    COLLECTOR_PLAN_AGENTS = "tracemap_collector_plan_agents", Gauge, ["state"];
     /// Requests that a collector did not answer because of who asked, by listener (`otlp`, `page`) and reason.
     COLLECTOR_DENIED = "tracemap_collector_denied_requests_total", Counter, ["listener", "reason"];
     /// Changes of a collector's token files, by listener and whether they are in use.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ConnectionType, EdgeKey, NodeId, NodeKind};
 use crate::model::{Edge, EdgeStats, Evidence, Flow, FlowKey, Map, Node, NodeStats, Seen};
+use crate::roots::{Root, RootKey};
 use crate::services::Services;
 
 /// The version of both files that this build writes, and the newest that it reads.
@@ -156,6 +157,8 @@ struct StatsFile {
     edges: Vec<EdgeStatsEntry>,
     #[serde(default)]
     flows: Vec<FlowStatsEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    roots: Vec<RootStatsEntry>,
     #[serde(default, skip_serializing_if = "is_none")]
     nameless_spans: u64,
 }
@@ -190,6 +193,13 @@ struct FlowStatsEntry {
     stats: Flow,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RootStatsEntry {
+    root: RootKey,
+    stats: Root,
+}
+
 /// The statistics as YAML, to lie beside [`map_to_yaml`]. Same map, same bytes.
 pub fn stats_to_yaml(map: &Map) -> String {
     let node = |(id, node): (&NodeId, &Node)| {
@@ -212,11 +222,16 @@ pub fn stats_to_yaml(map: &Map) -> String {
         flow: key.clone(),
         stats: flow.clone(),
     };
+    let root = |(key, root): (&RootKey, &Root)| RootStatsEntry {
+        root: key.clone(),
+        stats: root.clone(),
+    };
     to_yaml(&StatsFile {
         version: VERSION,
         nodes: map.nodes.iter().map(node).collect(),
         edges: map.edges.iter().map(edge).collect(),
         flows: map.flows.iter().map(flow).collect(),
+        roots: map.roots.iter().map(root).collect(),
         nameless_spans: map.nameless_spans,
     })
 }
@@ -247,6 +262,9 @@ pub fn read_stats(map: &mut Map, text: &str) -> Result<(), MapFileError> {
             *flow = entry.stats;
         }
     }
+    let known = |root: &RootStatsEntry| map.nodes.contains_key(&root.root.node);
+    let roots = file.roots.into_iter().filter(known);
+    map.roots = roots.map(|entry| (entry.root, entry.stats)).collect();
     Ok(())
 }
 
@@ -309,6 +327,11 @@ mod tests {
         edge.stats.client.observe(0.25);
         edge.examples.push("0af7651916cd43dd8448eb211c80319c".to_owned());
         map.nodes.get_mut("web").unwrap().stats.own.observe(0.1);
+        let root = RootKey {
+            node: "web".into(),
+            operation: "GET /cart".to_owned(),
+        };
+        map.roots.entry(root).or_default().traces = 7.0;
         let (topology, stats) = (map_to_yaml(&map), stats_to_yaml(&map));
         let mut read = map_from_yaml(&topology).unwrap();
         read_stats(&mut read, &stats).unwrap();

@@ -15,11 +15,15 @@ pub mod id;
 pub mod model;
 pub mod pairs;
 pub mod reach;
+pub mod roots;
 pub mod services;
 pub mod why;
 
 pub use histogram::{Histogram, Sample};
 pub use id::{ConnectionType, EdgeKey, NodeId, NodeKind};
-pub use model::{Chain, Edge, EdgeStats, Evidence, Flow, FlowKey, LONGEST_CHAIN, Map, Node, NodeStats, Seen};
-pub use services::{Objective, Owner, ServiceSettings, Services, Usual};
+pub use model::{
+    Chain, Edge, EdgeStats, Evidence, Flow, FlowKey, LONGEST_CHAIN, Map, Node, NodeStats, Seen, UnixNanos,
+};
+pub use roots::{Passed, Root, RootKey};
+pub use services::{Mode, Objective, Owner, PlanPins, ServiceSettings, Services, Usual};
 pub use why::Why;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::histogram::Histogram;
 use crate::id::{ConnectionType, EdgeKey, NodeId, NodeKind};
+use crate::roots::{Root, RootKey};
 use crate::services::{Owner, Services, settings_of};
 
 /// Nanoseconds since 1970-01-01 UTC.
@@ -26,6 +27,9 @@ pub struct Map {
     /// Messages followed from their producer to their consumer.
     #[serde(with = "crate::pairs")]
     pub flows: BTreeMap<FlowKey, Flow>,
+    /// Where traces begin, and which edges they pass.
+    #[serde(with = "crate::pairs", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roots: BTreeMap<RootKey, Root>,
     /// What people state about the nodes.
     pub services: Services,
     /// Spans that came without `service.name`: they join their neighbours and are nobody's.

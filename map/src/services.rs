@@ -37,6 +37,43 @@ pub struct ServiceSettings {
     /// then judge from the first minute on; a collector learns, and `collector.baseline.pins` holds what it learned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usual: Option<Usual>,
+    /// What the plan is to do whatever it would decide. Default: nothing pinned.
+    #[serde(skip_serializing_if = "PlanPins::is_empty")]
+    pub plan: PlanPins,
+}
+
+/// What people decide of the plan.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanPins {
+    /// How much is told of calls of this service, by whom it calls: `{ redis: count }`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub edges: BTreeMap<String, Mode>,
+    /// Share of the traces that begin here which is recorded, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+}
+
+impl PlanPins {
+    /// True where nothing is pinned.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How much is told of the requests of an edge. All are counted.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Spans of those whose trace is recorded.
+    #[default]
+    Span,
+    /// A line in the log with trace and correlation id.
+    Log,
+    /// Nothing more.
+    Count,
 }
 
 /// Usual times of a service.

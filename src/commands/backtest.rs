@@ -29,6 +29,10 @@ pub(crate) struct Args {
     /// The configuration file, for `collector.pairing`, `collector.baseline`, `generate.alerts` and `services`
     #[arg(long)]
     config: Option<PathBuf>,
+    /// Say instead how many slow traces of each fault a plan (`generate.plan`) keeps that may keep this share of all spans, 0 to 1, beside
+    /// the same share of all
+    #[arg(long, value_name = "SHARE", requires = "faults", conflicts_with_all = ["offline", "causal", "keep", "format"])]
+    plan: Option<f64>,
     /// Keep the rules and the recorded series here, as files for `promtool test rules`
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -36,6 +40,9 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
+
+/// Times that traces are drawn for `--plan`.
+const SEEDS: u64 = 10;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -51,12 +58,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if recording.is_empty() {
         return Err("the files hold no span".into());
     }
+    let plan = settings.generate.plan.clone();
     let settings = BacktestSettings {
         table: settings.collector.table(false),
         ledger: settings.collector.ledger(settings.services),
         alerts: settings.generate.alerts,
         keep: args.keep.clone(),
     };
+    if let (Some(share), Some(faults)) = (args.plan, &faults) {
+        if !(share > 0.0 && share <= 1.0) {
+            return Err(format!("`--plan` is {share}, but it must be a share above 0 and at most 1").into());
+        }
+        let sampled = backtest::sampled(&recording, faults, &settings, (&plan, share), SEEDS);
+        write!(std::io::stdout(), "{}", backtest::sampled_text(&sampled))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let learn: &[Learning] = match (args.offline, args.causal) {
         (true, _) => &[Learning::Offline],
         (_, true) => &[Learning::Causal],

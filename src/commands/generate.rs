@@ -20,6 +20,7 @@ use collector::generate::{
 };
 use config::{ConfigErrors, Finding, Loader, Problem};
 use http::{Method, StatusCode};
+use instrumentation::plan::{self, PLAN_PATH, Plan, PlanSettings};
 use map::Map;
 use map::file::{map_from_yaml, read_stats};
 
@@ -85,10 +86,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let out =
         out.ok_or("no directory to write to: give `--out`, or set `generate.out` in the configuration")?;
     let mut map = read(&args.map)?;
-    let impossible = impossible_objectives(&map.services);
-    let unknown = unknown_services(&map, &settings.services);
+    let mut impossible = impossible_objectives(&map.services);
+    impossible.extend(plan::pin_problems(&map));
+    let mut unknown = unknown_services(&map, &settings.services);
     // What the configuration states overrides what the map file carries.
     map.services.extend(settings.services);
+    unknown.extend(plan::pin_problems(&map));
+    unknown.extend(plan::unknown_teams(
+        &map,
+        &settings.generate.plan,
+        "generate.plan",
+    ));
+    unknown.extend(plan::shortage(
+        &plan::of_map(&map, &settings.generate.plan, None),
+        &settings.generate.plan,
+    ));
     let owners = alerts::unreachable_owners(&map, &settings.generate.alerts, "generate.alerts");
     refuse_in_map(&args.map, impossible)?;
     refuse(args.config.as_deref(), [unknown, owners.refused].concat())?;
@@ -98,6 +110,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         .map(|file| merged(file, &map, &settings.generate.alerts, out));
     let merged = merged.transpose()?;
     let mut files = artefacts(&map, &settings.generate);
+    let plan = planned(out, &map, &settings.generate.plan);
+    files.insert(PLAN_PATH.to_owned(), plan.to_yaml());
     keep_gone(out, &mut files, &settings.generate, Gone::Keep, SystemTime::now())?;
     let report = sync(out, &files, !args.check)?;
     tell(&report, args.check);
@@ -113,12 +127,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         println!("left out: {large}");
     }
     tell_sizes(&files, args.verbose);
+    print!("{}", plan::summary(&plan));
     reload_all(&args.reload)?;
     Ok(if args.check && !is_current {
         ExitCode::from(1)
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// The plan of the map; the one that is in the directory stays where a change is not worth it.
+fn planned(out: &Path, map: &Map, settings: &PlanSettings) -> Plan {
+    let before = std::fs::read_to_string(out.join(PLAN_PATH)).ok();
+    let before = before.as_deref().and_then(Plan::from_yaml);
+    plan::of_map(map, settings, before.as_ref())
 }
 
 /// Refuses what the configuration states against the map, each problem with the line of its key.

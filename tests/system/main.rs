@@ -5,6 +5,7 @@ mod kills;
 mod nodes;
 mod one_fault_one_page;
 mod other_faults;
+mod plan;
 mod prometheus;
 mod queues;
 mod replay;

@@ -23,6 +23,7 @@ mod page;
 #[path = "../../agent/tests/wire/pairs.rs"]
 mod pairs;
 mod petshop;
+mod plan;
 mod power_cuts;
 mod queue_kills;
 mod queue_soak;
@@ -76,6 +77,8 @@ enum Proof {
     Kills(kills::Args),
     /// Kills an agent with a buffer on disk and its collector in turns, and compares what is known with what was sent
     AgentBuffer(agent_buffer::Args),
+    /// Holds a budget of spans while traffic grows tenfold, and counts what a plan keeps of recorded faults
+    Plan(plan::Args),
     /// Breaks what three nodes with agents stand on, and compares calls and spans with nodes without agents
     Nodes(nodes::Args),
     /// Cuts the power of a journal's simulated disk and verifies what is left
@@ -111,6 +114,7 @@ fn main() -> ExitCode {
         Task::Proof(Proof::Looks(args)) => looks::run(&args),
         Task::Proof(Proof::Kills(args)) => kills::run(&args),
         Task::Proof(Proof::AgentBuffer(args)) => agent_buffer::run(&args),
+        Task::Proof(Proof::Plan(args)) => plan::run(&args),
         Task::Proof(Proof::Nodes(args)) => nodes::run(&args),
         Task::Proof(Proof::PowerCuts(args)) => power_cuts::run(&args),
         Task::Proof(Proof::Store(args)) => store::run(&args),

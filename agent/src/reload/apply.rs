@@ -213,7 +213,8 @@ impl Running {
     /// What cannot be had of it. Then everything goes on as before.
     pub(crate) async fn apply(&mut self, config: AgentConfig) -> Result<(), AgentError> {
         let given = served(&config, &self.detected);
-        self.planned.follow(config.plan.as_ref(), &self.kept.reloads);
+        let metrics = (&self.kept.reloads, &self.kept.metrics);
+        self.planned.follow(config.plan.as_ref(), metrics);
         let (listeners, sockets) = Listeners::bind(&config, &given, &self.sockets).await?;
         let next = self
             .generation
@@ -273,6 +274,9 @@ impl Running {
         self.generation.replace(next.0, next.1);
         self.generation.follow(pods, tables, known);
         self.planned.in_force.clone_from(&self.planned.plan);
+        let nodes = self.generation.workloads.iter();
+        let nodes = nodes.map(|workload| workload.node.to_string()).collect();
+        self.planned.stands_before(nodes);
         *self.config = config;
         self.sockets = sockets;
         self.open_ways(inbound, outbound);

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use super::metrics::ReloadMetrics;
 use crate::config::PlanConfig;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Asker, Plan};
+use crate::telemetry::Metrics;
 
 /// The plan of one agent.
 #[derive(Default)]
@@ -23,11 +24,13 @@ pub(crate) struct Planned {
     plans: Option<watch::Receiver<Option<Arc<Plan>>>>,
     /// Who fetches; ends with this.
     fetching: JoinSet<()>,
+    /// Who asks, as the collector shows it.
+    asker: Arc<Asker>,
 }
 
 impl Planned {
     /// Fetches as `config` says from now on. Another address means another plan, and until it has come none.
-    pub(crate) fn follow(&mut self, config: Option<&PlanConfig>, metrics: &ReloadMetrics) {
+    pub(crate) fn follow(&mut self, config: Option<&PlanConfig>, metrics: (&ReloadMetrics, &Arc<Metrics>)) {
         if self.config.as_ref() == config {
             return;
         }
@@ -39,9 +42,20 @@ impl Planned {
         self.fetching = JoinSet::new();
         self.plans = config.cloned().map(|config| {
             let (plans, fetched) = watch::channel(self.plan.clone());
-            self.fetching.spawn(plan::follow(config, plans, metrics.clone()));
+            let asker = self.asker.clone();
+            self.fetching.spawn(plan::follow(
+                config,
+                plans,
+                (metrics.0.clone(), metrics.1.clone()),
+                asker,
+            ));
             fetched
         });
+    }
+
+    /// Notes whom the agent stands before, for the next question.
+    pub(crate) fn stands_before(&self, nodes: Vec<String>) {
+        self.asker.nodes.store(Arc::new(nodes));
     }
 
     /// Waits for a plan that differs from the one before.

@@ -21,6 +21,10 @@ pub(crate) struct Strategy {
     pub(crate) share: f64,
     /// By the name of a trace's first span.
     pub(crate) operations: BTreeMap<String, f64>,
+    /// How many times the traffic that they were planned for they have room for; `None` where nobody bounds it.
+    pub(crate) headroom: Option<f64>,
+    /// Traces a second in the whole system that they were planned for; of the empty name those without a share of their own.
+    pub(crate) rates: BTreeMap<String, f64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,6 +81,8 @@ impl Strategy {
         Self {
             share,
             operations: BTreeMap::new(),
+            headroom: None,
+            rates: BTreeMap::new(),
         }
     }
 
@@ -98,7 +104,12 @@ impl Strategy {
                 operations.insert(of.operation, checked(probabilistic.sampling_rate)?);
             }
         }
-        Ok(Self { share, operations })
+        Ok(Self {
+            share,
+            operations,
+            headroom: None,
+            rates: BTreeMap::new(),
+        })
     }
 
     /// As JSON, the way Jaeger's agent and collector answered over HTTP.

@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use baseline::{
-    Baselines, Entity, Learned, Lookup, Names, NewNormal, Normal, Observation, SavedBaselines, Settings,
-    Stats, Verdict, Version,
+    Baselines, Entity, Learned, Lookup, Measure, Names, NewNormal, Normal, Observation, SavedBaselines,
+    Settings, Stats, Verdict, Version,
 };
 
 use super::baselines::{BaselineChange, Change, PinnedBy};
@@ -130,6 +130,11 @@ impl Judge {
         number.map_or(0, |number| {
             self.baselines.read(Entity(entity), baseline::Operation(number))
         })
+    }
+
+    /// Whether an entity is degraded at `now`.
+    pub(super) fn is_degraded(&self, entity: u32, measure: Measure, now: u64) -> bool {
+        self.baselines.degraded(Entity(entity), measure, now).is_some()
     }
 
     /// Learns from all that came, and nothing from then on.

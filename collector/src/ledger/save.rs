@@ -7,15 +7,16 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use map::{ConnectionType, Evidence, Flow, NodeId, NodeKind, NodeStats, Seen};
+use map::{ConnectionType, Evidence, Flow, NodeId, NodeKind, NodeStats, Passed, Root, Seen};
 use serde::{Deserialize, Serialize};
 
 use super::counts::{Counts, SavedCounts};
-use super::edges::EdgeSlot;
+use super::edges::{EdgeSlot, Pair};
 use super::flows::{FlowSlot, Remembered};
 use super::identity::{Claim, Identity};
 use super::judge::Pins;
 use super::nodes::NodeSlot;
+use super::roots::{PairTally, RootTally};
 use super::tally::Tally;
 use super::{Ledger, LedgerSettings};
 use crate::names::{End, Node};
@@ -58,6 +59,8 @@ struct Saved<S, B, R> {
     pins: BTreeSet<String>,
     remembered: R,
     counts: SavedCounts,
+    #[serde(default)]
+    roots: Vec<SavedRoot>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,6 +92,15 @@ struct SavedFlow {
     flow: Flow,
     messages: u64,
     touched: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedRoot {
+    node: u32,
+    operation: Arc<str>,
+    root: Root,
+    closed: u64,
+    edges: Vec<((u32, u32, Option<ConnectionType>), Passed)>,
 }
 
 /// Places for nodes.
@@ -144,6 +156,8 @@ impl Ledger {
             addresses.push((Arc::clone(address), claimants));
         }
         addresses.sort();
+        let roots = self.roots.sorted().into_iter();
+        let roots = roots.map(|root| saved_root(root, &mut ends)).collect();
         let owners = self.identity.contested().map(|node| ends.of(node)).collect();
         let saved = Saved {
             format: FORMAT,
@@ -158,6 +172,7 @@ impl Ledger {
             pins: self.judge.told_pins().clone(),
             remembered: &self.remembered,
             counts: self.counts.save(),
+            roots,
         };
         serde_json::to_vec(&saved).expect("plain data of strings and numbers serialises")
     }
@@ -237,6 +252,17 @@ impl Ledger {
                 touched: flow.touched,
             });
         }
+        for saved in saved.roots {
+            let pair = |((client, server, connection), passed)| {
+                ((end(client), end(server), connection), PairTally::of(passed))
+            };
+            let tally = RootTally {
+                root: saved.root,
+                closed: saved.closed,
+                edges: saved.edges.into_iter().map(pair).collect(),
+            };
+            self.roots.restore((end(saved.node), saved.operation), tally);
+        }
         // Names depend on who else is there, so they are given once everybody is.
         self.edges.rename(&mut self.identity);
         self.identity.take_relearn();
@@ -293,6 +319,19 @@ fn saved_flow(slot: &FlowSlot, ends: &mut Ends) -> SavedFlow {
         flow: slot.flow.clone(),
         messages: slot.messages,
         touched: slot.touched,
+    }
+}
+
+fn saved_root(((node, operation), tally): (&(Node, Arc<str>), &RootTally), ends: &mut Ends) -> SavedRoot {
+    let edge = |(pair, of): (&Pair, &PairTally)| ((ends.of(pair.0), ends.of(pair.1), pair.2), of.passed);
+    let mut edges: Vec<_> = tally.edges.iter().map(edge).collect();
+    edges.sort_by_key(|(pair, _)| *pair);
+    SavedRoot {
+        node: ends.of(*node),
+        operation: Arc::clone(operation),
+        root: tally.root.clone(),
+        closed: tally.closed,
+        edges,
     }
 }
 

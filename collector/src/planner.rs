@@ -1,0 +1,533 @@
+//! The plan in force, as the system's traffic changes.
+//!
+//! In: what the ledger has seen so far, again and again, with the time. Out: a [`Plan`] that keeps its budget now, told to whoever asks
+//! for it, and what agents said of it.
+//! Left out on purpose: deciding (`instrumentation::plan`), and the routes (`web/plan`).
+//!
+//! Rates are those of the last half minute or so. What comes in is compared with what the plan in force foresaw, and the ratio corrects
+//! the next: spans of traces that nobody samples, or of traffic that grows while its traces are still open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use instrumentation::plan::{self, Mode, Plan, PlanSettings, Sight};
+use map::catalogue as names;
+use map::roots::{Passed, Root, RootKey};
+use map::{EdgeKey, Map, NodeId};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tracing::{info, warn};
+
+use crate::ledger::Ledger;
+use crate::rim::Shared;
+use crate::scrape::Scrape;
+
+/// Over how long rates are smoothed, seconds.
+const SMOOTHING: f64 = 20.0;
+/// How fast the correction follows what is measured: of each look, this part.
+const FOLLOWS: f64 = 0.4;
+/// The correction stays within these.
+const CORRECTION: (f64, f64) = (0.5, 4.0);
+/// Looks after which what was planned can be seen in what comes.
+const SETTLED: u32 = 3;
+/// Agents that are remembered; one more takes the place of that which was not heard of for longest.
+const MAX_AGENTS: usize = 4_096;
+/// Agents that were not heard of for so long are forgotten, nanoseconds.
+const FORGET_AGENTS: u64 = 3_600_000_000_000;
+/// Longest name, revision or address that is remembered of an agent, bytes.
+const MAX_TEXT: usize = 256;
+
+/// What the ledger knows at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Glance {
+    /// The map.
+    pub(crate) map: Map,
+    /// Edges that are degraded now.
+    pub(crate) degraded: BTreeSet<EdgeKey>,
+    /// Which share of a service's requests each of its operations is.
+    pub(crate) operations: BTreeMap<NodeId, Vec<f64>>,
+    /// Spans that came so far.
+    pub(crate) spans: u64,
+    /// Nanoseconds since 1970.
+    pub(crate) now: u64,
+}
+
+impl Glance {
+    pub(crate) fn of(ledger: &Ledger, now: u64) -> Self {
+        let map = ledger.map();
+        Self {
+            degraded: ledger.degraded_edges(&map, now),
+            operations: ledger.operation_shares(),
+            spans: ledger.spans_taken(),
+            map,
+            now,
+        }
+    }
+}
+
+/// Plans again whenever it is asked.
+#[derive(Debug)]
+pub(crate) struct Planner {
+    settings: PlanSettings,
+    last: Option<Last>,
+    /// What begins traces, a second.
+    rates: BTreeMap<RootKey, Root>,
+    /// What traces passed of edges that are without spans now, when they had some: of each looked-into trace.
+    known: BTreeMap<(RootKey, EdgeKey), Passed>,
+    plan: Option<Plan>,
+    /// Looks since the revision changed.
+    settled: u32,
+    correction: f64,
+}
+
+/// What was seen the last time.
+#[derive(Debug)]
+struct Last {
+    now: u64,
+    spans: u64,
+    roots: BTreeMap<RootKey, Root>,
+}
+
+impl Planner {
+    pub(crate) fn new(settings: PlanSettings) -> Self {
+        Self {
+            settings,
+            last: None,
+            rates: BTreeMap::new(),
+            known: BTreeMap::new(),
+            plan: None,
+            settled: 0,
+            correction: 1.0,
+        }
+    }
+
+    /// The plan for what is seen now; `None` at the first look, when no rate is known.
+    pub(crate) fn look(&mut self, glance: &Glance, span_bytes: Option<f64>) -> Option<&Plan> {
+        let roots = glance.map.roots.clone();
+        let last = self.last.replace(Last {
+            now: glance.now,
+            spans: glance.spans,
+            roots,
+        })?;
+        let seconds = glance.now.saturating_sub(last.now) as f64 / 1e9;
+        if seconds <= 0.0 {
+            return self.plan.as_ref();
+        }
+        self.follow(&glance.map, &last.roots, seconds);
+        let measured = glance.spans.saturating_sub(last.spans) as f64 / seconds;
+        self.correct(&glance.map, measured);
+        let sight = Sight {
+            map: &glance.map,
+            roots: &self.rates,
+            seconds: 1.0,
+            now: glance.now,
+            degraded: &glance.degraded,
+            operations: &glance.operations,
+            span_bytes: span_bytes.unwrap_or(self.settings.span_bytes.0 as f64),
+            unforeseen: self.correction,
+        };
+        let new = plan::plan(&sight, &self.settings, self.plan.as_ref());
+        let changed = self
+            .plan
+            .as_ref()
+            .is_none_or(|plan| plan.revision != new.revision);
+        self.settled = if changed { 0 } else { self.settled + 1 };
+        self.plan = Some(new);
+        self.plan.as_ref()
+    }
+
+    /// Brings the rates up to date.
+    fn follow(&mut self, map: &Map, before: &BTreeMap<RootKey, Root>, seconds: f64) {
+        let new = if self.rates.is_empty() {
+            1.0
+        } else {
+            1.0 - (-seconds / SMOOTHING).exp()
+        };
+        for root in self.rates.values_mut() {
+            scale(root, 1.0 - new);
+        }
+        for (key, root) in &map.roots {
+            let mut since = before
+                .get(key)
+                .map_or_else(|| root.clone(), |before| root.since(before));
+            let share = self.share(key);
+            // What says nothing of a share may still have been sampled by it: most SDKs write none down.
+            let all = since.traces - since.plain + since.plain / share.max(1e-6);
+            if since.traces > 0.0 {
+                let unsampled = all / since.traces;
+                scale(&mut since, unsampled);
+            }
+            self.remember(map, key, &mut since);
+            scale(&mut since, new / seconds);
+            add(self.rates.entry(key.clone()).or_default(), &since);
+        }
+        self.known
+            .retain(|(root, edge), _| map.roots.contains_key(root) && map.edges.contains_key(edge));
+        self.rates
+            .retain(|key, root| root.traces > 1e-6 && map.nodes.contains_key(&key.node));
+    }
+
+    /// The share of an operation's traces that the plan in force records.
+    fn share(&self, key: &RootKey) -> f64 {
+        let roots = self.plan.iter().flat_map(|plan| &plan.roots);
+        let of = |root: &&plan::PlannedRoot| {
+            root.node == key.node && root.operation.as_deref().unwrap_or_default() == key.operation
+        };
+        roots.clone().find(of).map_or(1.0, |root| root.share)
+    }
+
+    /// Notes what traces pass, and adds what they would pass if edges without spans had some.
+    fn remember(&mut self, map: &Map, key: &RootKey, since: &mut Root) {
+        if since.looked <= 0.0 {
+            return;
+        }
+        for (edge, passed) in &since.edges {
+            if !self.is_quiet(edge) {
+                let each = Passed {
+                    traces: passed.traces / since.looked,
+                    requests: passed.requests / since.looked,
+                };
+                self.known.insert((key.clone(), edge.clone()), each);
+            }
+        }
+        let quiet: Vec<(EdgeKey, Passed)> = self
+            .plan
+            .iter()
+            .flat_map(|plan| &plan.edges)
+            .filter(|edge| edge.mode != Mode::Span)
+            .map(|edge| EdgeKey::new(edge.client.clone(), edge.server.clone(), edge.connection_type))
+            .filter_map(|edge| {
+                let each = self.known.get(&(key.clone(), edge.clone()))?;
+                Some((edge, *each))
+            })
+            .collect();
+        for (edge, each) in quiet {
+            let spans = plan::spans_by_agents(map, &edge) * each.requests;
+            since.spans += spans * since.looked;
+            let passed = Passed {
+                traces: each.traces * since.looked,
+                requests: each.requests * since.looked,
+            };
+            since.edges.insert(edge, passed);
+        }
+    }
+
+    fn is_quiet(&self, key: &EdgeKey) -> bool {
+        let mut edges = self.plan.iter().flat_map(|plan| &plan.edges);
+        let of = |edge: &&plan::PlannedEdge| {
+            edge.client == key.client
+                && edge.server == key.server
+                && edge.connection_type == key.connection_type
+        };
+        edges.find(of).is_some_and(|edge| edge.mode != Mode::Span)
+    }
+
+    /// What comes in against what the plan in force foresees of these rates.
+    fn correct(&mut self, map: &Map, measured: f64) {
+        let Some(plan) = &self.plan else {
+            return;
+        };
+        if self.settled < SETTLED && measured < plan.totals.planned_spans_per_second {
+            return;
+        }
+        let foreseen: f64 = self
+            .rates
+            .iter()
+            .map(|(key, root)| {
+                let quiet = root.edges.iter().filter(|(edge, _)| self.is_quiet(edge));
+                let left_out: f64 = quiet
+                    .map(|(edge, passed)| plan::spans_by_agents(map, edge) * passed.requests)
+                    .sum();
+                let looked = root.looked.max(f64::MIN_POSITIVE);
+                self.share(key) * root.traces * (root.spans - left_out).max(0.0) / looked
+            })
+            .sum();
+        if foreseen > 0.0 && measured > 0.0 {
+            let ratio = (measured / foreseen).clamp(CORRECTION.0, CORRECTION.1);
+            self.correction += FOLLOWS * (ratio - self.correction);
+        }
+    }
+}
+
+fn scale(root: &mut Root, by: f64) {
+    root.traces *= by;
+    root.plain *= by;
+    root.failed *= by;
+    root.looked *= by;
+    root.spans *= by;
+    for passed in root.edges.values_mut() {
+        passed.traces *= by;
+        passed.requests *= by;
+    }
+}
+
+fn add(to: &mut Root, other: &Root) {
+    to.traces += other.traces;
+    to.plain += other.plain;
+    to.failed += other.failed;
+    to.looked += other.looked;
+    to.spans += other.spans;
+    for (edge, passed) in &other.edges {
+        let of = to.edges.entry(edge.clone()).or_default();
+        of.traces += passed.traces;
+        of.requests += passed.requests;
+    }
+}
+
+/// The plan as it is told.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// The plan.
+    pub(crate) plan: Plan,
+    /// For agents, as JSON.
+    pub(crate) document: String,
+}
+
+/// What an agent said when it asked for the plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct AgentSeen {
+    /// Its instance, as it names itself.
+    pub(crate) instance: String,
+    /// The services that it stands before.
+    pub(crate) nodes: Vec<String>,
+    /// The revision that it follows; `null` where it follows none.
+    pub(crate) applied: Option<String>,
+    /// The revision that it refused, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<String>,
+    /// When it last asked, nanoseconds since 1970.
+    pub(crate) seen_unix_nanos: u64,
+}
+
+/// The plan in force, and who follows it.
+#[derive(Debug)]
+pub(crate) struct PlanState {
+    told: watch::Sender<Option<Arc<Told>>>,
+    agents: Mutex<BTreeMap<String, AgentSeen>>,
+}
+
+impl Default for PlanState {
+    fn default() -> Self {
+        Self {
+            told: watch::Sender::new(None),
+            agents: Mutex::default(),
+        }
+    }
+}
+
+impl PlanState {
+    /// The plan in force.
+    pub(crate) fn told(&self) -> Option<Arc<Told>> {
+        self.told.borrow().clone()
+    }
+
+    /// Notes what an agent said.
+    pub(crate) fn heard(&self, mut agent: AgentSeen) {
+        agent
+            .instance
+            .truncate(agent.instance.floor_char_boundary(MAX_TEXT));
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = agent.seen_unix_nanos;
+        agents.retain(|_, seen| seen.seen_unix_nanos.saturating_add(FORGET_AGENTS) > now);
+        if agents.len() >= MAX_AGENTS && !agents.contains_key(&agent.instance) {
+            let oldest = agents.values().min_by_key(|seen| seen.seen_unix_nanos);
+            if let Some(oldest) = oldest.map(|seen| seen.instance.clone()) {
+                agents.remove(&oldest);
+            }
+        }
+        agents.insert(agent.instance.clone(), agent);
+    }
+
+    /// All agents of the last hour, by instance.
+    pub(crate) fn agents(&self) -> Vec<AgentSeen> {
+        let agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        agents.values().cloned().collect()
+    }
+
+    /// Writes what is planned, and how many follow it.
+    pub(crate) fn write(&self, out: &mut Scrape<'_>) {
+        let told = self.told();
+        let totals = told.as_ref().map(|told| &told.plan.totals);
+        let of = |value: fn(&plan::Totals) -> f64| totals.map_or(0.0, value);
+        out.family(names::COLLECTOR_PLAN_SPANS);
+        let kinds = [
+            ("offered", of(|totals| totals.offered_spans_per_second)),
+            ("planned", of(|totals| totals.planned_spans_per_second)),
+            (
+                "budget",
+                of(|totals| totals.budget_spans_per_second.unwrap_or_default()),
+            ),
+        ];
+        for (kind, value) in kinds {
+            out.sample(&[("kind", kind)], value);
+        }
+        let revision = told.as_ref().map(|told| told.plan.revision.as_str());
+        let agents = self.agents();
+        let follow = agents.iter().filter(|agent| agent.applied.as_deref() == revision);
+        let follow = follow.count();
+        out.family(names::COLLECTOR_PLAN_AGENTS);
+        for (state, count) in [("current", follow), ("behind", agents.len() - follow)] {
+            out.sample(&[("state", state)], count as f64);
+        }
+    }
+}
+
+/// Plans every [`PlanSettings::interval`] until `stop`.
+pub(crate) async fn run(shared: Arc<Shared>, settings: PlanSettings, stop: impl Future<Output = ()> + Send) {
+    let mut ticks = tokio::time::interval(settings.interval.get().max(Duration::from_secs(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut planner = Planner::new(settings.clone());
+    let mut short = false;
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            _ = ticks.tick() => {}
+        }
+        let now = shared.now();
+        let Some(glance) = shared.routes.ask(move |ledger| Glance::of(ledger, now)).await else {
+            return;
+        };
+        let span_bytes = shared.observed.bytes_of(glance.spans);
+        // Deciding takes milliseconds, for thousands of edges longer.
+        let looked = tokio::task::spawn_blocking(move || {
+            let told = planner.look(&glance, span_bytes).map(|plan| Told {
+                document: plan.document(&glance.map).to_string(),
+                plan: plan.clone(),
+            });
+            (planner, told)
+        });
+        let Ok((again, told)) = looked.await else {
+            warn!("the plan stays as it is: deciding failed");
+            return;
+        };
+        planner = again;
+        let Some(told) = told else {
+            continue;
+        };
+        let shortage = plan::shortage(&told.plan, &settings);
+        if let Some(shortage) = shortage.as_ref().filter(|_| !short) {
+            warn!(problem = shortage.message, "the plan's budget is too small");
+        }
+        short = shortage.is_some();
+        let before = shared.plan.told();
+        if before.is_none_or(|before| before.plan.revision != told.plan.revision) {
+            let (revision, spans) = (&told.plan.revision, told.plan.totals.planned_spans_per_second);
+            info!(revision, spans_per_second = spans, "a new plan");
+        }
+        shared.plan.told.send_replace(Some(Arc::new(told)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use map::file::map_from_yaml;
+
+    use super::*;
+
+    /// Users, `web` and `cart`, of which every trace has four spans.
+    struct System {
+        glance: Glance,
+        /// Whether samplers say by which share a trace was sampled.
+        weighs: bool,
+    }
+
+    impl System {
+        fn new(weighs: bool) -> Self {
+            let text = "version: 1\nedges: [{client: user, server: web}, {client: web, server: cart}]\n";
+            let glance = Glance {
+                map: map_from_yaml(text).unwrap(),
+                now: 1_000_000_000_000,
+                ..Glance::default()
+            };
+            Self { glance, weighs }
+        }
+
+        /// Ten seconds at so many traces a second, sampled as the plan says.
+        fn run(&mut self, planner: &Planner, traces_per_second: f64) {
+            let key = RootKey {
+                node: "web".into(),
+                operation: "GET /".to_owned(),
+            };
+            let share = planner.share(&key);
+            let recorded = 10.0 * traces_per_second * share;
+            let told = if self.weighs { recorded / share } else { recorded };
+            let root = self.glance.map.roots.entry(key).or_default();
+            root.traces += told;
+            root.looked += told;
+            root.spans += 4.0 * told;
+            root.plain += if self.weighs && share < 1.0 { 0.0 } else { told };
+            for edge in self.glance.map.edges.keys() {
+                let passed = root.edges.entry(edge.clone()).or_default();
+                passed.traces += told;
+                passed.requests += told;
+            }
+            self.glance.spans += (4.0 * recorded) as u64;
+            self.glance.now += 10_000_000_000;
+        }
+    }
+
+    fn planner(spans_per_second: f64) -> Planner {
+        let mut settings = PlanSettings::default();
+        settings.budget.spans_per_second = Some(spans_per_second);
+        Planner::new(settings)
+    }
+
+    fn holds_its_budget(weighs: bool) {
+        let (mut system, mut planner) = (System::new(weighs), planner(100.0));
+        assert!(
+            planner.look(&system.glance, None).is_none(),
+            "no rate is known at first"
+        );
+        for traces_per_second in [50.0, 500.0] {
+            for _ in 0..20 {
+                system.run(&planner, traces_per_second);
+                planner.look(&system.glance, None);
+            }
+            let before = system.glance.spans;
+            for _ in 0..20 {
+                system.run(&planner, traces_per_second);
+                planner.look(&system.glance, None);
+            }
+            let rate = (system.glance.spans - before) as f64 / 200.0;
+            assert!(
+                (90.0..=105.0).contains(&rate),
+                "{rate} spans/s at {traces_per_second} traces/s"
+            );
+            let plan = planner.plan.as_ref().unwrap();
+            let offered = plan.totals.offered_spans_per_second;
+            let truth = 4.0 * traces_per_second;
+            assert!((offered - truth).abs() < 0.1 * truth, "{offered} of {truth}");
+        }
+    }
+
+    #[test]
+    fn a_budget_holds_before_and_after_traffic_grows_tenfold() {
+        holds_its_budget(true);
+    }
+
+    #[test]
+    fn a_budget_holds_where_samplers_do_not_say_by_which_share_they_sampled() {
+        holds_its_budget(false);
+    }
+
+    #[test]
+    fn agents_are_remembered_for_an_hour_and_no_more_than_there_is_room_for() {
+        let state = PlanState::default();
+        let agent = |n: usize, at: u64| AgentSeen {
+            instance: format!("agent-{n:05}"),
+            seen_unix_nanos: at,
+            ..AgentSeen::default()
+        };
+        for n in 0..MAX_AGENTS + 10 {
+            state.heard(agent(n, n as u64 + 1));
+        }
+        let agents = state.agents();
+        assert_eq!(agents.len(), MAX_AGENTS);
+        assert_eq!(agents[0].instance, "agent-00010", "the oldest made room");
+        state.heard(agent(0, FORGET_AGENTS + 10_000));
+        assert_eq!(state.agents().len(), 1);
+    }
+}

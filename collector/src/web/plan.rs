@@ -1,0 +1,137 @@
+//! The plan in force, for agents, SDKs and people.
+//!
+//! In: questions, which say who asks and what it follows. Out: the plan as agents read it, the share of a service's traces as
+//! Jaeger's remote samplers read it, and which agents follow which plan.
+//! Left out on purpose: deciding (`planner`).
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use instrumentation::plan::{Plan, PlannedRoot};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Ctx, typed};
+use crate::planner::{AgentSeen, Told};
+
+/// Who asks: the instance of an agent.
+const AGENT: &str = "tracemap-agent";
+/// The ids of the services that it stands before, with commas.
+const NODES: &str = "tracemap-agent-nodes";
+/// The revision that it follows.
+const APPLIED: &str = "tracemap-plan-applied";
+/// A revision that it refused, and why.
+const REFUSED: &str = "tracemap-plan-refused";
+/// Services that are remembered of one agent.
+const MAX_NODES: usize = 256;
+
+/// The plan, for agents. `If-None-Match` with its revision is answered without a body.
+pub(super) async fn document(State(shared): Ctx, headers: HeaderMap) -> Response {
+    if let Some(agent) = seen(&headers, shared.now()) {
+        shared.plan.heard(agent);
+    }
+    let Some(told) = shared.plan.told() else {
+        return no_plan();
+    };
+    let tag = format!("\"{}\"", told.plan.revision);
+    let held = headers.get(header::IF_NONE_MATCH);
+    let mut response = if held.is_some_and(|held| held.as_bytes() == tag.as_bytes()) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        typed("application/json", told.document.clone())
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// The plan, as `plan.yaml`.
+pub(super) async fn yaml(State(shared): Ctx) -> Response {
+    match shared.plan.told() {
+        Some(told) => typed("application/yaml", told.plan.to_yaml()),
+        None => no_plan(),
+    }
+}
+
+/// Agents of the last hour, and what they follow.
+pub(super) async fn agents(State(shared): Ctx) -> Json<Value> {
+    let revision = shared.plan.told().map(|told| told.plan.revision.clone());
+    Json(json!({ "revision": revision, "agents": shared.plan.agents() }))
+}
+
+/// Query of a remote sampler.
+#[derive(Deserialize)]
+pub(super) struct SamplingQuery {
+    /// The name that the SDK gives itself.
+    #[serde(default)]
+    service: String,
+}
+
+/// The share of a service's traces, as Jaeger's collector answers it (Jaeger documentation, "APIs", remote sampling configuration).
+pub(super) async fn sampling(State(shared): Ctx, Query(query): Query<SamplingQuery>) -> Response {
+    if query.service.is_empty() {
+        let text = "`service` is missing: ask /sampling?service=NAME\n";
+        return (StatusCode::BAD_REQUEST, text).into_response();
+    }
+    let told = shared.plan.told();
+    let plan = told.as_deref().map(|told: &Told| &told.plan);
+    Json(strategy(plan, &query.service)).into_response()
+}
+
+/// What a service is told; of a name that several services have, what the first of them is.
+fn strategy(plan: Option<&Plan>, service: &str) -> Value {
+    let roots: Vec<&PlannedRoot> = plan.into_iter().flat_map(|plan| &plan.roots).collect();
+    let named = |root: &&PlannedRoot| root.node.as_str() == service || root.node.name() == service;
+    let node = roots.iter().copied().find(named).map(|root| &root.node);
+    let of_node: Vec<&PlannedRoot> = roots
+        .into_iter()
+        .filter(|root| Some(&root.node) == node)
+        .collect();
+    let otherwise = instrumentation::plan::otherwise(&of_node);
+    let probability = |share: f64| json!({ "samplingRate": share });
+    let each = of_node.iter().filter_map(|root| {
+        let operation = root.operation.as_deref()?;
+        Some(json!({ "operation": operation, "probabilisticSampling": probability(root.share) }))
+    });
+    let each: Vec<Value> = each.collect();
+    let mut answer =
+        json!({ "strategyType": "PROBABILISTIC", "probabilisticSampling": probability(otherwise) });
+    if !each.is_empty() {
+        answer["operationSampling"] = json!({
+            "defaultSamplingProbability": otherwise,
+            "defaultLowerBoundTracesPerSecond": 0.0,
+            "perOperationStrategies": each,
+        });
+    }
+    answer
+}
+
+/// What an agent says of itself.
+fn seen(headers: &HeaderMap, now: u64) -> Option<AgentSeen> {
+    let of = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let instance = of(AGENT).filter(|instance| !instance.is_empty())?;
+    let nodes = of(NODES).unwrap_or_default().split(',').map(str::trim);
+    Some(AgentSeen {
+        instance: instance.to_owned(),
+        nodes: nodes
+            .filter(|node| !node.is_empty())
+            .take(MAX_NODES)
+            .map(ToOwned::to_owned)
+            .collect(),
+        applied: of(APPLIED).map(ToOwned::to_owned),
+        refused: of(REFUSED).map(ToOwned::to_owned),
+        seen_unix_nanos: now,
+    })
+}
+
+fn no_plan() -> Response {
+    let text = "no plan yet: it takes two looks at the traffic\n";
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        [(header::RETRY_AFTER, "15")],
+        text,
+    )
+        .into_response()
+}

@@ -1,0 +1,201 @@
+//! `cargo xtask proof plan`: a budget while traffic grows tenfold, and what a plan keeps of recorded faults.
+//!
+//! In: a directory of recorded sets and the converter for their tables. Out: figures on standard output and in `docs/proofs/plan.md`; exit
+//! code 1 where the budget was left by more than a tenth, or a call was not counted.
+//! Left out on purpose: how traffic is made, which a system test shares (`live`).
+
+#[path = "plan/live.rs"]
+mod live;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use crate::{Failure, output, page};
+use live::{Outcome, Plan};
+
+/// Where the report goes, below the root of the workspace.
+const REPORT: &str = "docs/proofs/plan.md";
+/// Sets with labelled faults, and where their span tables lie.
+const SETS: &[(&str, &[&str])] = &[
+    ("onlineboutique-0822", &["trace/*_trace.csv.gz"]),
+    ("trainticket-0130-a", &["trace/*_trace.csv.gz"]),
+    (
+        "trainticket-0129",
+        &["trace/*_trace.csv.gz", "trace_faultfree/*_trace.csv.gz"],
+    ),
+];
+
+/// Arguments of `cargo xtask proof plan`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The directory that holds the recorded sets
+    #[arg(long)]
+    data: PathBuf,
+    /// The Python script that turns span tables into OTLP JSON: `SCRIPT DIR -o OUT.jsonl.gz --glob GLOB`
+    #[arg(long)]
+    to_otlp: PathBuf,
+    /// The share of all spans that a plan may keep of recordings
+    #[arg(long, default_value_t = 0.05)]
+    share: f64,
+    /// Requests of users a second before they are ten times as many
+    #[arg(long, default_value_t = 40.0)]
+    rate: f64,
+    /// Spans a second that are allowed
+    #[arg(long, default_value_t = 200.0)]
+    budget: f64,
+    /// Seconds at the first rate, of growth, and at the last rate
+    #[arg(long, num_args = 3, default_values_t = [60, 120, 180])]
+    seconds: Vec<u64>,
+    /// A built `tracemap`. Default: builds one in the release profile
+    #[arg(long)]
+    tracemap: Option<PathBuf>,
+}
+
+/// Runs both, tells, and writes the report.
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let tracemap = args.tracemap.clone().map_or_else(page::build, Ok)?;
+    let [first, growing, last] = args.seconds[..] else {
+        return Err("`--seconds` takes three numbers".into());
+    };
+    let plan = Plan {
+        tracemap: tracemap.clone(),
+        rate: args.rate,
+        factor: 10.0,
+        cache_calls: 5,
+        budget: args.budget,
+        interval: Duration::from_secs(5),
+        phases: [first, growing, last].map(Duration::from_secs),
+        pin: None,
+    };
+    let recorded = SETS
+        .iter()
+        .map(|(name, globs)| Ok((*name, recorded(args, &tracemap, name, globs)?)))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    for (name, told) in &recorded {
+        println!("{name}\n{told}");
+    }
+    let pinned = Plan {
+        pin: Some("span"),
+        ..plan.clone()
+    };
+    let (free, spans) = (live::run(&plan)?, live::run(&pinned)?);
+    let mut wrong = Vec::new();
+    for (what, plan, outcome) in [("free", &plan, &free), ("pinned", &pinned, &spans)] {
+        println!("{what}\n{}", live::told(plan, outcome));
+        wrong.extend(
+            problems(plan, outcome)
+                .into_iter()
+                .map(|problem| format!("{what}: {problem}")),
+        );
+    }
+    page::write(
+        REPORT,
+        &report(args, (&plan, &free), (&pinned, &spans), &recorded)?,
+    )?;
+    if wrong.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{}", wrong.join("\n"));
+    Ok(ExitCode::from(1))
+}
+
+/// From when on a plan is in force, seconds: the first looks, and a question of the agent.
+const IN_FORCE: f64 = 20.0;
+
+fn problems(plan: &Plan, outcome: &Outcome) -> Vec<String> {
+    let end: f64 = plan.phases.iter().map(Duration::as_secs_f64).sum();
+    let all = outcome.rate(IN_FORCE, end);
+    let mut wrong = Vec::new();
+    if all > 1.1 * plan.budget {
+        wrong.push(format!("{all:.1} spans/s for a budget of {}", plan.budget));
+    }
+    if outcome.failed > 0 {
+        wrong.push(format!("{} requests failed", outcome.failed));
+    }
+    for name in ["cart", "cache"] {
+        let answered = outcome.answered.get(name).copied().unwrap_or_default();
+        let counted = outcome.counted.get(name).copied().unwrap_or_default();
+        if (counted - answered as f64).abs() > 0.5 {
+            wrong.push(format!(
+                "`{name}` answered {answered} calls, and the map counts {counted}"
+            ));
+        }
+    }
+    wrong
+}
+
+fn recorded(args: &Args, tracemap: &Path, name: &str, globs: &[&str]) -> Result<String, Failure> {
+    let scratch = tempfile::tempdir()?;
+    let dir = args.data.join(name);
+    let mut files = Vec::new();
+    for (number, glob) in globs.iter().enumerate() {
+        let file = scratch.path().join(format!("{number}.jsonl.gz"));
+        let mut convert = Command::new("python3");
+        convert.arg(&args.to_otlp).arg(&dir).arg("-o").arg(&file);
+        output(convert.args(["--glob", glob]))?;
+        files.push(file);
+    }
+    let mut command = Command::new(tracemap);
+    command.arg("backtest").args(&files).arg("--faults");
+    command
+        .arg(dir.join("faults_measured.csv"))
+        .arg("--plan")
+        .arg(args.share.to_string());
+    Ok(String::from_utf8(output(&mut command)?)?)
+}
+
+fn report(
+    args: &Args,
+    (plan, free): (&Plan, &Outcome),
+    (pinned, spans): (&Plan, &Outcome),
+    recorded: &[(&str, String)],
+) -> Result<String, Failure> {
+    let mut text = page::head(
+        "The plan",
+        "a budget of spans holds within a tenth while traffic grows tenfold, the map goes on counting every call, and at 5 % of the spans \
+         more recorded faults keep twenty slow traces than by an even share",
+        "cargo xtask proof plan --data DIR --to-otlp SCRIPT",
+    )?;
+    let [first, growing, last] = plan.phases.map(|phase| phase.as_secs());
+    write!(
+        text,
+        "## Live\n\nUsers ask `web` {} times a second for {first} s, ten times as often after {growing} s more, and so for {last} s. `web` asks \
+         `cart` once, `cart` asks `cache` {} times, all through one agent; the budget is {} spans/s.\n",
+        plan.rate, plan.cache_calls, plan.budget
+    )?;
+    for (title, plan, outcome) in [
+        ("The plan decides about modes", plan, free),
+        (
+            "`cache` is pinned to `span`, so that shares alone must do it",
+            pinned,
+            spans,
+        ),
+    ] {
+        let end: f64 = plan.phases.iter().map(Duration::as_secs_f64).sum();
+        write!(
+            text,
+            "\n### {title}\n\n| time | spans/s | of the budget |\n|---|---:|---:|\n{}\nFrom {IN_FORCE} s to the end {:.1} spans/s, {:.1} % of the \
+             budget; everything traced would have been {:.0} spans/s. Calls answered: {:?}; counted by the map: {:?}; failed: {}.\n",
+            live::told(plan, outcome),
+            outcome.rate(IN_FORCE, end),
+            100.0 * outcome.rate(IN_FORCE, end) / plan.budget,
+            outcome.offered / end,
+            outcome.answered,
+            outcome.counted,
+            outcome.failed,
+        )?;
+    }
+    write!(
+        text,
+        "\n## Recorded faults\n\nTraces are sampled where they begin, ten times by other seeds, with a budget of {} of the set's spans; the planner \
+         sees only what was kept. *Evenly* is the same number of spans, every trace with the same probability. A trace is slow where a \
+         call to the node at fault takes longer than the healthy 95th percentile of that operation by a fifth and by 5 ms. Controls are left out.\n",
+        args.share
+    )?;
+    for (name, told) in recorded {
+        write!(text, "\n### {name}\n\n```text\n{}\n```\n", told.trim_end())?;
+    }
+    Ok(text)
+}
