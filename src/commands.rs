@@ -5,6 +5,7 @@ pub(crate) mod backtest;
 pub(crate) mod check;
 pub(crate) mod collector;
 pub(crate) mod demo;
+pub(crate) mod diff;
 pub(crate) mod generate;
 pub(crate) mod map;
 pub(crate) mod publish;

@@ -45,8 +45,10 @@ enum Command {
     Publish(commands::publish::Args),
     /// Names panels whose queries have found nothing for days
     Rot(commands::rot::Args),
-    /// Says why a map has an edge, or why not
+    /// Finds what a map says about the architecture and its instrumentation, or why it has an edge
     Check(commands::check::Args),
+    /// Tells what changed from one map to another, and which findings came and went
+    Diff(commands::diff::Args),
     /// Says which pages the alerts would have sent on recorded traces
     Backtest(commands::backtest::Args),
     /// Disturbs a service of a running demo shop, or heals it
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Publish(args) => commands::publish::run(&args),
         Command::Rot(args) => commands::rot::run(&args),
         Command::Check(args) => commands::check::run(&args),
+        Command::Diff(args) => commands::diff::run(&args),
         Command::Backtest(args) => commands::backtest::run(&args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Map(args) => commands::map::run(&args),

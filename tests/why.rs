@@ -47,15 +47,6 @@ fn the_absence_of_an_edge_is_explained_too() {
 }
 
 #[test]
-fn a_check_without_a_question_says_what_can_be_asked() {
-    let (_dir, map) = map_file();
-    refused(
-        &["check", "--map", &map],
-        "nothing to check yet: give `--why A B`",
-    );
-}
-
-#[test]
 fn a_check_of_a_file_that_is_no_map_names_the_file() {
     let (dir, _) = map_file();
     let other = dir.path().join("other.yaml");

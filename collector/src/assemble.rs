@@ -7,6 +7,7 @@
 
 mod blame;
 mod calls;
+mod chains;
 mod critical;
 mod ids;
 mod layers;
@@ -81,6 +82,8 @@ pub struct Visit {
     pub failed: bool,
     /// True where it is, and none of its calls failed.
     pub own_failed: bool,
+    /// 0 where another visit called it; else how many visits the longest way has that begins with it, 255 at most.
+    pub chain: u8,
     /// How many requests it stands for.
     pub weight: f32,
 }
@@ -126,6 +129,13 @@ pub struct Call {
     pub failed: bool,
     /// True where it failed and the visit that it led to did not, or is not known.
     pub own_failed: bool,
+    /// Where it failed and the calling visit is known, whether that failed as well.
+    pub passed_on: Option<bool>,
+    /// Seconds by which the callee's clock is at least ahead of the caller's, behind where negative; 0 where one clock may have
+    /// timed both.
+    pub skew: f32,
+    /// True where it came from a workload and carried no context.
+    pub without_context: bool,
     /// True where it repeats a call of the same visit that failed.
     pub retry: bool,
     /// True where the caller's agent counts the edge itself: evidence and example, but not a request more.
@@ -326,6 +336,7 @@ pub fn assemble(
     retries::mark(&tree, retries, draft);
     critical::find(&mut tree, critical, draft);
     blame::find(&tree, draft);
+    chains::find(&tree, draft);
     Assembly {
         visits: draft.visits.as_slice().to_vec(),
         calls: draft.calls.as_slice().to_vec(),

@@ -7,6 +7,7 @@
 
 mod agents;
 mod baselines;
+mod chains;
 mod counted;
 mod counts;
 mod edges;
@@ -121,6 +122,8 @@ pub struct Ledger {
     any_folded: bool,
     /// Where the calls of the trace that is applied are counted.
     ways: Vec<Way>,
+    /// Visits of the trace that is applied whose chain of calls is worth an example.
+    deeper: Vec<Visit>,
     /// Edges that corrections took back while a trace is applied.
     emptied: Vec<Gone>,
     /// When edges and nodes were last looked through, nanoseconds.
@@ -176,6 +179,7 @@ impl Ledger {
             span_routes: HashMap::default(),
             any_folded: false,
             ways: Vec::new(),
+            deeper: Vec::new(),
             emptied: Vec::new(),
             swept: 0,
             settings,
@@ -317,6 +321,9 @@ impl Ledger {
             slow |= self.call(call, way, before.call(i), closing, &mut edges);
         }
         self.ways = ways;
+        if !self.deeper.is_empty() {
+            self.note_chains(closing);
+        }
         for peer in &added.unnamed {
             let service = self.identity.service(peer.client);
             let at = self.nodes.find_or_add(service, &mut self.series);
@@ -345,11 +352,14 @@ impl Ledger {
         let at = self.nodes.find_or_add(service, &mut self.series);
         let (own, total) = (Observed::of(visit.own), Observed::of(visit.total));
         let slot = self.nodes.get_mut(at);
-        slot.add(visit, own, total);
+        let deeper = slot.add(visit, own, total);
+        let entity = slot.entity;
+        if deeper {
+            self.deeper.push(*visit);
+        }
         if counted {
             return false;
         }
-        let entity = slot.entity;
         let Some(series) = self.series.entities.get_mut(entity) else {
             return false;
         };
@@ -683,6 +693,7 @@ impl Ledger {
             flows: self.flows.to_map(&self.identity),
             roots: self.roots.to_map(&self.edges, &self.identity),
             services: self.settings.services.clone(),
+            nameless_spans: self.counts.outcomes.no_service,
         }
     }
 

@@ -11,6 +11,7 @@ use config::{ByteSize, Finding, HumanDuration};
 use dashboards::DashboardSettings;
 use exposition::remote::RemoteWriteSettings;
 use grafana::GrafanaSettings;
+use instrumentation::check::CheckSettings;
 use instrumentation::plan::PlanSettings;
 use instrumentation::resilience::ResilienceSettings;
 use instrumentation::logging::LoggingSettings;
@@ -284,6 +285,8 @@ pub struct GenerateSettings {
     pub grafana: GrafanaSettings,
     /// Files that make log lines join their traces.
     pub logging: LoggingSettings,
+    /// What `tracemap check` finds, and what is known.
+    pub check: CheckSettings,
 }
 
 impl Default for GenerateSettings {
@@ -297,6 +300,7 @@ impl Default for GenerateSettings {
             resilience: ResilienceSettings::default(),
             grafana: GrafanaSettings::default(),
             logging: LoggingSettings::default(),
+            check: CheckSettings::default(),
         }
     }
 }
@@ -359,6 +363,7 @@ pub fn check(
 ) -> Vec<Finding> {
     let mut found = generate.alerts.check("generate.alerts");
     found.extend(generate.grafana.check("generate.grafana"));
+    found.extend(generate.check.check("generate.check"));
     found.extend(instrumentation::plan::problems(&generate.plan, "generate.plan"));
     found.extend(generate.resilience.check("generate.resilience"));
     found.extend(generate.logging.check("generate.logging"));

@@ -167,6 +167,13 @@ struct StatsFile {
     flows: Vec<FlowStatsEntry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     roots: Vec<RootStatsEntry>,
+    #[serde(default, skip_serializing_if = "is_none")]
+    nameless_spans: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -233,6 +240,7 @@ pub fn stats_to_yaml(map: &Map) -> String {
         edges: map.edges.iter().map(edge).collect(),
         flows: map.flows.iter().map(flow).collect(),
         roots: map.roots.iter().map(root).collect(),
+        nameless_spans: map.nameless_spans,
     })
 }
 
@@ -241,6 +249,7 @@ pub fn stats_to_yaml(map: &Map) -> String {
 pub fn read_stats(map: &mut Map, text: &str) -> Result<(), MapFileError> {
     check_version(text)?;
     let file: StatsFile = from_yaml(text)?;
+    map.nameless_spans = file.nameless_spans;
     for (id, entry) in file.nodes {
         if let Some(node) = map.nodes.get_mut(&id) {
             (node.seen, node.stats) = (entry.seen, entry.stats);

@@ -6,6 +6,7 @@
 //! Left out on purpose: sockets, files, clocks and tasks. Time is an argument, bytes are arguments.
 
 pub mod catalogue;
+pub mod diff;
 pub mod evidence;
 pub mod export;
 pub mod file;
@@ -22,7 +23,9 @@ pub mod why;
 pub use histogram::{Histogram, Sample};
 pub use id::{ConnectionType, EdgeKey, NodeId, NodeKind};
 pub use language::{Language, LogLibrary};
-pub use model::{Edge, EdgeStats, Evidence, Flow, FlowKey, Map, Node, NodeStats, Seen, UnixNanos};
+pub use model::{
+    Chain, Edge, EdgeStats, Evidence, Flow, FlowKey, LONGEST_CHAIN, Map, Node, NodeStats, Seen, UnixNanos,
+};
 pub use roots::{Passed, Root, RootKey};
 pub use services::{
     LoggingFacts, Mode, Objective, Owner, PlanPins, ServiceSettings, Services, StatedResilience, Usual,

@@ -33,6 +33,9 @@ pub struct Map {
     pub roots: BTreeMap<RootKey, Root>,
     /// What people state about the nodes.
     pub services: Services,
+    /// Spans that came without `service.name`: they join their neighbours and are nobody's.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub nameless_spans: u64,
 }
 
 /// One service, database, destination or peer.
@@ -76,6 +79,32 @@ pub struct NodeStats {
     /// Requests whose caller exists but did not report: an edge from `unknown`.
     #[serde(skip_serializing_if = "is_none")]
     pub orphans: u64,
+    /// Requests with which a chain of services began, by the number of calls between services on its longest way: at 0 those that
+    /// called no other, at [`LONGEST_CHAIN`] that many and more. Nobody waits for the consumer of a message.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chains: Vec<u64>,
+    /// The longest of these ways.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_chain: Option<Chain>,
+}
+
+/// Chains of more calls than this are counted as of this many.
+pub const LONGEST_CHAIN: usize = 63;
+
+/// Services of which each waits for the next, as they were seen in one trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain {
+    /// Whom the request passed, the node that it began at first.
+    pub nodes: Vec<NodeId>,
+    /// The trace, in hex.
+    pub trace: String,
+}
+
+impl NodeStats {
+    /// Calls on the longest way that was seen; `None` where no chain began.
+    pub fn deepest(&self) -> Option<usize> {
+        self.chains.iter().rposition(|count| *count > 0)
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -128,6 +157,13 @@ impl Edge {
         stats.retries += other.stats.retries;
         stats.fan_out.merge(&other.stats.fan_out);
         stats.critical += other.stats.critical;
+        stats.handled += other.stats.handled;
+        stats.passed_on += other.stats.passed_on;
+        stats.given_up += other.stats.given_up;
+        stats.given_up_seconds += other.stats.given_up_seconds;
+        stats.skewed += other.stats.skewed;
+        stats.skew += other.stats.skew;
+        stats.without_context += other.stats.without_context;
         evidence.paired += other.evidence.paired;
         evidence.hinted += other.evidence.hinted;
         evidence.linked += other.evidence.linked;
@@ -177,6 +213,28 @@ pub struct EdgeStats {
     /// Seconds of network and waiting on the critical path of its traces, weighted.
     #[serde(skip_serializing_if = "is_zero")]
     pub critical: f64,
+    /// Failed requests whose caller did not fail, weighted.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub handled: f64,
+    /// Failed requests whose caller failed as well, weighted. Where nothing is known of the caller's own end it is neither.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub passed_on: f64,
+    /// Failed requests that the callee went on with after the calling span had ended, weighted: the caller gave up.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub given_up: f64,
+    /// Seconds that the calling spans of these took, weighted. Divided by `given_up` it is about the caller's timeout.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub given_up_seconds: f64,
+    /// Requests whose halves cannot lie as they do by one clock: the callee began before it was called, or ended after it was
+    /// answered.
+    #[serde(skip_serializing_if = "is_none")]
+    pub skewed: u64,
+    /// Seconds by which the callee's clock is at least ahead of the caller's in these requests, added up; behind where negative.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skew: f64,
+    /// Requests that came from a workload and carried no context that the callee could read; on edges from `unknown`.
+    #[serde(skip_serializing_if = "is_none")]
+    pub without_context: u64,
 }
 
 /// How many requests of an edge rest on which evidence.

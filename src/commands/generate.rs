@@ -148,7 +148,7 @@ fn planned(out: &Path, map: &Map, settings: &PlanSettings) -> Plan {
 }
 
 /// Refuses what the configuration states against the map, each problem with the line of its key.
-fn refuse(config: Option<&Path>, findings: Vec<Finding>) -> Result<(), Failure> {
+pub(super) fn refuse(config: Option<&Path>, findings: Vec<Finding>) -> Result<(), Failure> {
     if findings.is_empty() {
         return Ok(());
     }
@@ -160,7 +160,7 @@ fn refuse(config: Option<&Path>, findings: Vec<Finding>) -> Result<(), Failure> 
 }
 
 /// Refuses what the map file states itself.
-fn refuse_in_map(map: &Path, findings: Vec<Finding>) -> Result<(), Failure> {
+pub(super) fn refuse_in_map(map: &Path, findings: Vec<Finding>) -> Result<(), Failure> {
     let problem = |finding: Finding| Problem {
         source: map.display().to_string(),
         path: finding.path,

@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Users' requests per second in the demo shop
     #[arg(long, default_value_t = 20.0, requires = "demo")]
     demo_rate: f64,
+    /// Beside the demo shop, spans of an office in which everything is wrong that `tracemap check` finds
+    #[arg(long, requires = "demo")]
+    demo_flaws: bool,
     /// Where the demo shop takes orders about faults; port 0 takes a free one
     #[arg(long, default_value_t = DEFAULT_CONTROL, requires = "demo")]
     demo_control: std::net::SocketAddr,
@@ -129,6 +132,7 @@ fn shop_settings(args: &Args) -> ShopSettings {
     ShopSettings {
         control: args.demo_control,
         requests_per_second: args.demo_rate,
+        flaws: args.demo_flaws,
         ..ShopSettings::default()
     }
 }

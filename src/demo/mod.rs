@@ -13,12 +13,14 @@
 //!                             ├─▶ payment
 //!                             └─▶ queue `orders` ─▶ worker ─▶ database
 //! ```
-//! `services` is the shop as a table, `open` starts it, `serve` runs it, `faults` disturbs it, `lifecycle` stops it.
+//! `services` is the shop as a table, `open` starts it, `serve` runs it, `faults` disturbs it, `lifecycle` stops it. `flaws` is no part
+//! of it: made up spans of an office beside it.
 
 mod command;
 mod control;
 mod database;
 mod faults;
+mod flaws;
 mod http;
 mod latency;
 mod lifecycle;
@@ -63,6 +65,8 @@ pub(crate) struct ShopSettings {
     /// Share of requests that fail by themselves in each service, the worker and the database, 0 to 1. Default 0.002;
     /// a checkout passes five services and asks the database twice, so about 1.4 % of checkouts fail.
     pub(crate) error_rate: f64,
+    /// Also an office in which everything is wrong that `tracemap check` finds. Default no: the plain shop is healthy.
+    pub(crate) flaws: bool,
 }
 
 impl Default for ShopSettings {
@@ -71,6 +75,7 @@ impl Default for ShopSettings {
             control: DEFAULT_CONTROL,
             requests_per_second: 20.0,
             error_rate: 0.002,
+            flaws: false,
         }
     }
 }

@@ -15,6 +15,7 @@ use tracing::error;
 
 use super::database;
 use super::faults::Faults;
+use super::flaws;
 use super::http::Client;
 use super::lifecycle::{Lifecycle, Stage};
 use super::serve::{self, Instance};
@@ -45,6 +46,10 @@ pub(super) fn open(shop: Shop, proxies: &HashMap<&'static str, Proxies>, otlp: &
     let (queue, orders) = ground.hire_workers(&mut life);
     ground.open_services(&mut life, shop.services, proxies, queue);
     let traffic = ground.let_users_in(&mut life, shop.settings.requests_per_second);
+    if shop.settings.flaws {
+        let stop = life.reached(Stage::UsersLeave);
+        life.users.spawn(flaws::run(otlp.to_owned(), stop));
+    }
     Opened {
         life,
         telemetry: ground.telemetry,

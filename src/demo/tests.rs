@@ -7,7 +7,7 @@ mod opening;
 mod pages;
 mod planted;
 mod proxy;
-mod receiver;
+pub(super) mod receiver;
 mod spans;
 
 use std::time::Duration;
@@ -46,6 +46,7 @@ impl Running {
             control: any_port(),
             requests_per_second,
             error_rate: 0.0,
+            flaws: false,
         };
         let shop = Shop::bind(settings).await.unwrap();
         let workloads = shop.workloads();

@@ -11,6 +11,7 @@ mod agent_soak;
 mod alert_cost;
 mod backtest;
 mod bare;
+mod check;
 mod deny;
 mod edges;
 mod fuzz;
@@ -60,6 +61,8 @@ enum Task {
 enum Proof {
     /// Compares the maps of recorded traces with the edges that are known of them
     RecordedMaps(recorded_maps::Args),
+    /// What `tracemap check` finds on recorded traces, against what is known to be there
+    Check(check::Args),
     /// Plays recorded systems with labelled faults to the generated alerts
     Backtest(backtest::Args),
     /// Plays recorded metrics with injected issues to the alerts of the profile `static`
@@ -103,6 +106,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Proof(Proof::RecordedMaps(args)) => recorded_maps::run(&args),
+        Task::Proof(Proof::Check(args)) => check::run(&args),
         Task::Proof(Proof::Backtest(args)) => backtest::run(&args),
         Task::Proof(Proof::Petshop(args)) => petshop::run(&args),
         Task::Proof(Proof::AlertCost(args)) => alert_cost::run(&args),

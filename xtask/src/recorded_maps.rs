@@ -110,7 +110,12 @@ fn services(dir: &Path, expected: &Edges) -> Result<BTreeSet<String>, Failure> {
     Ok(listed.chain(named).map(str::to_owned).collect())
 }
 
-fn traces(set: &Set, dir: &Path, converter: &Path, scratch: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn traces(
+    set: &Set,
+    dir: &Path,
+    converter: &Path,
+    scratch: &Path,
+) -> Result<Vec<PathBuf>, Failure> {
     match set.traces {
         Traces::Files(folders, endings) => {
             let each = folders
@@ -133,7 +138,7 @@ fn traces(set: &Set, dir: &Path, converter: &Path, scratch: &Path) -> Result<Vec
     }
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()).into())
 }
 

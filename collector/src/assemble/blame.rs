@@ -1,7 +1,7 @@
 //! Who failed by itself, and who because somebody else did.
 //!
-//! In: visits and calls of a trace that say whether they failed. Out: [`Visit::own_failed`](super::Visit::own_failed) and
-//! [`Call::own_failed`](super::Call::own_failed).
+//! In: visits and calls of a trace that say whether they failed. Out: [`Visit::own_failed`](super::Visit::own_failed),
+//! [`Call::own_failed`](super::Call::own_failed) and [`Call::passed_on`](super::Call::passed_on).
 //! Left out on purpose: intent. A visit that fails after a failed call is thought to fail because of it, also where the call was
 //! repeated with success.
 
@@ -21,6 +21,7 @@ pub(super) fn find(tree: &Tree<'_>, out: &mut Draft) {
         call.own_failed = !called.is_some_and(|visit| visit.failed);
         if let Some(calling) = visit_of(tree, origin.visit, &mut out.visits) {
             calling.own_failed = false;
+            call.passed_on = Some(calling.failed);
         }
     }
 }

@@ -12,6 +12,9 @@ use super::{Basis, Call, Draft, Origin, Surroundings, UnnamedPeer};
 use crate::names::{Node, Version};
 use crate::span::{Hint, Span};
 
+/// Clocks that differ by less are as good as one, nanoseconds.
+const SKEW: u64 = 1_000_000;
+
 /// All calls that are no messages.
 pub(super) fn find(tree: &Tree<'_>, around: &dyn Surroundings, out: &mut Draft) {
     for i in tree.indices() {
@@ -62,10 +65,32 @@ fn paired(tree: &Tree<'_>, caller: Index, callee: Index, out: &mut Draft) {
         own: client_seconds.map(|c| (c - server.seconds()).max(0.0)),
         failed: server.failed() || calling.is_some_and(|c| tree.span(c).failed()),
         own_failed: false,
+        skew: calling.map_or(0.0, |c| skew(tree.span(c), server)),
         counted_elsewhere: counted(tree, caller) || hint(server).is_some_and(|hint| hint.counted),
         ..arrived(server, node(tree, caller), node(tree, callee), evidence)
     };
     out.call(call, origin);
+}
+
+/// Seconds by which the callee's clock is at least ahead; 0 where the two spans may lie as they do by one clock.
+///
+/// Only where the callee took no longer than its caller: else the caller gave up, or did not wait. What ends late may have been
+/// meant to, unless CLIENT and SERVER say that one waits for the other.
+fn skew(calling: &Span, server: &Span) -> f32 {
+    let took = |span: &Span| span.end - span.start;
+    if took(server) > took(calling) {
+        return 0.0;
+    }
+    let (early, late) = (
+        calling.start.saturating_sub(server.start),
+        server.end.saturating_sub(calling.end),
+    );
+    let waits = calling.kind == Kind::Client && server.kind == Kind::Server && !calling.failed();
+    match (early >= SKEW, late >= SKEW && waits) {
+        (true, _) => -(early as f32 / 1e9),
+        (false, true) => late as f32 / 1e9,
+        (false, false) => 0.0,
+    }
 }
 
 /// Whether an agent counts the call that a CLIENT span is of.
@@ -101,10 +126,11 @@ fn from_outside(tree: &Tree<'_>, i: Index, around: &dyn Surroundings, out: &mut 
     let caller = span.extra.as_deref().and_then(|extra| extra.caller);
     let unknown = tree.seat(i).facts.any(ORPHAN) || caller.is_some_and(|address| around.is_workload(address));
     let client = if unknown { Node::unknown() } else { Node::user() };
-    out.call(
-        arrived(span, client, node(tree, i), Basis::ServerOnly),
-        Origin::NOWHERE,
-    );
+    let call = Call {
+        without_context: unknown && span.parent_id == 0,
+        ..arrived(span, client, node(tree, i), Basis::ServerOnly)
+    };
+    out.call(call, Origin::NOWHERE);
 }
 
 /// A call of which the callee's span tells.
@@ -127,6 +153,9 @@ pub(super) fn arrived(span: &Span, client: Node, server: Node, evidence: Basis) 
         messages: 1,
         failed: span.failed(),
         own_failed: false,
+        passed_on: None,
+        skew: 0.0,
+        without_context: false,
         retry: false,
         counted_elsewhere: false,
         evidence,

@@ -7,7 +7,7 @@
 
 use otlp::Kind;
 
-use super::tree::{Index, NONE, NOTHING, Nearest, Tree};
+use super::tree::{Index, NONE, NOTHING, Nearest, Seat, Tree};
 use crate::span::{MessageRole, Span};
 
 // What a span is; bits 0 and 1 are the tree's.
@@ -57,6 +57,8 @@ pub(super) const ABOVE_LINKED_PROCESS: u32 = 1 << 20;
 pub(super) const COUNTED: u32 = 1 << 21;
 
 const LEVEL: Nearest = 1 << 32;
+/// Longer chains are counted as of this many calls; a visit says one more, and its calls another.
+const MAX_DEPTH: u8 = 253;
 
 /// What a span says by itself, as bits.
 pub(super) fn facts_of(span: &Span) -> u32 {
@@ -120,9 +122,13 @@ fn look_up(tree: &mut Tree<'_>, i: Index) {
         own.facts.add(below(parent.facts.0));
         own.outermost_call = parent.outermost_call;
         own.visit = parent.visit;
+        (own.top, own.depth) = (parent.top, parent.depth);
         if own.facts.any(PROCESSES) && polls(tree, parent.visit) {
             own.visit = i;
+            (own.top, own.depth) = (i, 0);
         }
+    } else {
+        (own.top, own.depth) = chain(tree, &own, i);
     }
     if own.outermost_call == NONE && calls(tree, i) {
         own.outermost_call = i;
@@ -134,6 +140,20 @@ fn look_up(tree: &mut Tree<'_>, i: Index) {
         own.destination = Nearest::from(i);
     }
     tree.seats[i as usize] = own;
+}
+
+/// The visit that begins the chain which an entry span is part of, and the calls from there.
+///
+/// Nobody waits for a consumer, so it begins one; so does whoever was called by a span that belongs to no visit.
+fn chain(tree: &Tree<'_>, entry: &Seat, i: Index) -> (Index, u8) {
+    if let Some(caller) = tree.seats.get(entry.parent as usize)
+        && caller.top != NONE
+        && !entry.facts.any(CONSUMES)
+    {
+        return (caller.top, caller.depth.saturating_add(1).min(MAX_DEPTH));
+    }
+    let visits = !entry.facts.any(ASKS) || entry.facts.any(CONSUMES) && !polls(tree, i);
+    (if visits { i } else { NONE }, 0)
 }
 
 /// What holds below a span with these facts.

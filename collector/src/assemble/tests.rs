@@ -586,3 +586,100 @@ fn who_fails_after_a_call_that_failed_does_not_fail_by_itself() {
     assert_eq!(all(cart), (vec![false, false], vec![true]));
     assert_eq!(by_themselves(std::slice::from_ref(&web)), (vec![true], vec![]));
 }
+
+/// How deep the chains are that begin with visits of a service, less the visit itself; `None` of visits that were called.
+fn chains(spans: &[Span]) -> Vec<(&'static str, Option<u8>)> {
+    let said = assembled(spans);
+    let of = |visit: &Visit| {
+        let service = visit.operation.service.map_or("-", |node| node.get().id.as_str());
+        (service, visit.chain.checked_sub(1))
+    };
+    said.visits.iter().map(of).collect()
+}
+
+#[test]
+fn a_chain_is_as_long_as_its_longest_way_between_services_and_ends_at_a_broker() {
+    let spans = [
+        span("web", Kind::Server, 1, 0, 0, 100),
+        span("web", Kind::Client, 2, 1, 10, 90),
+        span("cart", Kind::Server, 3, 2, 15, 85),
+        span("cart", Kind::Internal, 4, 3, 20, 80),
+        named(span("cart", Kind::Client, 5, 4, 20, 30), "db"),
+        message(span("cart", Kind::Producer, 6, 4, 40, 50), MessageRole::Send),
+        message(span("worker", Kind::Consumer, 7, 6, 60, 90), MessageRole::Process),
+        span("worker", Kind::Client, 8, 7, 65, 70),
+        span("stock", Kind::Server, 9, 8, 66, 69),
+        span("web", Kind::Client, 10, 1, 91, 95),
+        span("ads", Kind::Server, 11, 10, 92, 94),
+    ];
+    assert_eq!(
+        chains(&spans),
+        [
+            ("web", Some(1)),
+            ("cart", None),
+            ("worker", Some(1)),
+            ("stock", None),
+            ("ads", None)
+        ]
+    );
+}
+
+#[test]
+fn a_chain_below_a_span_that_serves_nobody_begins_with_the_first_visit() {
+    let spans = [
+        span("load", Kind::Client, 1, 0, 0, 100),
+        span("web", Kind::Server, 2, 1, 10, 90),
+        span("web", Kind::Client, 3, 2, 20, 80),
+        span("cart", Kind::Server, 4, 3, 30, 70),
+    ];
+    assert_eq!(chains(&spans), [("web", Some(1)), ("cart", None)]);
+}
+
+#[test]
+fn a_chain_without_end_is_as_deep_as_can_be_counted() {
+    let deep = (1..=600).map(|i| span(["a", "b"][i as usize % 2], Kind::Server, i, i - 1, 0, 100));
+    let found = chains(&deep.collect::<Vec<_>>());
+    assert_eq!(found[0], ("b", Some(254)));
+}
+
+#[test]
+fn what_a_caller_makes_of_a_failure_is_told_where_the_caller_is_known() {
+    let tried = |caller: Span| {
+        let spans = [
+            caller,
+            failed(span("web", Kind::Client, 2, 1, 10, 40)),
+            failed(span("cart", Kind::Server, 3, 2, 15, 35)),
+        ];
+        let told = assembled(&spans).calls;
+        let call = told.iter().find(|call| call.client == service("web"));
+        call.map(|call| call.passed_on)
+    };
+    let web = || span("web", Kind::Server, 1, 0, 0, 100);
+    assert_eq!(tried(web()), Some(Some(false)), "it coped");
+    assert_eq!(tried(failed(web())), Some(Some(true)), "it failed as well");
+    let orphan = failed(span("web", Kind::Internal, 1, 99, 0, 100));
+    assert_eq!(tried(orphan), Some(None), "of a piece of a visit nobody knows");
+}
+
+#[test]
+fn a_clock_is_off_where_a_callee_begins_before_it_is_called_and_not_where_it_is_merely_slow() {
+    let skew = |kind, start, end| {
+        let spans = [
+            span("web", Kind::Server, 1, 0, 0, 100),
+            span("web", kind, 2, 1, 20, 60),
+            span("cart", Kind::Server, 3, 2, start, end),
+        ];
+        let told = assembled(&spans).calls;
+        let call = told.iter().find(|call| call.client == service("web"));
+        (call.unwrap().skew * 1e3).round() as i32
+    };
+    assert_eq!(skew(Kind::Client, 25, 55), 0);
+    assert_eq!(skew(Kind::Client, 12, 42), -8);
+    assert_eq!(skew(Kind::Client, 35, 65), 5);
+    assert_eq!(
+        skew(Kind::Internal, 35, 65),
+        0,
+        "nobody says that it is waited for"
+    );
+    assert_eq!(skew(Kind::Client, 10, 90), 0, "the caller gave up");
+}

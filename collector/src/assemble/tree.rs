@@ -45,6 +45,10 @@ pub(super) struct Seat {
     pub(super) call_at: u32,
     /// Where a call arrived at it, the place of that call.
     pub(super) arrived: u32,
+    /// The visit that begins the chain of calls that led to it; [`NONE`] where that is no visit.
+    pub(super) top: Index,
+    /// How many calls led from there; at most 253.
+    pub(super) depth: u8,
     /// What it is, and what surrounds it.
     pub(super) facts: Facts,
 }
@@ -325,6 +329,8 @@ impl Seat {
             visit_at: NONE,
             call_at: NONE,
             arrived: NONE,
+            top: NONE,
+            depth: 0,
             facts: Facts(facts_of(span)),
         }
     }

@@ -47,6 +47,7 @@ pub(super) fn find(tree: &mut Tree<'_>, room: &mut Room, out: &mut Draft) {
             .get(rest.iter().take_while(|b| b.0 < i).count()..)
             .unwrap_or_default();
         let (span, orphan) = (tree.span(i), seat.facts.any(ORPHAN));
+        let chain = u8::from(seat.top == i);
         let piece = orphan && span.kind == Kind::Internal;
         if calls(tree, i) || polls(tree, i) || piece {
             continue;
@@ -67,6 +68,7 @@ pub(super) fn find(tree: &mut Tree<'_>, room: &mut Room, out: &mut Draft) {
             complete,
             failed: span.failed(),
             own_failed: false,
+            chain,
             weight: span.weight,
         });
     }

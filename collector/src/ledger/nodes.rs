@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use map::{Language, NodeId, NodeKind, NodeStats, Seen};
+use map::{LONGEST_CHAIN, Language, NodeId, NodeKind, NodeStats, Seen};
 
 use super::identity::Identity;
 use crate::assemble::Visit;
@@ -125,9 +125,9 @@ impl Nodes {
 }
 
 impl NodeSlot {
-    /// Adds a visit.
+    /// Adds a visit; true where the chain that it begins is worth an example.
     #[inline]
-    pub(super) fn add(&mut self, visit: &Visit, own: Observed, total: Observed) {
+    pub(super) fn add(&mut self, visit: &Visit, own: Observed, total: Observed) -> bool {
         let weight = f64::from(visit.weight);
         let stats = &mut self.stats;
         stats.requests += weight;
@@ -135,6 +135,16 @@ impl NodeSlot {
         stats.critical += visit.critical * weight;
         stats.total.add(total.sample());
         stats.own.add(own.sample());
+        let Some(calls) = calls_of(visit) else {
+            return false;
+        };
+        if stats.chains.len() <= calls {
+            stats.chains.resize(calls + 1, 0);
+        }
+        stats.chains[calls] += 1;
+        let known = stats.longest_chain.as_ref().map_or(0, |chain| chain.nodes.len());
+        // As deep as the example it becomes the example every so often, so that the trace is one that is still kept.
+        calls >= known.max(1) || calls + 1 == known && stats.chains[calls].is_multiple_of(256)
     }
 
     /// Takes a visit back.
@@ -146,5 +156,25 @@ impl NodeSlot {
         stats.critical = (stats.critical - visit.critical * weight).max(0.0);
         stats.total.remove(visit.total);
         stats.own.remove(visit.own);
+        let Some(calls) = calls_of(visit) else {
+            return;
+        };
+        if let Some(count) = stats.chains.get_mut(calls) {
+            *count = count.saturating_sub(1);
+        }
+        let deepest = stats.deepest().map_or(0, |calls| calls + 1);
+        if stats
+            .longest_chain
+            .as_ref()
+            .is_some_and(|chain| chain.nodes.len() > deepest)
+        {
+            stats.longest_chain = None;
+        }
     }
+}
+
+/// Calls on the longest way that begins with a visit; `None` where it begins none.
+fn calls_of(visit: &Visit) -> Option<usize> {
+    let calls = usize::from(visit.chain).checked_sub(1)?;
+    Some(calls.min(LONGEST_CHAIN))
 }

@@ -24,6 +24,65 @@ pub(super) struct Tally {
     queue: Option<Box<Timing>>,
     /// Calls instead of seconds.
     fan_out: Option<Box<Timing>>,
+    #[serde(default)]
+    wrong: Wrong,
+}
+
+/// What requests tell of their caller and of the clocks when they do not go well.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Wrong {
+    handled: f64,
+    passed_on: f64,
+    given_up: f64,
+    given_up_seconds: f64,
+    skewed: u64,
+    skew: f64,
+    without_context: u64,
+}
+
+impl Wrong {
+    /// Most calls tell nothing of the sort.
+    #[inline]
+    fn concerns(call: &Call) -> bool {
+        call.failed || call.skew != 0.0 || call.without_context
+    }
+
+    /// Adds a call, or with a `sign` of -1 takes it back.
+    #[cold]
+    fn count(&mut self, call: &Call, sign: f64) {
+        let weight = f64::from(call.weight) * sign;
+        let add = |sum: &mut f64, value: f64| *sum = (*sum + value).max(0.0);
+        match call.passed_on {
+            Some(true) => add(&mut self.passed_on, weight),
+            Some(false) => add(&mut self.handled, weight),
+            None => {}
+        }
+        if let Some(after) = gave_up(call) {
+            add(&mut self.given_up, weight);
+            add(&mut self.given_up_seconds, weight * after);
+        }
+        let one = |count: u64| {
+            if sign < 0.0 {
+                count.saturating_sub(1)
+            } else {
+                count + 1
+            }
+        };
+        if call.skew != 0.0 {
+            self.skewed = one(self.skewed);
+            self.skew += f64::from(call.skew) * sign;
+        }
+        if call.without_context {
+            self.without_context = one(self.without_context);
+        }
+    }
+}
+
+/// After how many seconds the caller gave up: it says that the call failed, and the callee was busy with it for longer. Spans of
+/// one length to a millisecond ended together.
+fn gave_up(call: &Call) -> Option<f64> {
+    let (client, server) = call.client_seconds.zip(call.server_seconds)?;
+    (call.failed && server > client + 0.001).then_some(client)
 }
 
 impl Tally {
@@ -37,6 +96,9 @@ impl Tally {
         }
         self.retries += if call.retry { weight } else { 0.0 };
         self.critical += call.critical_each() * weight;
+        if Wrong::concerns(call) {
+            self.wrong.count(call, 1.0);
+        }
         if let Some(client) = times.client.filter(|_| !call.counted_elsewhere) {
             self.client.observe(client, 1.0);
         }
@@ -61,6 +123,9 @@ impl Tally {
         }
         self.retries = (self.retries - if call.retry { weight } else { 0.0 }).max(0.0);
         self.critical = (self.critical - call.critical_each() * weight).max(0.0);
+        if Wrong::concerns(call) {
+            self.wrong.count(call, -1.0);
+        }
         times.server.inspect(|s| self.server.take_back(*s));
         times.own.inspect(|s| self.own.take_back(*s));
         if let Some((queue, seen)) = self.queue.as_mut().zip(times.queue) {
@@ -103,6 +168,13 @@ impl Tally {
             retries: self.retries,
             fan_out: boxed(&self.fan_out),
             critical: self.critical,
+            handled: self.wrong.handled,
+            passed_on: self.wrong.passed_on,
+            given_up: self.wrong.given_up,
+            given_up_seconds: self.wrong.given_up_seconds,
+            skewed: self.wrong.skewed,
+            skew: self.wrong.skew,
+            without_context: self.wrong.without_context,
         }
     }
 

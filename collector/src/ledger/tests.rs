@@ -57,6 +57,9 @@ fn call(span: u64, client: Node, server: Node, milliseconds: u32) -> Call {
         messages: 1,
         failed: milliseconds.is_multiple_of(3),
         own_failed: false,
+        passed_on: None,
+        skew: 0.0,
+        without_context: false,
         retry: false,
         counted_elsewhere: false,
         evidence: Basis::Paired,
@@ -569,6 +572,7 @@ fn visits(
             complete: true,
             failed: false,
             own_failed: false,
+            chain: 0,
             weight: 1.0,
         };
         let mut closing = closing(vec![], vec![], *now);
@@ -735,4 +739,89 @@ fn a_service_of_several_sdks_has_one_language_in_whatever_order_they_came() {
             assert_eq!(nodes.len(), 1, "a language alone makes no node: {nodes:?}");
         }
     }
+}
+
+/// A trace in which `web` calls `cart`, which gives `stock` up, whose clock is behind.
+fn chained(trace: u8, now: u64) -> Closing {
+    let (web, cart, stock) = (service("web"), service("cart"), service("stock"));
+    let visit = |span, of, chain| Visit {
+        span,
+        operation: Operation::of(Some(of), "op"),
+        start: now,
+        total: 0.1,
+        own: 0.1,
+        critical: 0.0,
+        complete: true,
+        failed: false,
+        own_failed: false,
+        chain,
+        weight: 1.0,
+    };
+    let given_up = Call {
+        visit: 2,
+        failed: true,
+        passed_on: Some(false),
+        skew: -0.25,
+        client_seconds: Some(0.5),
+        server_seconds: Some(2.0),
+        ..call(3, cart, stock, 10)
+    };
+    let calls = vec![
+        given_up,
+        Call {
+            visit: 1,
+            ..call(2, web, cart, 10)
+        },
+    ];
+    let mut closing = closing(calls, vec![], now);
+    closing.trace = [trace; 16];
+    closing.added.visits = vec![visit(1, web, 3), visit(2, cart, 0), visit(3, stock, 0)];
+    closing
+}
+
+#[test]
+fn the_longest_chain_keeps_whom_it_passed_and_survives_a_restart() {
+    let mut ledger = Ledger::new(settings());
+    let services = [service("web"), service("cart"), service("stock")];
+    ledger.take(reported(&services, SECOND));
+    take(&mut ledger, chained(7, SECOND));
+    let map = ledger.map();
+    let stats = &map.nodes["web"].stats;
+    assert_eq!(
+        (stats.chains.as_slice(), stats.deepest()),
+        (&[0, 0, 1][..], Some(2))
+    );
+    let chain = stats.longest_chain.as_ref().unwrap();
+    assert_eq!(chain.nodes, ["web".into(), "cart".into(), "stock".into()]);
+    assert_eq!(chain.trace, "07".repeat(16));
+    assert!(map.nodes["cart"].stats.chains.is_empty(), "somebody called it");
+    let restored = Ledger::restore(settings(), &ledger.save()).unwrap();
+    assert_eq!(restored.map(), map);
+
+    let Closing { added, trace, .. } = chained(7, SECOND);
+    let taken_back = Closing {
+        removed: added,
+        trace,
+        ..closing(vec![], vec![], 2 * SECOND)
+    };
+    take(&mut ledger, taken_back);
+    assert_eq!(ledger.map().nodes["web"].stats.longest_chain, None);
+}
+
+#[test]
+fn a_call_that_was_given_up_is_counted_with_the_time_until_then_and_taken_back_whole() {
+    let mut ledger = Ledger::new(settings());
+    let stats = |ledger: &Ledger| {
+        let key = EdgeKey::new("cart".into(), "stock".into(), ConnectionType::Direct);
+        ledger.map().edges[&key].stats.clone()
+    };
+    take(&mut ledger, chained(7, SECOND));
+    let before = stats(&ledger);
+    assert_eq!((before.given_up, before.given_up_seconds), (1.0, 0.5));
+    assert_eq!((before.handled, before.passed_on), (1.0, 0.0));
+    assert_eq!((before.skewed, before.skew), (1, -0.25));
+    take(&mut ledger, chained(8, SECOND));
+    let second = chained(8, SECOND).added.calls.swap_remove(0);
+    take(&mut ledger, closing(vec![], vec![second], 2 * SECOND));
+    assert_eq!(stats(&ledger), before);
 }

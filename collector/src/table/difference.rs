@@ -1,8 +1,9 @@
 //! What changed between two readings of one trace.
 //!
 //! In: what it said before and what it says now. Out: what only the first holds, and what only the second holds.
-//! Left out on purpose: what is the same request under another name; that is for whoever counts. The critical path and
-//! retries are not compared either: they were counted with the request, and a late root moves them everywhere.
+//! Left out on purpose: what is the same request under another name; that is for whoever counts. The critical path, retries,
+//! chains and what a caller made of a failure are not compared either: they were counted with the request, and a late root moves
+//! them everywhere.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -15,6 +16,7 @@ pub(super) fn difference(before: Assembly, after: Assembly) -> (Assembly, Assemb
         Visit {
             critical: b.critical,
             own_failed: b.own_failed,
+            chain: b.chain,
             ..*a
         } == *b
     };
@@ -22,6 +24,7 @@ pub(super) fn difference(before: Assembly, after: Assembly) -> (Assembly, Assemb
         Call {
             critical: b.critical,
             own_failed: b.own_failed,
+            passed_on: b.passed_on,
             retry: b.retry,
             visit: b.visit,
             ..*a

@@ -49,6 +49,7 @@ async fn settings_out_of_range_are_refused() {
             control: any_port(),
             requests_per_second,
             error_rate,
+            flaws: false,
         };
         let error = Shop::bind(settings).await.err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

@@ -16,8 +16,8 @@ use tokio::sync::watch;
 
 /// A span as it arrived.
 #[derive(Debug, Clone)]
-pub(super) struct Received {
-    pub(super) service: String,
+pub(in crate::demo) struct Received {
+    pub(in crate::demo) service: String,
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) status: StatusCode,
@@ -31,7 +31,7 @@ pub(super) struct Received {
 
 /// The server's memory.
 #[derive(Clone)]
-pub(super) struct Receiver {
+pub(in crate::demo) struct Receiver {
     spans: Arc<watch::Sender<Vec<Received>>>,
 }
 
@@ -62,7 +62,7 @@ impl TraceSink for Receiver {
 
 impl Receiver {
     /// Starts the server; returns its memory and its endpoint.
-    pub(super) async fn start() -> (Self, String) {
+    pub(in crate::demo) async fn start() -> (Self, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let receiver = Self {
@@ -83,7 +83,7 @@ impl Receiver {
     }
 
     /// What has arrived, as soon as that is `count` spans.
-    pub(super) async fn spans(&self, count: usize) -> Vec<Received> {
+    pub(in crate::demo) async fn spans(&self, count: usize) -> Vec<Received> {
         let mut arrivals = self.spans.subscribe();
         let enough = arrivals.wait_for(|spans| spans.len() >= count);
         let spans = tokio::time::timeout(Duration::from_secs(30), enough).await;
