@@ -72,11 +72,29 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "propagation",
         ],
     ),
-    ("xtask", &["alerts", "collector", "config", "instrumentation", "journal", "map"]),
+    (
+        "xtask",
+        &[
+            "alerts",
+            "collector",
+            "config",
+            "instrumentation",
+            "journal",
+            "map",
+        ],
+    ),
 ];
 
 /// Crates that are functions of their arguments.
-const PURE: &[&str] = &["propagation", "map", "dashboards", "alerts", "instrumentation", "config", "baseline"];
+const PURE: &[&str] = &[
+    "propagation",
+    "map",
+    "dashboards",
+    "alerts",
+    "instrumentation",
+    "config",
+    "baseline",
+];
 
 /// Crates that use files and threads, and must not bring a runtime.
 const NO_RUNTIME: &[&str] = &["journal"];

@@ -38,7 +38,7 @@ struct Counts {
 }
 
 impl AccessObserver for Counts {
-    fn denied(&self, reason: &'static str) {
+    fn denied(&self, reason: &'static str, _: Option<usize>) {
         self.metrics.denied(self.listener, reason);
     }
 
