@@ -9,3 +9,4 @@ mod open;
 mod peers;
 mod proxy;
 mod secured;
+mod tenants;

@@ -503,3 +503,175 @@ fn renamed(finding: Finding, from: &str, to: &str) -> Finding {
         hint: finding.hint.map(|hint| hint.replace(from, to)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(yaml: &str) -> CollectorSettings {
+        serde_yaml::from_str(yaml).expect("a section `collector`")
+    }
+
+    fn found(collector: &str, generate: &str) -> Vec<String> {
+        let generate: GenerateSettings = serde_yaml::from_str(generate).expect("a section `generate`");
+        let found = read(collector).check_tenants(&generate, &Services::new());
+        found.into_iter().map(|finding| finding.path).collect()
+    }
+
+    /// Two tenants that are told apart by a header, and more that is written of the first.
+    fn two(first: &str) -> String {
+        format!("tenant_header: {{}}\ntenants: {{ bank: {{ {first} }}, shop: {{}} }}")
+    }
+
+    #[test]
+    fn without_tenants_all_is_one_part_and_as_it_was_written() {
+        let written = read("{data_dir: /var/lib/t, pairing: {max_memory: 1GiB}}");
+        let parts = written.parts(&GenerateSettings::default(), &Services::new());
+        assert_eq!(parts.len(), 1);
+        assert_eq!(
+            (&parts[0].collector, parts[0].share, written.senders()),
+            (&written, (1, 1), None)
+        );
+    }
+
+    #[test]
+    fn budgets_are_divided_by_share_and_places_are_of_the_tenant_s_name() {
+        let yaml = format!(
+            "{}\ndata_dir: /d\npairing: {{max_memory: 400MiB}}\nmap: {{max_nodes: 400, max_edges: 4000}}\n\
+             remote_write: {{url: 'http://mimir:9009/api/v1/push'}}",
+            two("share: 3")
+        );
+        let generate = GenerateSettings {
+            out: Some("/out".into()),
+            ..GenerateSettings::default()
+        };
+        let parts = read(&yaml).parts(&generate, &Services::new());
+        let [bank, shop] = &parts[..] else {
+            panic!("two parts");
+        };
+        let of = |part: &Part| {
+            let collector = &part.collector;
+            (
+                collector.data_dir.clone(),
+                part.generate.out.clone(),
+                collector.pairing.max_memory,
+                collector.map.max_nodes,
+                collector.journal.max_size,
+            )
+        };
+        let place = |base: &str, name: &str| Some(PathBuf::from(format!("{base}/{name}")));
+        assert_eq!(
+            of(bank),
+            (
+                place("/d", "bank"),
+                place("/out", "bank"),
+                ByteSize::mib(300),
+                300,
+                ByteSize(3 << 30)
+            )
+        );
+        assert_eq!(
+            of(shop),
+            (
+                place("/d", "shop"),
+                place("/out", "shop"),
+                ByteSize::mib(100),
+                100,
+                ByteSize(1 << 30)
+            )
+        );
+        let org = |part: &Part| {
+            let write = part.collector.remote_write.as_ref();
+            write.and_then(|write| write.headers.0.get(ORG_ID).cloned())
+        };
+        assert_eq!(org(bank).as_deref(), Some("bank"));
+        assert_eq!(found(&yaml, "{out: /out}"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn two_tenants_never_write_to_one_place() {
+        let bank = |key: &str| format!("collector.tenants.bank.{key}");
+        let shop = |key: &str| format!("collector.tenants.shop.{key}");
+        let both = |what: &str| {
+            format!("tenant_header: {{}}\ntenants: {{ bank: {{ {what} }}, shop: {{ {what} }} }}")
+        };
+        assert_eq!(found(&both("data_dir: /d"), "{}"), [shop("data_dir")]);
+        assert_eq!(found(&both("generate: {out: /d}"), "{}"), [shop("generate.out")]);
+        let inner =
+            "tenant_header: {}\ndata_dir: /d\ntenants: { bank: { data_dir: /d/x/../shop/traces }, shop: {} }";
+        assert_eq!(found(inner, "{}"), ["collector.data_dir"]);
+        let url = "url: 'http://mimir:9009/api/v1/push'";
+        assert_eq!(
+            found(&both(&format!("remote_write: {{{url}}}")), "{}"),
+            [shop("remote_write")]
+        );
+        let shared = format!(
+            "{}\nremote_write: {{{url}, headers: {{x-scope-orgid: all}}}}",
+            two("")
+        );
+        assert!(found(&shared, "{}").contains(&"collector.remote_write.headers".to_owned()));
+        let cluster = "publish: {kubernetes: {objects: [dashboards], namespace: mon}}";
+        let generate = "{grafana: {sidecar: {}}}";
+        assert_eq!(
+            found(&both(cluster), generate),
+            [shop("publish.kubernetes.namespace")]
+        );
+        let own = cluster.replace(", namespace: mon", "");
+        assert_eq!(
+            found(&two(&own), generate),
+            [bank("publish.kubernetes.namespace")]
+        );
+        let everybodys = format!("{}\n{cluster}", two(""));
+        assert_eq!(found(&everybodys, generate), ["collector.publish.kubernetes"]);
+    }
+
+    #[test]
+    fn every_tenant_can_be_reached_and_every_token_leads_to_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("token");
+        std::fs::write(&file, "0123456789abcdef\n").expect("a file");
+        let tokens = format!("[{{name: a, file: {}}}]", file.display());
+        let tenant = |name: &str, keys: &[&str]| {
+            let keys: Vec<String> = keys.iter().map(|key| format!("{key}: {tokens}")).collect();
+            format!("{name}: {{ {} }}", keys.join(", "))
+        };
+        let of = |bank: &[&str], more: &str| {
+            let shop = tenant("shop", &["send", "read"]);
+            found(
+                &format!("tenants: {{ {}, {shop} }}\n{more}", tenant("bank", bank)),
+                "{}",
+            )
+        };
+        let bank = |key: &str| format!("collector.tenants.bank.{key}");
+        assert_eq!(of(&["send", "read"], ""), Vec::<String>::new());
+        assert_eq!(of(&["send"], ""), [bank("read")]);
+        assert_eq!(of(&[], ""), [bank("send"), bank("read")]);
+        assert_eq!(
+            of(&["send"], "tenant_header: {}"),
+            [bank("read")],
+            "the listener asks for a token, and none of them may name a tenant"
+        );
+        let gateway = format!("web: {{ access: {{ tokens: {tokens} }} }}");
+        assert_eq!(
+            of(&["send"], &format!("tenant_header: {{}}\n{gateway}")),
+            Vec::<String>::new()
+        );
+        assert_eq!(of(&["send", "read"], &gateway), ["collector.web.access.tokens"]);
+    }
+
+    #[test]
+    fn names_headers_and_shares_that_cannot_be_are_told() {
+        for name in ["'a/b'", "'..'", "''", "'-a'", "'a b'"] {
+            let yaml = format!("tenant_header: {{}}\ntenants: {{ {name}: {{}} }}");
+            assert_eq!(found(&yaml, "{}").len(), 1, "{name}");
+        }
+        let header = "tenant_header: {name: 'a b', default: none}\ntenants: {a: {}}";
+        assert_eq!(
+            found(header, "{}"),
+            ["collector.tenant_header.name", "collector.tenant_header.default"]
+        );
+        assert_eq!(found("tenant_header: {}", "{}"), ["collector.tenant_header"]);
+        let small = format!("{}\njournal: {{max_size: 400MiB}}", two("share: 2"));
+        assert_eq!(found(&small, "{}"), ["collector.tenants.shop.share"]);
+    }
+}
