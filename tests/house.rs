@@ -32,7 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("agent", &["config", "kubernetes", "map", "otlp", "propagation"]),
     ("journal", &[]),
     ("baseline", &["map"]),
-    ("exposition", &["config", "map"]),
+    ("exposition", &["config", "map", "otlp"]),
     ("sampling", &["config", "otlp"]),
     ("store", &["otlp"]),
     ("query", &["otlp", "store"]),
