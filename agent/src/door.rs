@@ -22,6 +22,8 @@ pub(crate) enum Own {
     Otlp,
     /// `/metrics` and the like.
     Admin,
+    /// Sampling strategies.
+    Sampling,
 }
 
 /// TLS and access of one listener. Clones are the same.
@@ -61,6 +63,7 @@ impl Door {
         let (key, listener, side) = match own {
             Own::Otlp => ("agent.otlp", "otlp", TlsSide::Otlp),
             Own::Admin => ("agent.admin", "admin", TlsSide::Admin),
+            Own::Sampling => ("agent.sampling", "sampling", TlsSide::Sampling),
         };
         let tls = tls.map(|tls| tls::server(tls, side, metrics)).transpose();
         let tls = tls.map_err(|error| AgentError::config(&format!("{key}.tls"), error.chain()))?;
