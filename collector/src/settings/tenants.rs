@@ -120,7 +120,7 @@ impl CollectorSettings {
             let share = (u64::from(tenant.share.get()), all);
             Part {
                 collector: self.part(name, tenant, share),
-                generate: self.generated(name, tenant, generate),
+                generate: generated(name, tenant, generate),
                 services: tenant.services.clone().unwrap_or_else(|| services.clone()),
                 share,
             }
@@ -157,18 +157,6 @@ impl CollectorSettings {
             *count = of(*count as u64) as usize;
         }
         part
-    }
-
-    fn generated(
-        &self,
-        name: &str,
-        tenant: &TenantSettings,
-        generate: &GenerateSettings,
-    ) -> GenerateSettings {
-        tenant.generate.clone().unwrap_or_else(|| GenerateSettings {
-            out: generate.out.as_ref().map(|out| out.join(name)),
-            ..generate.clone()
-        })
     }
 
     /// Who comes in at OTLP as whose; `None` where there are no tenants.
@@ -434,6 +422,13 @@ impl CollectorSettings {
         }
         found
     }
+}
+
+fn generated(name: &str, tenant: &TenantSettings, generate: &GenerateSettings) -> GenerateSettings {
+    tenant.generate.clone().unwrap_or_else(|| GenerateSettings {
+        out: generate.out.as_ref().map(|out| out.join(name)),
+        ..generate.clone()
+    })
 }
 
 /// That no two tenants write to one directory, or one into another's.

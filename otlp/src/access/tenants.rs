@@ -108,18 +108,23 @@ impl Whose {
 mod tests {
     use super::*;
 
-    fn whose(header: Option<Option<usize>>) -> Whose {
+    /// Two tenants, told apart by `header`, if at all.
+    fn whose(header: Option<TenantHeader>) -> Whose {
         let tenant = |name: &str| TenantAccess {
             name: name.to_owned(),
             ..TenantAccess::default()
         };
         Whose::new(&Tenants {
             each: vec![tenant("shop"), tenant("bank")],
-            header: header.map(|default| TenantHeader {
-                name: HeaderName::from_static("x-scope-orgid"),
-                default,
-            }),
+            header,
         })
+    }
+
+    fn by_header(default: Option<usize>) -> Whose {
+        whose(Some(TenantHeader {
+            name: HeaderName::from_static("x-scope-orgid"),
+            default,
+        }))
     }
 
     fn named(names: &[&str]) -> HeaderMap {
@@ -132,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_token_decides_and_a_header_can_only_agree_with_it() {
-        let (tokens, both) = (whose(None), whose(Some(Some(1))));
+        let (tokens, both) = (whose(None), by_header(Some(1)));
         assert_eq!(tokens.of(Some(0), &named(&[])), Ok(0));
         assert_eq!(
             tokens.of(Some(0), &named(&["bank"])),
@@ -148,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_trusted_header_names_one_tenant_that_there_is() {
-        let (strict, lenient) = (whose(Some(None)), whose(Some(Some(1))));
+        let (strict, lenient) = (by_header(None), by_header(Some(1)));
         assert_eq!(strict.of(None, &named(&["bank"])), Ok(1));
         assert_eq!(strict.of(None, &named(&[])), Err(Denied::NoTenant));
         assert_eq!(lenient.of(None, &named(&[])), Ok(1));
