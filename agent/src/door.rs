@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use otlp::access::{Access, AccessObserver, AccessSettings};
+use otlp::access::{Access, AccessObserver, AccessSettings, HostNames};
 use otlp::tls::{Listening, Reload, ServerTls};
 use tokio::net::TcpListener;
 
@@ -50,14 +50,15 @@ impl AccessObserver for Counts {
 }
 
 impl Door {
-    /// Reads the files, and follows them. `bound` is where a page is served that a browser could be led to.
+    /// Reads the files, and follows them. `bound` is where a browser could be led to, and `hosts` the names
+    /// that it may use there.
     ///
     /// # Errors
     /// A file that cannot be used.
     pub(crate) fn new(
         own: Own,
         (tls, access): (Option<&ServerTlsConfig>, &AccessSettings),
-        bound: Option<SocketAddr>,
+        (bound, hosts): (Option<SocketAddr>, &[String]),
         metrics: &Arc<Metrics>,
     ) -> Result<Self, AgentError> {
         let (key, listener, side) = match own {
@@ -72,7 +73,12 @@ impl Door {
             listener,
         });
         let looked_at = bound.is_some_and(|bound| bound.ip().is_loopback());
-        let access = Access::new(access, looked_at.then_some(&[]), counts);
+        let hosts = match own {
+            Own::Otlp if looked_at => HostNames::OfBrowsers(hosts),
+            Own::Admin if looked_at => HostNames::Only(hosts),
+            _ => HostNames::Any,
+        };
+        let access = Access::new(access, hosts, counts);
         let access =
             access.map_err(|error| AgentError::config(&format!("{key}.access.tokens"), error.to_string()))?;
         Ok(Self { tls, access })

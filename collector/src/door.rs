@@ -14,7 +14,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use map::catalogue as names;
-use otlp::access::{Access, AccessObserver, AccessSettings, Denied, Tenants, TokenError};
+use otlp::access::{Access, AccessObserver, AccessSettings, Denied, HostNames, Tenants, TokenError};
 use otlp::serve::Peer;
 use otlp::tls::Reload;
 use tower_service::Service as _;
@@ -99,7 +99,7 @@ impl Doors {
 pub(crate) fn access(
     settings: &AccessSettings,
     tenants: Option<&Tenants>,
-    hosts: Option<&[String]>,
+    hosts: HostNames<'_>,
     counts: Arc<DoorCounts>,
 ) -> Result<Access, TokenError> {
     match tenants {

@@ -15,7 +15,7 @@ use exposition::remote::StatsReader;
 use journal::Journal;
 use map::catalogue as names;
 use map::{Map, Services};
-use otlp::access::TokenError;
+use otlp::access::{HostNames, TokenError};
 use otlp::intake::Limits;
 use otlp::serve::{Bounds, serve};
 use otlp::tls::{Listening, TlsError};
@@ -293,13 +293,25 @@ impl Collector {
             .any(Option::is_some)
             .then_some(counts);
         let (senders, readers) = (settings.senders(), settings.readers());
-        let access = door::access(&settings.otlp.access, senders.as_ref(), None, doors.otlp.clone());
+        let is_at_loopback = |listener: &TcpListener| {
+            let bound = listener.local_addr();
+            bound.is_ok_and(|bound| bound.ip().is_loopback())
+        };
+        let hosts = if is_at_loopback(&http) {
+            HostNames::OfBrowsers(&settings.otlp.hosts)
+        } else {
+            HostNames::Any
+        };
+        let access = door::access(&settings.otlp.access, senders.as_ref(), hosts, doors.otlp.clone());
         let access = access.map_err(|source| StartError::Token {
             key: "collector.otlp.access.tokens",
             source,
         })?;
-        let at_loopback = web.local_addr().is_ok_and(|bound| bound.ip().is_loopback());
-        let hosts = at_loopback.then_some(&settings.web.hosts[..]);
+        let hosts = if is_at_loopback(&web) {
+            HostNames::Only(&settings.web.hosts)
+        } else {
+            HostNames::Any
+        };
         let readers = door::access(&settings.web.access, readers.as_ref(), hosts, doors.page.clone());
         let readers = readers.map_err(|source| StartError::Token {
             key: "collector.web.access.tokens",

@@ -79,6 +79,9 @@ pub struct OtlpSettings {
     pub tls: Option<TlsSettings>,
     /// Who may send, and how much. Default: whoever reaches the addresses.
     pub access: AccessSettings,
+    /// Names under which browsers may send to OTLP/HTTP while it listens at loopback without tokens, beside addresses and
+    /// `localhost`: a web page elsewhere may lead its own name here. Default `[]`. Programs may use any name.
+    pub hosts: Vec<String>,
     /// Longest request after decompression. Default `64MiB`; longer ones are refused with 413.
     pub max_request_size: ByteSize,
 }
@@ -90,6 +93,7 @@ impl Default for OtlpSettings {
             http: "127.0.0.1:4318".to_owned(),
             tls: None,
             access: AccessSettings::default(),
+            hosts: Vec::new(),
             max_request_size: ByteSize::mib(64),
         }
     }

@@ -21,6 +21,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use crate::tls::Reload;
+pub use hosts::HostNames;
 use hosts::Hosts;
 use rates::Rates;
 pub use settings::{AccessSettings, PerClientSettings, TokenMay, TokenSettings};
@@ -171,7 +172,7 @@ impl fmt::Display for Denied {
             Self::WrongToken => f.write_str("the token is none of those that are taken here"),
             Self::ReadOnly => f.write_str("the token may read, and change nothing"),
             Self::ForeignHost => {
-                f.write_str("ask by address or as `localhost`: a page at loopback has other names only in `collector.web.hosts`")
+                f.write_str("ask by address or as `localhost`: a listener at loopback has other names only in its key `hosts`")
             }
             Self::NoTenant => f.write_str(
                 "no tenant: send the header that names one, `X-Scope-OrgID` unless `collector.tenant_header` says another",
@@ -206,13 +207,13 @@ impl AccessObserver for () {
 impl Access {
     /// Reads the tokens, and follows their files on the current tokio runtime.
     ///
-    /// `hosts` are the names under which a page may be asked for; `None` takes any.
+    /// `hosts` are the names under which the listener may be asked for.
     ///
     /// # Errors
     /// As [`AccessSettings::check`] says of files.
     pub fn new(
         settings: &AccessSettings,
-        hosts: Option<&[String]>,
+        hosts: HostNames<'_>,
         observer: Arc<dyn AccessObserver>,
     ) -> Result<Self, TokenError> {
         Self::made(settings, None, hosts, observer)
@@ -225,7 +226,7 @@ impl Access {
     pub fn of_tenants(
         settings: &AccessSettings,
         tenants: &Tenants,
-        hosts: Option<&[String]>,
+        hosts: HostNames<'_>,
         observer: Arc<dyn AccessObserver>,
     ) -> Result<Self, TokenError> {
         Self::made(settings, Some(tenants), hosts, observer)
@@ -234,7 +235,7 @@ impl Access {
     fn made(
         settings: &AccessSettings,
         tenants: Option<&Tenants>,
-        hosts: Option<&[String]>,
+        hosts: HostNames<'_>,
         observer: Arc<dyn AccessObserver>,
     ) -> Result<Self, TokenError> {
         let telling = observer.clone();
@@ -246,7 +247,7 @@ impl Access {
             .then(|| Tokens::new(wanted, told))
             .transpose()?;
         // A page of another name has no token, so names need no look where one is wanted.
-        let hosts = hosts.filter(|_| tokens.is_none()).map(Hosts::new);
+        let hosts = Hosts::new(hosts).filter(|_| tokens.is_none());
         Ok(Self(Some(Arc::new(Rules {
             tokens,
             rates: Rates::new(&settings.per_client),

@@ -343,8 +343,9 @@ fn addresses(route: &Route, of: Tenant, files: &[String]) -> Vec<String> {
     let query = match template {
         "/" => format!("?node={web}"),
         "/api/v1/why" => format!("?from={web}&to={}-db", of.word),
-        "/jaeger/api/traces" | "/jaeger/api/operations" => format!("?service={web}"),
-        "/jaeger/api/v3/operations" => format!("?service={web}"),
+        "/jaeger/api/traces" | "/jaeger/api/operations" | "/jaeger/api/v3/operations" => {
+            format!("?service={web}")
+        }
         "/jaeger/api/dependencies" => {
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)

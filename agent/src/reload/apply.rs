@@ -246,12 +246,22 @@ impl Running {
         let (inbound_addrs, outbound_addrs) = ways.own;
         let (otlp, admin) = (&config.otlp, &config.admin);
         let metrics = &self.kept.metrics;
-        let senders = Door::new(Own::Otlp, (otlp.tls.as_ref(), &otlp.access), None, metrics)?;
+        let senders = Door::new(
+            Own::Otlp,
+            (otlp.tls.as_ref(), &otlp.access),
+            (address(listeners.http.as_ref()), &otlp.hosts),
+            metrics,
+        )?;
         let bound = Some(listeners.admin.address);
-        let readers = Door::new(Own::Admin, (admin.tls.as_ref(), &admin.access), bound, metrics)?;
+        let readers = Door::new(
+            Own::Admin,
+            (admin.tls.as_ref(), &admin.access),
+            (bound, &[]),
+            metrics,
+        )?;
         let sampling = &config.sampling;
         let sampling = (sampling.tls.as_ref(), &sampling.access);
-        let askers = Door::new(Own::Sampling, sampling, None, metrics)?;
+        let askers = Door::new(Own::Sampling, sampling, (None, &[]), metrics)?;
         let rules = Arc::new(export_rules::rules(
             &config,
             &given,
