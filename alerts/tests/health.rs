@@ -154,11 +154,7 @@ const TROUBLES: &[(&str, &str, &str)] = &[
         "0x60 0+9x59",
         "RemoteWriteLags instance=c",
     ),
-    (
-        "state=\"conflict\"",
-        "0x60 1x59",
-        "ObjectsNotInStep instance=c",
-    ),
+    ("state=\"conflict\"", "0x60 1x59", "ObjectsNotInStep instance=c"),
     (
         "kubernetes_failures",
         "0x60 0+1x59",
