@@ -160,8 +160,11 @@ fn every_configuration_is_read_whole_by_the_part_that_gets_it() {
     let mut read = 0;
     for (name, part, config) in configurations() {
         let files = certificates.path().display().to_string();
-        let config = config.replace("/etc/tracemap-tls", &files);
-        let config = config.replace("/etc/tracemap-tokens", &files);
+        // Secrets of the chart's own, and those that `tenants-values` mounts.
+        let mounted = ["tls", "tokens", "shop", "bank"].map(|name| format!("/etc/tracemap-{name}"));
+        let config = mounted
+            .iter()
+            .fold(config, |config, mount| config.replace(mount, &files));
         // One fault of our own ends the command before it listens, and it tells all it finds: so it finds no other.
         let (variable, told) = if part == "agent" {
             ("TRACEMAP_AGENT_CORRELATION_FLOOR", "agent.correlation.floor")

@@ -32,7 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("agent", &["config", "kubernetes", "map", "otlp", "propagation"]),
     ("journal", &[]),
     ("baseline", &["map"]),
-    ("exposition", &["config", "map"]),
+    ("exposition", &["config", "map", "otlp"]),
     ("sampling", &["config", "otlp"]),
     ("store", &["otlp"]),
     ("query", &["otlp", "store"]),
@@ -266,7 +266,7 @@ fn deny_toml_refuses_the_same_versions_and_crates() {
     let deny = std::fs::read_to_string(root().join("deny.toml")).expect("deny.toml is read");
     let bans = MINIMUM_VERSIONS
         .iter()
-        .map(|(name, minimum, _)| format!("crate = \"{name}@<{minimum}\""));
+        .map(|(name, minimum, _)| format!("name = \"{name}\", version = \"<{minimum}\""));
     let out = KEEP_OUT.iter().map(|(name, _)| format!("crate = \"{name}\""));
     let missing: Vec<String> = bans.chain(out).filter(|entry| !deny.contains(entry)).collect();
     assert!(missing.is_empty(), "deny.toml has no ban {missing:?}");

@@ -2,7 +2,7 @@
 # The test command: everything that must hold before a change goes in. Works from any directory, on a fresh Debian 12.
 #
 # In: this tree. Out: exit code 0, or the first step that failed with what it said.
-# Left out on purpose: cargo-deny (see CONTRIBUTING.md), and installing Rust: rust-toolchain.toml says which.
+# Left out on purpose: installing Rust: rust-toolchain.toml says which.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -74,6 +74,9 @@ cargo test --release --workspace --locked
 # Carriers for clients of brokers, which nothing else is built with.
 step "cargo test, all carriers"
 cargo test --release --package tracemap-propagation --all-features --locked
+
+step "cargo deny"
+bash tests/deny.sh
 
 step "cargo clippy"
 cargo clippy --release --workspace --all-targets --locked -- -D warnings

@@ -240,6 +240,9 @@ pub struct OtlpConfig {
     pub tls: Option<ServerTlsConfig>,
     /// Which SDKs may send, and how much. Default: whoever reaches the addresses.
     pub access: AccessSettings,
+    /// Names under which browsers may send to OTLP/HTTP while it listens at loopback without tokens, beside addresses and
+    /// `localhost`: a web page elsewhere may lead its own name here. Default `[]`. Programs may use any name.
+    pub hosts: Vec<String>,
 }
 
 /// What the agent's place on Kubernetes says about the SDKs that send to it.

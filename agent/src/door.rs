@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use otlp::access::{Access, AccessObserver, AccessSettings};
+use otlp::access::{Access, AccessObserver, AccessSettings, HostNames};
 use otlp::tls::{Listening, Reload, ServerTls};
 use tokio::net::TcpListener;
 
@@ -22,6 +22,8 @@ pub(crate) enum Own {
     Otlp,
     /// `/metrics` and the like.
     Admin,
+    /// Sampling strategies.
+    Sampling,
 }
 
 /// TLS and access of one listener. Clones are the same.
@@ -38,7 +40,7 @@ struct Counts {
 }
 
 impl AccessObserver for Counts {
-    fn denied(&self, reason: &'static str) {
+    fn denied(&self, reason: &'static str, _: Option<usize>) {
         self.metrics.denied(self.listener, reason);
     }
 
@@ -48,19 +50,21 @@ impl AccessObserver for Counts {
 }
 
 impl Door {
-    /// Reads the files, and follows them. `bound` is where a page is served that a browser could be led to.
+    /// Reads the files, and follows them. `bound` is where a browser could be led to, and `hosts` the names
+    /// that it may use there.
     ///
     /// # Errors
     /// A file that cannot be used.
     pub(crate) fn new(
         own: Own,
         (tls, access): (Option<&ServerTlsConfig>, &AccessSettings),
-        bound: Option<SocketAddr>,
+        (bound, hosts): (Option<SocketAddr>, &[String]),
         metrics: &Arc<Metrics>,
     ) -> Result<Self, AgentError> {
         let (key, listener, side) = match own {
             Own::Otlp => ("agent.otlp", "otlp", TlsSide::Otlp),
             Own::Admin => ("agent.admin", "admin", TlsSide::Admin),
+            Own::Sampling => ("agent.sampling", "sampling", TlsSide::Sampling),
         };
         let tls = tls.map(|tls| tls::server(tls, side, metrics)).transpose();
         let tls = tls.map_err(|error| AgentError::config(&format!("{key}.tls"), error.chain()))?;
@@ -69,7 +73,12 @@ impl Door {
             listener,
         });
         let looked_at = bound.is_some_and(|bound| bound.ip().is_loopback());
-        let access = Access::new(access, looked_at.then_some(&[]), counts);
+        let hosts = match own {
+            Own::Otlp if looked_at => HostNames::OfBrowsers(hosts),
+            Own::Admin if looked_at => HostNames::Only(hosts),
+            _ => HostNames::Any,
+        };
+        let access = Access::new(access, hosts, counts);
         let access =
             access.map_err(|error| AgentError::config(&format!("{key}.access.tokens"), error.to_string()))?;
         Ok(Self { tls, access })

@@ -14,6 +14,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
+use otlp::access::{Access, Denied};
 
 use crate::body::ProxyBody;
 use crate::config::AgentConfig;
@@ -31,6 +32,7 @@ const PREFIX: usize = 5;
 
 /// Answers what to sample.
 pub(crate) struct SamplingServer {
+    access: Access,
     workloads: Vec<Arc<Workload>>,
     otherwise: Sampler,
 }
@@ -43,8 +45,9 @@ enum GrpcError {
 }
 
 impl SamplingServer {
-    pub(crate) fn new(config: &AgentConfig, workloads: &[Arc<Workload>]) -> Self {
+    pub(crate) fn new(config: &AgentConfig, workloads: &[Arc<Workload>], access: Access) -> Self {
         Self {
+            access,
             workloads: workloads.to_vec(),
             otherwise: Sampler::new(&config.sampling),
         }
@@ -91,10 +94,7 @@ impl SamplingServer {
             Err(GrpcError::InvalidArgument) => ProxyBody::trailed(Vec::new(), status("3")),
             Err(GrpcError::Unimplemented) => ProxyBody::trailed(Vec::new(), status("12")),
         };
-        let mut response = Response::new(answer);
-        let format = HeaderValue::from_static("application/grpc");
-        response.headers_mut().insert(CONTENT_TYPE, format);
-        response
+        grpc(answer)
     }
 
     async fn grpc_answer(&self, request: Request<Incoming>) -> Result<Vec<u8>, GrpcError> {
@@ -135,17 +135,45 @@ fn status(code: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(name, HeaderValue::from_static(code))])
 }
 
+/// `UNAUTHENTICATED`, `RESOURCE_EXHAUSTED` or `PERMISSION_DENIED`.
+fn refused(denied: Denied) -> HeaderMap {
+    status(match denied {
+        Denied::NoToken | Denied::WrongToken => "16",
+        Denied::TooMuch { .. } => "8",
+        Denied::ReadOnly | Denied::ForeignHost | Denied::NoTenant | Denied::WrongTenant => "7",
+    })
+}
+
+fn grpc(answer: ProxyBody) -> Response<ProxyBody> {
+    let mut response = Response::new(answer);
+    let format = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(CONTENT_TYPE, format);
+    response
+}
+
 fn is_grpc(request: &Request<Incoming>) -> bool {
     let kind = request.headers().get(CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 impl Handler for SamplingServer {
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, _: SocketAddr) -> Response<ProxyBody> {
-        if is_grpc(&request) {
-            self.over_grpc(request).await
-        } else {
-            self.over_http(&request)
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<ProxyBody> {
+        let (headers, uri) = (request.headers(), request.uri());
+        let admitted = self.access.admit_by(headers, uri, Some(peer.ip()));
+        match (admitted, is_grpc(&request)) {
+            (Ok(_), true) => self.over_grpc(request).await,
+            (Ok(_), false) => self.over_http(&request),
+            (Err(denied), true) => {
+                // An answer without a message has its status in the head (gRPC over HTTP/2, "Trailers-Only").
+                let mut response = grpc(ProxyBody::text(String::new()));
+                response.headers_mut().extend(refused(denied));
+                response
+            }
+            (Err(denied), false) => {
+                let mut response = text(denied.status(), &format!("{denied}\n"));
+                response.headers_mut().extend(denied.headers());
+                response
+            }
         }
     }
 }

@@ -195,6 +195,8 @@ pub enum TlsSide {
     Otlp,
     /// Readers of the agent's own metrics.
     Admin,
+    /// SDKs that ask what to sample.
+    Sampling,
 }
 
 /// What became of a connection that was redirected to the agent.
@@ -267,6 +269,7 @@ labels! {
         Kubernetes => "kubernetes",
         Otlp => "otlp",
         Admin => "admin",
+        Sampling => "sampling",
     }
     Method { Context => "context", Id => "id", Exclusive => "exclusive", None => "none" }
     ContextResult {

@@ -129,6 +129,7 @@ pub(crate) fn problems(config: &AgentConfig) -> Vec<Finding> {
     let own = [
         ("agent.otlp", &config.otlp.tls, &config.otlp.access),
         ("agent.admin", &config.admin.tls, &config.admin.access),
+        ("agent.sampling", &config.sampling.tls, &config.sampling.access),
     ];
     for (path, tls, access) in own {
         if let Some(tls) = tls {

@@ -60,6 +60,19 @@ const HEALTHY: &[(&str, &str)] = &[
         "0x120",
     ),
     (
+        "tracemap_collector_kubernetes_objects{instance=\"c\",state=\"current\"}",
+        "7x120",
+    ),
+    (
+        "tracemap_collector_kubernetes_objects{instance=\"c\",state=\"conflict\"}",
+        "0x120",
+    ),
+    // An API server that was away for a moment.
+    (
+        "tracemap_collector_kubernetes_failures_total{instance=\"c\",reason=\"connection\"}",
+        "0x30 3x90",
+    ),
+    (
         "tracemap_collector_tls_reloads_total{instance=\"c\",outcome=\"failed\"}",
         "0x120",
     ),
@@ -140,6 +153,12 @@ const TROUBLES: &[(&str, &str, &str)] = &[
         "remote_write_dropped",
         "0x60 0+9x59",
         "RemoteWriteLags instance=c",
+    ),
+    ("state=\"conflict\"", "0x60 1x59", "ObjectsNotInStep instance=c"),
+    (
+        "kubernetes_failures",
+        "0x60 0+1x59",
+        "ObjectsNotInStep instance=c",
     ),
     (
         "collector_tls_reloads",

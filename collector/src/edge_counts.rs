@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 
 use crate::ledger::EdgeCounts;
-use crate::names::{End, Node};
+use crate::names::{End, Share};
 use crate::peer::{Attribute, Facts};
 
 /// The metric's name.
@@ -33,7 +33,7 @@ pub struct Counted {
 }
 
 /// Reads all points of a request.
-pub fn read(request: &ExportMetricsServiceRequest) -> Counted {
+pub fn read(request: &ExportMetricsServiceRequest, names: &Share) -> Counted {
     let scopes = request
         .resource_metrics
         .iter()
@@ -46,7 +46,7 @@ pub fn read(request: &ExportMetricsServiceRequest) -> Counted {
                     && histogram.aggregation_temporality() == AggregationTemporality::Delta =>
             {
                 for point in &histogram.data_points {
-                    match edge(point) {
+                    match edge(point, names) {
                         Some(edge) => counted.edges.push(edge),
                         None => counted.rejected += 1,
                     }
@@ -58,12 +58,12 @@ pub fn read(request: &ExportMetricsServiceRequest) -> Counted {
     counted
 }
 
-fn edge(point: &ExponentialHistogramDataPoint) -> Option<EdgeCounts> {
+fn edge(point: &ExponentialHistogramDataPoint, names: &Share) -> Option<EdgeCounts> {
     let node = |key| text(&point.attributes, key).filter(|id| !id.is_empty());
     let client = node("tracemap.client")?;
     let server = match node("tracemap.server") {
-        Some(id) => Node::service(NodeId::from(id)),
-        None => Node::of(&far_side(&point.attributes)?),
+        Some(id) => names.service(NodeId::from(id)),
+        None => names.node(&far_side(&point.attributes)?),
     };
     let named = text(&point.attributes, "tracemap.connection_type");
     let connection = named.and_then(|named| {
@@ -84,7 +84,7 @@ fn edge(point: &ExponentialHistogramDataPoint) -> Option<EdgeCounts> {
         point.sum.unwrap_or_default(),
     );
     Some(EdgeCounts {
-        client: Node::service(NodeId::from(client)),
+        client: names.service(NodeId::from(client)),
         server,
         connection,
         requests: point.count,
@@ -198,7 +198,10 @@ mod tests {
     fn a_point_that_names_an_edge_is_counted_with_its_latencies() {
         let failed = [ends(), vec![attribute("tracemap.failed", Value::BoolValue(true))]].concat();
         let delta = AggregationTemporality::Delta;
-        let read = read(&request(METRIC, delta, vec![point(ends()), point(failed)]));
+        let read = read(
+            &request(METRIC, delta, vec![point(ends()), point(failed)]),
+            &Share::whole(),
+        );
         let told: Vec<_> = read
             .edges
             .iter()
@@ -216,7 +219,7 @@ mod tests {
             attribute("server.port", Value::IntValue(8080)),
         ];
         let delta = AggregationTemporality::Delta;
-        let read = read(&request(METRIC, delta, vec![point(attributes)]));
+        let read = read(&request(METRIC, delta, vec![point(attributes)]), &Share::whole());
         let server = read.edges[0].server.get();
         assert_eq!(
             (server.id.as_str(), server.address.as_deref()),
@@ -227,7 +230,10 @@ mod tests {
     #[test]
     fn what_names_no_edge_is_rejected_and_counted() {
         let delta = AggregationTemporality::Delta;
-        let nameless = read(&request(METRIC, delta, vec![point(vec![]), point(ends())]));
+        let nameless = read(
+            &request(METRIC, delta, vec![point(vec![]), point(ends())]),
+            &Share::whole(),
+        );
         assert_eq!((nameless.edges.len(), nameless.rejected), (1, 1));
         for foreign in [
             request("http.client.duration", delta, vec![point(ends()), point(ends())]),
@@ -237,7 +243,7 @@ mod tests {
                 vec![point(ends()), point(ends())],
             ),
         ] {
-            let read = read(&foreign);
+            let read = read(&foreign, &Share::whole());
             assert_eq!((read.edges.len(), read.rejected), (0, 2));
         }
     }

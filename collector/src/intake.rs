@@ -29,8 +29,9 @@ use crate::rim::Shared;
 use crate::scrape::Scrape;
 
 thread_local! {
-    /// Each worker remembers names for itself, so that no request waits for another's bytes to be read.
-    static READER: RefCell<Reader> = RefCell::default();
+    /// Each worker remembers names for itself, so that no request waits for another's bytes to be read; and those of each
+    /// tenant apart, by its index, since what one said another has not.
+    static READERS: RefCell<Vec<Reader>> = RefCell::default();
 }
 
 /// Hands requests to the journal, where there is one, and to the shards.
@@ -54,10 +55,19 @@ impl TraceSink for Sink {
                 ..Verdict::default()
             };
         }
-        let predicates = &self.0.predicates;
-        let read = READER.with_borrow_mut(|reader| {
+        let Shared {
+            predicates,
+            names,
+            tenant,
+            ..
+        } = &*self.0;
+        let read = READERS.with_borrow_mut(|readers| {
+            if readers.len() <= *tenant {
+                readers.resize_with(*tenant + 1, Reader::default);
+            }
+            let reader = &mut readers[*tenant];
             if !reader.notes(predicates) {
-                *reader = Reader::new(Arc::clone(predicates));
+                *reader = Reader::within(Arc::clone(predicates), Arc::clone(names));
             }
             reader.read(&body)
         });
@@ -80,7 +90,7 @@ impl MetricsSink for Sink {
         request: ExportMetricsServiceRequest,
         batch: BatchMeta,
     ) -> Result<AcceptedMetrics, Refusal> {
-        let counted = edge_counts::read(&request);
+        let counted = edge_counts::read(&request, &self.0.names);
         let rejected = counted.rejected;
         let message = if rejected > 0 {
             format!(
@@ -274,19 +284,19 @@ pub(crate) struct Observer(pub(crate) Arc<Shared>);
 
 impl IntakeObserver for Observer {
     fn request(&self, request: &Observed) {
-        let counts = &self.0.observed;
+        self.0.observed.request(request);
+    }
+}
+
+impl IntakeObserver for ObservedCounts {
+    fn request(&self, request: &Observed) {
         let key = [
             request.signal.as_str(),
             request.transport.as_str(),
             request.outcome.as_str(),
         ];
-        *counts
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(key)
-            .or_default() += 1;
-        counts.bytes.fetch_add(request.bytes, Ordering::Relaxed);
+        *self.lock().entry(key).or_default() += 1;
+        self.bytes.fetch_add(request.bytes, Ordering::Relaxed);
     }
 }
 
@@ -297,21 +307,29 @@ impl ObservedCounts {
         (spans >= 1_000 && bytes > 0).then(|| bytes as f64 / spans as f64)
     }
 
-    /// Writes the counts as series.
-    pub(crate) fn write(&self, out: &mut Scrape<'_>) {
+    /// Writes the counts as series, with those of requests that were nobody's.
+    pub(crate) fn write(&self, nobodys: &Self, out: &mut Scrape<'_>) {
         out.family(names::COLLECTOR_REQUESTS);
-        let counts = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let (own, nobodys_requests) = (self.lock().clone(), nobodys.lock().clone());
+        let count = |key: &[&'static str; 3]| {
+            let counts = [&own, &nobodys_requests].map(|counts| counts.get(key).copied().unwrap_or(0));
+            counts.iter().sum::<u64>()
+        };
         for signal in Signal::ALL.map(Signal::as_str) {
             for transport in [Transport::Grpc, Transport::HttpProtobuf, Transport::HttpJson] {
                 for outcome in Outcome::ALL {
                     let (transport, outcome) = (transport.as_str(), outcome.as_str());
-                    let count = counts.get(&[signal, transport, outcome]).copied().unwrap_or(0);
                     let labels = [("signal", signal), ("transport", transport), ("outcome", outcome)];
-                    out.sample(&labels, count as f64);
+                    out.sample(&labels, count(&[signal, transport, outcome]) as f64);
                 }
             }
         }
-        out.single(names::COLLECTOR_BYTES, self.bytes.load(Ordering::Relaxed) as f64);
+        let bytes = [self, nobodys].map(|counts| counts.bytes.load(Ordering::Relaxed));
+        out.single(names::COLLECTOR_BYTES, bytes.iter().sum::<u64>() as f64);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<[&'static str; 3], u64>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -344,7 +362,7 @@ mod tests {
         let collector = Collector::bind(&settings, &GenerateSettings::default(), Services::new())
             .await
             .expect("loopback has free ports");
-        let shared = collector.shared;
+        let shared = Arc::clone(&collector.tenants[0].shared);
         let claim = Claim {
             address: "payment.shop:8080".into(),
             service: Node::service(NodeId::from("payment")),

@@ -43,5 +43,6 @@ pub mod snapshot;
 pub mod span;
 pub mod table;
 mod tail;
+mod tenant;
 mod tls;
 mod web;

@@ -2,12 +2,13 @@
 //!
 //! In: names as spans write them. Out: [`Node`], [`Operation`] and [`Version`], which are copied like a number, are
 //! compared by identity, and need no lock to be read.
-//! Left out on purpose: forgetting. Names are never freed, so their number and length are bounded; what comes beyond
-//! the bound is one name, [`OVERFLOW`], or no version, and counted.
+//! Left out on purpose: forgetting. Names are never freed, so their number and length are bounded, and a tenant brings no
+//! more new ones than its [`Share`]; what comes beyond the bound is one name, [`OVERFLOW`], or no version, and counted.
 
+mod share;
 mod table;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
@@ -16,6 +17,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use map::{NodeId, NodeKind};
 
+use share::Part;
+pub use share::Share;
 use table::Table;
 
 /// The name of everything beyond a budget.
@@ -91,8 +94,12 @@ impl<T> Name<T> {
 impl Node {
     /// The node of an end; the overflow node beyond the budget.
     pub fn of(end: &End) -> Self {
+        Self::within(end, None)
+    }
+
+    fn within(end: &End, part: Option<&Part>) -> Self {
         let beyond = || End::new(NodeId::from(OVERFLOW), NodeKind::Overflow);
-        Self(NODES.get(end, end.id.as_str().len(), beyond))
+        Self(NODES.get(end, end.id.as_str().len(), part, beyond))
     }
 
     /// A service that reports its own spans.
@@ -133,13 +140,19 @@ impl End {
 impl Operation {
     /// The operation `name` of a service, of no version; its overflow operation beyond the budget.
     pub fn of(service: Option<Node>, name: &str) -> Self {
+        Self::within(service, name, None)
+    }
+
+    fn within(service: Option<Node>, name: &str, part: Option<&Part>) -> Self {
         let key = |name: &str| OperationKey {
             service,
             name: name.into(),
         };
         let name = cut(name);
         Self {
-            index: OPERATIONS.get(&key(name), name.len(), || key(OVERFLOW)).index,
+            index: OPERATIONS
+                .get(&key(name), name.len(), part, || key(OVERFLOW))
+                .index,
             version: Version::NONE,
         }
     }
@@ -206,31 +219,19 @@ impl Version {
     /// The resource does not say it, or it came beyond the budget.
     pub const NONE: Self = Self(0);
 
-    /// The version of a service; none where nothing is said, or beyond the budget of the service.
+    /// The version of a service, of all names that there is room for; see [`Share::version`].
     pub fn of(service: Node, version: &str) -> Self {
-        let version = cut(version);
-        if version.is_empty() {
-            return Self::NONE;
-        }
-        let mut of_services = VERSIONS_OF.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = of_services.entry(service).or_default();
-        let before = VERSIONS.find(&Box::from(version)).map(Self::at);
-        if let Some(before) = before.filter(|before| known.contains(before)) {
-            return before;
-        }
-        if known.len() >= MAX_VERSIONS_OF_SERVICE {
-            VERSIONS.beyond.fetch_add(1, Ordering::Relaxed);
-            return Self::NONE;
-        }
-        let found = Self::named(version);
-        known.insert(found);
-        found
+        Share::whole().version(service, version)
     }
 
     /// The version of this name, whosever it is, as files write it; none beyond the budget of all services.
     pub fn named(version: &str) -> Self {
+        Self::within(version, None)
+    }
+
+    fn within(version: &str, part: Option<&Part>) -> Self {
         let version = cut(version);
-        let found = VERSIONS.find_or_add(&Box::from(version), version.len());
+        let found = VERSIONS.find_or_add(&Box::from(version), version.len(), part);
         found.map_or(Self::NONE, Self::at)
     }
 
@@ -255,7 +256,7 @@ impl Version {
     }
 }
 
-/// How often a name was asked for that was beyond the budget, since the process began.
+/// How often a name was asked for that was beyond the budget of all, since the process began, and no [`Share`] counted it.
 pub fn beyond_budget() -> u64 {
     let beyond = [&NODES.beyond, &OPERATIONS.beyond, &VERSIONS.beyond];
     beyond.map(|count| count.load(Ordering::Relaxed)).iter().sum()
@@ -276,7 +277,6 @@ static OPERATIONS: LazyLock<Interner<OperationKey>> =
     LazyLock::new(|| Interner::new(&OPERATION_TABLE, MAX_NAMES, MAX_BYTES));
 static VERSIONS: LazyLock<Interner<Box<str>>> =
     LazyLock::new(|| Interner::new(&VERSION_TABLE, MAX_VERSIONS, MAX_VERSION_BYTES));
-static VERSIONS_OF: LazyLock<Mutex<HashMap<Node, HashSet<Version>>>> = LazyLock::new(Mutex::default);
 
 struct Interner<T: 'static> {
     known: Mutex<Known<T>>,
@@ -308,8 +308,14 @@ impl<T: Clone + Eq + Hash> Interner<T> {
     }
 
     /// The name of a value; that of `beyond` where there is no room for it.
-    fn get(&self, value: &T, bytes: usize, beyond: impl FnOnce() -> T) -> &'static Entry<T> {
-        self.find_or_add(value, bytes).unwrap_or_else(|| {
+    fn get(
+        &self,
+        value: &T,
+        bytes: usize,
+        part: Option<&Part>,
+        beyond: impl FnOnce() -> T,
+    ) -> &'static Entry<T> {
+        self.find_or_add(value, bytes, part).unwrap_or_else(|| {
             let (overflow, mut known) = (beyond(), self.lock());
             match known.names.get(&overflow) {
                 Some(name) => name,
@@ -318,16 +324,18 @@ impl<T: Clone + Eq + Hash> Interner<T> {
         })
     }
 
-    /// The name of a value; `None`, and counted, where there is no room for it.
-    fn find_or_add(&self, value: &T, bytes: usize) -> Option<&'static Entry<T>> {
+    /// The name of a value; `None`, and counted, where there is no room for it, or none in the `part` of whoever brings it.
+    fn find_or_add(&self, value: &T, bytes: usize, part: Option<&Part>) -> Option<&'static Entry<T>> {
         let mut known = self.lock();
         if let Some(name) = known.names.get(value) {
             return Some(name);
         }
-        if known.names.len() < self.max && known.bytes + bytes <= self.max_bytes {
+        let fits = known.names.len() < self.max && known.bytes + bytes <= self.max_bytes;
+        if fits && part.is_none_or(|part| part.take(bytes)) {
             return Some(known.add(self.table, value.clone(), bytes));
         }
-        self.beyond.fetch_add(1, Ordering::Relaxed);
+        let beyond = part.map_or(&self.beyond, |part| &part.beyond);
+        beyond.fetch_add(1, Ordering::Relaxed);
         None
     }
 
@@ -441,30 +449,11 @@ mod tests {
     }
 
     #[test]
-    fn a_service_of_versions_without_end_has_none_beyond_its_budget_and_others_have_theirs() {
-        let (wild, tame) = (
-            Node::service("names-wild".into()),
-            Node::service("names-tame".into()),
-        );
-        let of = |n: usize| Version::of(wild, &format!("build-{n}"));
-        let first = of(0);
-        assert!((1..MAX_VERSIONS_OF_SERVICE).all(|n| of(n) != Version::NONE));
-        let before = VERSIONS.beyond.load(Ordering::Relaxed);
-        assert!((0..10).all(|n| of(MAX_VERSIONS_OF_SERVICE + n) == Version::NONE));
-        assert!(
-            VERSIONS.beyond.load(Ordering::Relaxed) >= before + 10,
-            "it is counted"
-        );
-        assert_eq!(of(0), first, "what was known stays known");
-        assert_ne!(Version::of(tame, "build-1024"), Version::NONE);
-    }
-
-    #[test]
     fn a_name_beyond_the_budget_is_the_overflow_and_counted() {
         let full = Interner::new(Box::leak(Box::new(Table::new())), MAX_NAMES, MAX_BYTES);
         let beyond = || OVERFLOW.to_owned();
-        let first = full.get(&"first".to_owned(), MAX_BYTES, beyond);
-        let second = full.get(&"second".to_owned(), 6, beyond);
+        let first = full.get(&"first".to_owned(), MAX_BYTES, None, beyond);
+        let second = full.get(&"second".to_owned(), 6, None, beyond);
         assert_eq!(
             (
                 first.value.as_str(),
@@ -474,7 +463,7 @@ mod tests {
             ("first", OVERFLOW, 1)
         );
         assert_eq!(
-            full.get(&"first".to_owned(), MAX_BYTES, beyond).index,
+            full.get(&"first".to_owned(), MAX_BYTES, None, beyond).index,
             first.index
         );
     }

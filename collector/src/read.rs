@@ -17,7 +17,7 @@ use otlp::view::{self, Link, Malformed, RawValue, Resource, UnreadScope, Value, 
 use propagation::{EDGE_HINT_KEY, EdgeHint};
 use sampling::{Predicates, SpanBits};
 
-use crate::names::{Node, Operation, Version, cut};
+use crate::names::{Node, Operation, Share, Version, cut};
 use crate::peer::{Attribute, Facts, MESSAGE_COUNT, message_count};
 use crate::span::{Address, Extra, Hint, Message, MessageRole, Span, SpanId, TraceId, place_id};
 
@@ -113,8 +113,13 @@ pub struct Reader {
 impl Reader {
     /// A reader that also notes which of these predicates of tail sampling a span fulfils.
     pub fn new(predicates: Arc<Predicates>) -> Self {
+        Self::within(predicates, Share::whole())
+    }
+
+    /// The same for a tenant, which brings no more names than its share.
+    pub fn within(predicates: Arc<Predicates>, names: Arc<Share>) -> Self {
         Self {
-            known: Known::default(),
+            known: Known::new(names),
             predicates,
         }
     }
@@ -159,8 +164,9 @@ struct Workload {
 }
 
 /// What a reader remembers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
+    names: Arc<Share>,
     resources: HashMap<Box<[u8]>, Workload, RandomState>,
     /// By the index of the service, one more than it, and 0 for none.
     operations: Vec<HashMap<Box<str>, Operation, RandomState>>,
@@ -171,7 +177,26 @@ struct Known {
     claims: usize,
 }
 
+impl Default for Known {
+    fn default() -> Self {
+        Self::new(Share::whole())
+    }
+}
+
 impl Known {
+    fn new(names: Arc<Share>) -> Self {
+        Self {
+            names,
+            resources: HashMap::default(),
+            operations: Vec::new(),
+            operation_count: 0,
+            peers: HashMap::default(),
+            destinations: HashMap::default(),
+            claimed: HashMap::default(),
+            claims: 0,
+        }
+    }
+
     fn make_room(&mut self) {
         let most = [
             self.resources.len(),
@@ -181,7 +206,7 @@ impl Known {
             self.claims,
         ];
         if most.into_iter().any(|n| n >= MAX_KNOWN) {
-            *self = Self::default();
+            *self = Self::new(Arc::clone(&self.names));
         }
     }
 
@@ -193,12 +218,12 @@ impl Known {
         }
         let name = cut(name);
         let Some(known) = self.operations.get_mut(slot) else {
-            return Operation::of(service, name);
+            return self.names.operation(service, name);
         };
         if let Some(operation) = known.get(name) {
             return *operation;
         }
-        let operation = Operation::of(service, name);
+        let operation = self.names.operation(service, name);
         known.insert(name.into(), operation);
         self.operation_count += 1;
         operation
@@ -209,7 +234,7 @@ impl Known {
         if let Some(node) = self.destinations.get(name) {
             return *node;
         }
-        let node = Node::destination(str::from_utf8(name).unwrap_or_default());
+        let node = self.names.destination(str::from_utf8(name).unwrap_or_default());
         if name.len() <= MAX_KEY_BYTES {
             self.destinations.insert(name.into(), node);
         }
@@ -226,7 +251,7 @@ impl Known {
         if let Some(peer) = self.peers.get(key.as_slice()) {
             return *peer;
         }
-        let peer = facts.peer().map(|end| Node::of(&end));
+        let peer = facts.peer().map(|end| self.names.node(&end));
         if key.len() <= MAX_KEY_BYTES {
             self.peers.insert(key.as_slice().into(), peer);
         }
@@ -303,7 +328,7 @@ impl<'a> Visit<'a> for Pass<'a, '_> {
             self.workload = *known;
             return;
         }
-        let (service, version, language) = service_of(resource, &mut self.out.workloads);
+        let (service, version, language) = service_of(resource, &self.known.names, &mut self.out.workloads);
         let spoken = service.zip(language);
         let spoken = spoken.map(|(service, language)| Spoken { service, language });
         self.out.languages.extend(spoken);
@@ -425,7 +450,7 @@ impl<'a> Pass<'a, '_> {
         }
         let serves = matches!(span.kind, Kind::Server | Kind::Consumer);
         let hint = if serves && !span.trace_state.is_empty() {
-            hint(span.trace_state, self.workload.service)
+            hint(span.trace_state, self.workload.service, &self.known.names)
         } else {
             None
         };
@@ -517,6 +542,7 @@ const SDK: &str = "opentelemetry";
 /// What a resource says of the workload: who it is, in which version, and in what language.
 fn service_of(
     resource: &Resource<'_>,
+    names: &Share,
     workloads: &mut Vec<Address>,
 ) -> (Option<Node>, Version, Option<Language>) {
     let (mut name, mut version, mut namespace, mut environment) = ("", "", "", "");
@@ -538,9 +564,9 @@ fn service_of(
     if name.is_empty() {
         return (None, Version::NONE, None);
     }
-    let service = Node::service(service_id(cut(environment), cut(namespace), cut(name)));
+    let service = names.service(service_id(cut(environment), cut(namespace), cut(name)));
     let language = language.filter(|_| sdk == SDK);
-    (Some(service), Version::of(service, version), language)
+    (Some(service), names.version(service, version), language)
 }
 
 /// A service named `user` is told apart from [`NodeId::USER`], or whatever it calls would be an entry point.
@@ -571,11 +597,11 @@ fn member<'t>(trace_state: &'t str, key: &str) -> Option<&'t str> {
 
 /// What the caller's edge hint says to `callee`, where there is one. What was meant for another service was passed on by
 /// that, and its caller is not ours.
-fn hint(trace_state: &str, callee: Option<Node>) -> Option<Hint> {
+fn hint(trace_state: &str, callee: Option<Node>, names: &Share) -> Option<Hint> {
     let hint = EdgeHint::parse(member(trace_state, EDGE_HINT_KEY)?)?;
     let meant = |id: &String| callee.is_some_and(|callee| callee.id.as_str() == id);
     hint.callee.as_ref().is_none_or(meant).then(|| Hint {
-        caller: Node::service(NodeId::from(hint.caller.as_str())),
+        caller: names.service(NodeId::from(hint.caller.as_str())),
         sent: hint.sent_unix_nano,
         counted: hint.counted,
     })
@@ -797,12 +823,12 @@ mod tests {
     #[test]
     fn a_hint_beside_other_members_names_the_caller() {
         let state = "vendor=x,tm=c:shop/web;k:h;t:3e8;q:1";
-        let read = hint(state, None).expect("a hint");
+        let read = hint(state, None, &Share::whole()).expect("a hint");
         assert_eq!(
             (read.caller.id.as_str(), read.sent, read.counted),
             ("shop/web", 1_000_000, true)
         );
-        assert_eq!(hint("vendor=x", None), None);
+        assert_eq!(hint("vendor=x", None, &Share::whole()), None);
         assert!(stamps(state) && !stamps("vendor=x") && !stamps("tm=c:web;t:1"));
     }
 
@@ -810,8 +836,11 @@ mod tests {
     fn a_hint_that_was_meant_for_another_service_says_nothing() {
         let [cart, stock] = ["cart", "stock"].map(|name| Node::service(NodeId::from(name)));
         let state = "tm=c:web;t:1;n:1;d:cart";
-        assert_eq!(hint(state, Some(cart)).map(|hint| hint.counted), Some(true));
-        assert_eq!(hint(state, Some(stock)), None);
+        assert_eq!(
+            hint(state, Some(cart), &Share::whole()).map(|hint| hint.counted),
+            Some(true)
+        );
+        assert_eq!(hint(state, Some(stock), &Share::whole()), None);
         assert!(
             !stamps(state),
             "it is of the call that reached the service, not of its own"

@@ -25,6 +25,7 @@ use crate::edge_counts;
 use crate::intake::Kind;
 use crate::keeper::{self, Batches, Disk, KeeperCounts, packed, unpacked};
 use crate::ledger::{Ledger, RestoreError};
+use crate::names::Share;
 use crate::pipeline::{Pipeline, Routes};
 use crate::read::Reader;
 use crate::settings::{CollectorSettings, Durability};
@@ -177,7 +178,7 @@ fn open_store(
 
 impl Restarted {
     /// Starts the threads; muted where there is something to replay.
-    pub(crate) fn start(self, settings: &CollectorSettings) -> std::io::Result<Started> {
+    pub(crate) fn start(self, settings: &CollectorSettings, names: &Arc<Share>) -> std::io::Result<Started> {
         let Self {
             ledger,
             header,
@@ -202,6 +203,7 @@ impl Restarted {
                 cut,
                 cut_time,
                 predicates,
+                names: Arc::clone(names),
             })
         });
         let table = settings.table(has_store);
@@ -243,6 +245,7 @@ pub(crate) struct Replay {
     /// How long halves were waited for, and from where on.
     waits: Vec<InForce>,
     predicates: Arc<Predicates>,
+    names: Arc<Share>,
 }
 
 impl Replay {
@@ -255,11 +258,13 @@ impl Replay {
             cut_time,
             waits,
             predicates,
+            names,
         } = self;
         let mut waits = waits.into_iter().peekable();
         let mut records = journal.reader(from);
         let mut settled = 0u64;
-        let (mut reader, mut muted, mut time, mut replayed) = (Reader::new(predicates), cut > 0, 0, 0u64);
+        let (mut reader, mut muted, mut time, mut replayed) =
+            (Reader::within(predicates, Arc::clone(&names)), cut > 0, 0, 0u64);
         loop {
             let record = match records.next() {
                 None => break,
@@ -290,6 +295,7 @@ impl Replay {
                 routes,
                 batches,
                 reader: &mut reader,
+                names: &names,
                 muted,
             };
             hand.over(&record, time, position);
@@ -325,6 +331,7 @@ struct Hand<'a> {
     routes: &'a Routes,
     batches: &'a Batches,
     reader: &'a mut Reader,
+    names: &'a Share,
     muted: bool,
 }
 
@@ -348,7 +355,8 @@ impl Hand<'_> {
             }
             Kind::Counts => {
                 if let Ok(request) = ExportMetricsServiceRequest::decode(&record.payload[..]) {
-                    self.routes.count(edge_counts::read(&request).edges, time);
+                    self.routes
+                        .count(edge_counts::read(&request, self.names).edges, time);
                 }
             }
         }

@@ -1,24 +1,22 @@
-//! The collector on sockets, with a clock and files: the pipeline, and intakes and pages around it.
+//! The collector on sockets: its listeners, and the tenants behind them.
 //!
 //! In: settings and a signal to stop. Out: a running collector, and the addresses it got.
-//! Left out on purpose: what is done with spans (`pipeline`), and how a restart finds its way back (`restart`).
+//! Left out on purpose: what runs for each tenant (`tenant`), of which there is one where none are configured.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use exposition::Format;
-use exposition::remote::{RemoteWriteSettings, StatsReader};
-use instrumentation::plan::PlanSettings;
+use exposition::remote::StatsReader;
 use journal::Journal;
 use map::catalogue as names;
 use map::{Map, Services};
-use otlp::access::{Access, TokenError};
-use otlp::intake::{IntakeObserver, Limits, Sinks};
+use otlp::access::{HostNames, TokenError};
+use otlp::intake::Limits;
 use otlp::serve::{Bounds, serve};
 use otlp::tls::{Listening, TlsError};
 use sampling::Predicates;
@@ -29,25 +27,25 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::cluster::{ClusterCounts, KubernetesPublishSettings};
+use crate::cluster::ClusterCounts;
 use crate::door::{self, Doors};
 use crate::families;
 use crate::generate::SyncError;
-use crate::intake::{ObservedCounts, Observer, Sink};
-use crate::keeper::{Batches, KeeperCounts, packed};
+use crate::intake::ObservedCounts;
+use crate::keeper::{Batches, KeeperCounts};
 use crate::ledger::{EdgeCounts, Ledger};
-use crate::pipeline::{Mark, Pipeline, Routes};
-use crate::planner::{self, PlanState, Told};
+use crate::names::Share;
+use crate::pipeline::Routes;
+use crate::planner::PlanState;
 use crate::process;
-use crate::publish::{Published, Publisher};
+use crate::publish::Published;
 use crate::read::Extracted;
-use crate::restart::{self, Replay, RestartError};
+use crate::restart::RestartError;
 use crate::scrape::Scrape;
-use crate::settings::{
-    CollectorSettings, GenerateSettings, SAVE, SAVE_WITH_JOURNAL, TICK, TlsSettings, WebSettings,
-};
+use crate::settings::{CollectorSettings, GenerateSettings, SAVE_WITH_JOURNAL, TlsSettings};
 use crate::skew::Waits;
 use crate::tail::Tail;
+use crate::tenant::Tenant;
 use crate::tls::TlsCounts;
 
 /// The collector cannot start.
@@ -99,23 +97,30 @@ pub enum StartError {
 /// A collector whose listeners are bound.
 #[derive(Debug)]
 pub struct Collector {
-    pub(crate) shared: Arc<Shared>,
+    /// At least one.
+    pub(crate) tenants: Vec<Tenant>,
+    common: Arc<Common>,
     grpc: Listening,
     http: Listening,
     web: Listening,
-    publisher: Publisher,
     limits: Limits,
-    pipeline: Pipeline,
-    keeper: Option<JoinHandle<()>>,
-    replay: Option<Replay>,
-    remote_write: Option<RemoteWriteSettings>,
-    cluster: Option<(KubernetesPublishSettings, GenerateSettings)>,
-    plan: PlanSettings,
 }
 
-/// What intake, ticks and pages share.
+/// What is no tenant's: the listeners, and what came to them before it was known whose it is. Everybody's series tell it.
+#[derive(Debug)]
+pub(crate) struct Common {
+    /// Where the listeners have TLS.
+    pub(crate) tls: Option<Arc<TlsCounts>>,
+    pub(crate) doors: Doors,
+    pub(crate) observed: Arc<ObservedCounts>,
+}
+
+/// What intake, ticks and pages of one tenant share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// Its index; 0 where there are no tenants.
+    pub(crate) tenant: usize,
+    pub(crate) common: Arc<Common>,
     pub(crate) routes: Routes,
     pub(crate) clock: Clock,
     pub(crate) journal: Option<Arc<Journal>>,
@@ -130,9 +135,6 @@ pub(crate) struct Shared {
     pub(crate) batches: Arc<Batches>,
     pub(crate) kept: Arc<KeeperCounts>,
     pub(crate) observed: ObservedCounts,
-    /// Where the listeners have TLS.
-    pub(crate) tls: Option<Arc<TlsCounts>>,
-    pub(crate) doors: Doors,
     pub(crate) published: watch::Receiver<Arc<Published>>,
     /// Where objects are published to Kubernetes.
     pub(crate) cluster: Option<Arc<ClusterCounts>>,
@@ -141,6 +143,8 @@ pub(crate) struct Shared {
     pub(crate) predicates: Arc<Predicates>,
     /// What is traced, and who follows it.
     pub(crate) plan: PlanState,
+    /// How many new names its spans may bring.
+    pub(crate) names: Arc<Share>,
     /// What remote write did, where a receiver is configured.
     pub(crate) pushed: OnceLock<StatsReader>,
 }
@@ -152,7 +156,7 @@ impl Shared {
     }
 
     /// Whether it is time for a snapshot: with a journal seldom, but soon where it fills up.
-    fn needs_cut(&self, last: Instant) -> bool {
+    pub(crate) fn needs_cut(&self, last: Instant) -> bool {
         let fills_up = |journal: &Arc<Journal>| journal.stats().bytes > self.journal_max / 2;
         self.journal
             .as_ref()
@@ -161,7 +165,7 @@ impl Shared {
 
     /// How long halves are to be waited for from the next cut on: as was learned, or no longer than any where the
     /// traces that wait would fill the memory that new ones need.
-    async fn wanted_waits(&self) -> Arc<Waits> {
+    pub(crate) async fn wanted_waits(&self) -> Arc<Waits> {
         if self.routes.tables().open_bytes() > self.table_max / 2 {
             return Arc::default();
         }
@@ -210,11 +214,12 @@ impl Shared {
     ) {
         let mut out = Scrape::new(encoder);
         families::write(ledger, &mut out);
-        self.observed.write(&mut out);
-        if let Some(tls) = &self.tls {
+        let common = &self.common;
+        self.observed.write(&common.observed, &mut out);
+        if let Some(tls) = &common.tls {
             tls.write(&mut out);
         }
-        self.doors.write(&mut out);
+        common.doors.write(self.tenant, &mut out);
         self.published.borrow().write_metrics(&mut out);
         if let Some(cluster) = &self.cluster {
             cluster.write(&mut out);
@@ -233,7 +238,7 @@ impl Shared {
         families::tables(self.routes.tables(), out);
         out.single(
             names::COLLECTOR_NAMES_BEYOND,
-            crate::names::beyond_budget() as f64,
+            (self.names.beyond() + crate::names::beyond_budget()) as f64,
         );
         let stored = [("stored", &self.kept.stored), ("lost", &self.kept.lost)];
         out.family(names::COLLECTOR_STORED_SPANS);
@@ -279,7 +284,8 @@ impl Collector {
         let grpc = listen("collector.otlp.grpc", &settings.otlp.grpc).await?;
         let http = listen("collector.otlp.http", &settings.otlp.http).await?;
         let web = listen("collector.web.listen", &settings.web.listen).await?;
-        let (doors, counts) = (Doors::default(), Arc::<TlsCounts>::default());
+        let tenants = settings.tenants.len().max(1);
+        let (doors, counts) = (Doors::new(tenants), Arc::<TlsCounts>::default());
         let secured = |key, tls: &Option<TlsSettings>| {
             let tls = tls.as_ref().map(|tls| tls.server(counts.clone()));
             tls.transpose().map_err(|source| StartError::Tls { key, source })
@@ -290,61 +296,48 @@ impl Collector {
             .into_iter()
             .any(Option::is_some)
             .then_some(counts);
-        let access = Access::new(&settings.otlp.access, None, doors.otlp.clone()).map_err(|source| {
-            StartError::Token {
-                key: "collector.otlp.access.tokens",
-                source,
-            }
+        let (senders, readers) = (settings.senders(), settings.readers());
+        let is_at_loopback = |listener: &TcpListener| {
+            let bound = listener.local_addr();
+            bound.is_ok_and(|bound| bound.ip().is_loopback())
+        };
+        let hosts = if is_at_loopback(&http) {
+            HostNames::OfBrowsers(&settings.otlp.hosts)
+        } else {
+            HostNames::Any
+        };
+        let access = door::access(&settings.otlp.access, senders.as_ref(), hosts, doors.otlp.clone());
+        let access = access.map_err(|source| StartError::Token {
+            key: "collector.otlp.access.tokens",
+            source,
         })?;
-        let readers = door::of_page(
-            &settings.web.access,
-            &settings.web.hosts,
-            web.local_addr().ok(),
-            doors.page.clone(),
-        )
-        .map_err(|source| StartError::Token {
+        let hosts = if is_at_loopback(&web) {
+            HostNames::Only(&settings.web.hosts)
+        } else {
+            HostNames::Any
+        };
+        let readers = door::access(&settings.web.access, readers.as_ref(), hosts, doors.page.clone());
+        let readers = readers.map_err(|source| StartError::Token {
             key: "collector.web.access.tokens",
             source,
         })?;
-        let restarted = restart::take_up(settings, services).map_err(|source| StartError::Restart {
-            dir: settings.data_dir.clone().unwrap_or_default(),
-            source,
-        })?;
-        let generate = linked_to(generate, &settings.web, web.local_addr().ok());
-        let cluster = settings
-            .publish
-            .kubernetes
-            .clone()
-            .map(|to| (to, generate.clone()));
-        let plan = generate.plan.clone();
-        let (publisher, published) = Publisher::new(generate);
-        let started = restarted.start(settings).map_err(StartError::Thread)?;
-        let shared = Shared {
-            routes: started.pipeline.routes.clone(),
-            clock: Clock::after(started.time),
-            journal_max: settings.journal.max_size.0,
-            cutting: AtomicBool::new(false),
-            table_max: settings.pairing.max_memory.as_usize(),
-            journal: started.disk.as_ref().and_then(|disk| disk.journal.clone()),
-            store: started.disk.as_ref().and_then(|disk| disk.store.clone()),
-            batches: started.batches,
-            kept: started.counts,
-            observed: ObservedCounts::default(),
-            plan: PlanState::default(),
+        let common = Arc::new(Common {
             tls: counts,
             doors,
-            published,
-            cluster: cluster.as_ref().map(|_| Arc::default()),
-            ready: AtomicBool::new(false),
-            predicates: started.predicates,
-            pushed: OnceLock::new(),
-        };
+            observed: Arc::default(),
+        });
+        let bound = web.local_addr().ok();
+        let parts = settings.parts(generate, &services);
+        let tenants = parts.into_iter().enumerate();
+        let tenants = tenants.map(|(index, part)| Tenant::start(index, part, bound, &common));
+        let tenants = tenants.collect::<Result<_, _>>()?;
         let limits = Limits {
             max_request_bytes: settings.otlp.max_request_size.as_usize(),
             ..Limits::default()
         };
         Ok(Self {
-            shared: Arc::new(shared),
+            tenants,
+            common,
             grpc: Listening {
                 tcp: grpc,
                 tls: tls.clone(),
@@ -360,14 +353,7 @@ impl Collector {
                 tls: web_tls,
                 access: readers,
             },
-            publisher,
             limits,
-            pipeline: started.pipeline,
-            keeper: started.keeper,
-            replay: started.replay,
-            remote_write: settings.remote_write.clone(),
-            cluster,
-            plan,
         })
     }
 
@@ -392,75 +378,38 @@ impl Collector {
     /// Where a shard did before: a bug of ours.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut replays, mut running) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
         let Self {
-            shared,
+            tenants,
+            common,
             grpc,
             http,
             web,
-            mut publisher,
             limits,
-            mut pipeline,
-            keeper,
-            replay,
-            remote_write,
-            cluster,
-            plan,
         } = self;
-        let pages = crate::web::router(&shared, web.access.clone());
+        let each: Vec<_> = tenants.iter().map(|tenant| Arc::clone(&tenant.shared)).collect();
+        let pages = crate::web::router(&each, web.access.clone());
         tasks.spawn(serve(web, pages, Bounds::default(), until(stopped.clone())));
-        tokio::pin!(shutdown);
-        if let Some(replay) = replay {
-            // Spans that come meanwhile wait in the listeners' queues.
-            let (routes, batches) = (shared.routes.clone(), Arc::clone(&shared.batches));
-            let replayed = tokio::task::spawn_blocking(move || replay.run(&routes, &batches));
-            if let Err(error) = replayed.await {
-                error!(%error, "replay ended early; what it had not reached is in no counter");
-            }
+        // Spans that come meanwhile wait in the listeners' queues.
+        for tenant in tenants {
+            replays.spawn(tenant.replay());
         }
-        serve_otlp(&mut tasks, &shared, grpc, http, limits, &stopped);
-        if let Some(settings) = remote_write {
-            let pushing = crate::push::run(Arc::clone(&shared), settings, until(stopped.clone()));
-            tasks.spawn(pushing);
+        let mut tenants = replays.join_all().await;
+        // They end as they may; listeners know them by their index.
+        tenants.sort_by_key(|tenant| tenant.shared.tenant);
+        serve_otlp(&mut tasks, &tenants, &common, [grpc, http], limits, &stopped);
+        for tenant in tenants {
+            tenant.serve(&mut tasks, &stopped);
+            running.spawn(tenant.run(until(stopped.clone())));
         }
-        if let Some(((settings, generate), counts)) = cluster.zip(shared.cluster.clone()) {
-            let files = shared.published.clone();
-            let stop = until(stopped.clone());
-            tasks.spawn(crate::cluster::run(settings, generate, files, counts, stop));
-        }
-        let planning = planner::run(Arc::clone(&shared), plan, until(stopped.clone()));
-        tasks.spawn(planning);
-        shared.ready.store(true, Ordering::Relaxed);
-        let mut ticker = tokio::time::interval(TICK);
-        ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut saver = tokio::time::interval_at(tokio::time::Instant::now() + SAVE, SAVE);
-        let (mut saved, mut waits) = (Instant::now(), Arc::<Waits>::default());
-        loop {
-            tokio::select! {
-                () = &mut shutdown => break,
-                _ = ticker.tick() => {
-                    if !shared.cutting.load(Ordering::Acquire) {
-                        shared.routes.advance(shared.now());
-                    }
-                    if publisher.is_due(Instant::now()) && let Some(map) = shared.map().await {
-                        publisher = publish(publisher, map, shared.plan.told()).await;
-                    }
-                }
-                _ = saver.tick() => {
-                    let wanted = shared.wanted_waits().await;
-                    let must_shorten = wanted.is_empty() && !waits.is_empty();
-                    if keeper.is_none() {
-                        shared.routes.set_waits(&wanted);
-                    } else if shared.needs_cut(saved) || must_shorten {
-                        waits = wanted;
-                        cut(&shared, &waits);
-                        saved = Instant::now();
-                    }
-                },
-            }
+        tokio::select! {
+            () = shutdown => {}
+            // None ends by itself.
+            Some(Err(broken)) = running.join_next() => std::panic::resume_unwind(broken.into_panic()),
         }
         info!("collector is stopping");
         let _ = stop.send(true);
+        let ending = running.join_all().await;
         let in_time = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(Duration::from_secs(5), in_time)
             .await
@@ -468,105 +417,36 @@ impl Collector {
         {
             warn!("connections were still open after 5 s and were cut");
         }
-        let last = Mark {
-            time: shared.now(),
-            position: shared.journal.as_ref().map_or(0, |journal| packed(journal.end())),
-            waits,
-        };
-        shared.batches.cut(last.position);
-        // With a journal the open traces stay open over the restart.
-        let close = shared.journal.is_none();
-        let ended = tokio::task::spawn_blocking(move || {
-            pipeline.end_shards(&last, close);
-            pipeline
-        });
-        let pipeline = ended.await.expect("shards end without a panic");
-        if let Some(map) = shared.map().await {
-            publisher.force();
-            publish(publisher, map, shared.plan.told()).await;
+        let mut ended = JoinSet::new();
+        for tenant in ending {
+            ended.spawn(tenant.end());
         }
-        let written = tokio::task::spawn_blocking(move || {
-            pipeline.end();
-            keeper.map(JoinHandle::join)
-        });
-        if !matches!(written.await, Ok(None | Some(Ok(())))) {
-            error!("the last snapshot may not have been written");
-        }
-        if let Some(journal) = &shared.journal {
-            journal.close();
-        }
+        ended.join_all().await;
     }
 }
 
 fn serve_otlp(
     tasks: &mut JoinSet<()>,
-    shared: &Arc<Shared>,
-    grpc: Listening,
-    http: Listening,
+    tenants: &[Tenant],
+    common: &Arc<Common>,
+    [grpc, http]: [Listening; 2],
     limits: Limits,
     stopped: &watch::Receiver<bool>,
 ) {
-    let sink = Sink(Arc::clone(shared));
-    let sinks = Sinks::new(sink.clone()).with_metrics(sink);
-    let observer: Arc<dyn IntakeObserver> = Arc::new(Observer(Arc::clone(shared)));
-    let (watched, counted, taken) = (stopped.clone(), Arc::clone(&observer), sinks.clone());
-    tasks.spawn(async move {
-        otlp::intake::serve_grpc(grpc, taken, limits, counted, until(watched)).await;
-    });
-    let watched = stopped.clone();
-    tasks.spawn(async move {
-        otlp::intake::serve_http(http, sinks, limits, observer, until(watched)).await;
-    });
-}
-
-/// Cuts the stream for a snapshot: with a journal at a record of its own, so that every shard is cut at the same place.
-fn cut(shared: &Arc<Shared>, waits: &Arc<Waits>) {
-    let waits = Arc::clone(waits);
-    let Some(journal) = &shared.journal else {
-        let (time, position) = (shared.now(), 0);
-        shared.routes.mark(&Mark {
-            time,
-            position,
-            waits,
-        });
-        return;
+    let behind = || {
+        tenants
+            .iter()
+            .map(|tenant| tenant.behind(limits))
+            .collect::<Vec<_>>()
     };
-    let (cutting, whole, time) = (Cutting::begin(shared), Arc::clone(journal), shared.now());
-    let record = journal::NewRecord {
-        time,
-        ..Default::default()
-    };
-    let handed_in = journal.append(record, move |appended| {
-        // A journal without room takes no record, and gets room only by being cut: completions are in order, so its end
-        // is as good a place.
-        let position = appended.map_or_else(|_| whole.end(), |appended| appended.position);
-        let position = packed(position);
-        cutting.0.batches.cut(position);
-        cutting.0.routes.mark(&Mark {
-            time,
-            position,
-            waits,
-        });
+    let (taken, counted, watched) = (behind(), Arc::clone(&common.observed), stopped.clone());
+    tasks.spawn(async move {
+        otlp::intake::serve_grpc_of(grpc, taken, limits, counted, until(watched)).await;
     });
-    if let Err(error) = handed_in {
-        warn!(%error, "no snapshot this time");
-    }
-}
-
-/// Holds back ticks until it is dropped, which a cut's completion does, or whoever gives the cut up.
-struct Cutting(Arc<Shared>);
-
-impl Cutting {
-    fn begin(shared: &Arc<Shared>) -> Self {
-        shared.cutting.store(true, Ordering::Release);
-        Self(Arc::clone(shared))
-    }
-}
-
-impl Drop for Cutting {
-    fn drop(&mut self) {
-        self.0.cutting.store(false, Ordering::Release);
-    }
+    let (taken, counted, watched) = (behind(), Arc::clone(&common.observed), stopped.clone());
+    tasks.spawn(async move {
+        otlp::intake::serve_http_of(http, taken, limits, counted, until(watched)).await;
+    });
 }
 
 /// Until somebody asks the process to end, by SIGINT or SIGTERM.
@@ -587,33 +467,6 @@ pub async fn stop_signal() {
     let _ = interrupt.await;
 }
 
-async fn publish(mut publisher: Publisher, map: Map, told: Option<Arc<Told>>) -> Publisher {
-    // Rendering and writing take milliseconds to seconds; they must not hold up a worker of the runtime.
-    let done = tokio::task::spawn_blocking(move || {
-        let plan = told.as_ref().map(|told| &told.plan);
-        publisher.publish(&map, plan, Instant::now());
-        publisher
-    });
-    done.await.expect("generators do not panic")
-}
-
-/// Generated files link to the page at its real address, unless people wrote another one.
-fn linked_to(generate: &GenerateSettings, web: &WebSettings, bound: Option<SocketAddr>) -> GenerateSettings {
-    let mut generate = generate.clone();
-    let default = GenerateSettings::default();
-    if let Some(bound) = bound.filter(|_| *web != WebSettings::default()) {
-        let scheme = if web.tls.is_some() { "https" } else { "http" };
-        let url = format!("{scheme}://{bound}");
-        if generate.alerts.web_url == default.alerts.web_url {
-            generate.alerts.web_url.clone_from(&url);
-        }
-        if generate.dashboards.web_url == default.dashboards.web_url {
-            generate.dashboards.web_url = url;
-        }
-    }
-    generate
-}
-
 async fn listen(key: &'static str, address: &str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .await
@@ -624,7 +477,7 @@ async fn listen(key: &'static str, address: &str) -> Result<TcpListener, StartEr
         })
 }
 
-async fn until(mut stopped: watch::Receiver<bool>) {
+pub(crate) async fn until(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is a stop as well.
     let _ = stopped.wait_for(|stop| *stop).await;
 }

@@ -3,6 +3,9 @@
 //! In: YAML, by way of the `config` crate. Out: settings with a default for every key.
 //! Left out on purpose: the section `services`, which is the map's.
 
+mod tenants;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,15 +15,17 @@ use dashboards::DashboardSettings;
 use exposition::remote::RemoteWriteSettings;
 use grafana::GrafanaSettings;
 use instrumentation::check::CheckSettings;
+use instrumentation::logging::LoggingSettings;
 use instrumentation::plan::PlanSettings;
 use instrumentation::resilience::ResilienceSettings;
-use instrumentation::logging::LoggingSettings;
 use map::Services;
 use otlp::access::AccessSettings;
 pub use sampling::SamplingSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::tenants::Part;
+pub use self::tenants::{TenantHeaderSettings, TenantSettings};
 pub use crate::cluster::{KubernetesPublishSettings, PublishSettings, PublishedObjects};
 use crate::ledger::{LedgerSettings, MapBudget};
 use crate::series::SeriesLimits;
@@ -56,6 +61,14 @@ pub struct CollectorSettings {
     pub publish: PublishSettings,
     /// Shards, each a thread with its own traces. Default 0: as many as there are cores.
     pub shards: usize,
+    /// Teams that must not see each other's traces, by name, each with a map, series, traces and files of its own behind the
+    /// same listeners. Default: none, and all is one. What a request is for is said by its token, or by `tenant_header`.
+    /// `map`, `pairing.max_memory`, `baseline.max_memory`, `journal.max_size`, `store.max_size` and
+    /// `remote_write.max_memory` are what all of them have together.
+    pub tenants: BTreeMap<String, TenantSettings>,
+    /// A header that names the tenant of a request, for callers that are trusted with it: those with a token of
+    /// `access.tokens`, which is no tenant's, and everybody at a listener without any token. Default: none is looked at.
+    pub tenant_header: Option<TenantHeaderSettings>,
 }
 
 /// Where spans come in. Both bind to loopback unless another address is written.
@@ -70,6 +83,9 @@ pub struct OtlpSettings {
     pub tls: Option<TlsSettings>,
     /// Who may send, and how much. Default: whoever reaches the addresses.
     pub access: AccessSettings,
+    /// Names under which browsers may send to OTLP/HTTP while it listens at loopback without tokens, beside addresses and
+    /// `localhost`: a web page elsewhere may lead its own name here. Default `[]`. Programs may use any name.
+    pub hosts: Vec<String>,
     /// Longest request after decompression. Default `64MiB`; longer ones are refused with 413.
     pub max_request_size: ByteSize,
 }
@@ -81,6 +97,7 @@ impl Default for OtlpSettings {
             http: "127.0.0.1:4318".to_owned(),
             tls: None,
             access: AccessSettings::default(),
+            hosts: Vec::new(),
             max_request_size: ByteSize::mib(64),
         }
     }
@@ -361,13 +378,8 @@ pub fn check(
     generate: &GenerateSettings,
     services: &Services,
 ) -> Vec<Finding> {
-    let mut found = generate.alerts.check("generate.alerts");
-    found.extend(generate.grafana.check("generate.grafana"));
-    found.extend(generate.check.check("generate.check"));
-    found.extend(instrumentation::plan::problems(&generate.plan, "generate.plan"));
-    found.extend(generate.resilience.check("generate.resilience"));
-    found.extend(generate.logging.check("generate.logging"));
-    found.extend(instrumentation::logging::check_services(services));
+    let mut found = check_generated(generate, services, "");
+    found.extend(collector.check_tenants(generate, services));
     found.extend(collector.sampling.check("collector.sampling"));
     let doors = [
         ("collector.otlp", &collector.otlp.tls, &collector.otlp.access),
@@ -380,7 +392,12 @@ pub fn check(
     if let Some(remote_write) = &collector.remote_write {
         found.extend(remote_write.check("collector.remote_write"));
     }
-    if let Some(kubernetes) = &collector.publish.kubernetes {
+    if let Some(kubernetes) = collector
+        .publish
+        .kubernetes
+        .as_ref()
+        .filter(|_| collector.tenants.is_empty())
+    {
         found.extend(kubernetes.check(generate));
     }
     if collector.journal.max_size < MIN_JOURNAL {
@@ -393,12 +410,31 @@ pub fn check(
             hint: Some(format!("write at least {MIN_JOURNAL}")),
         });
     }
+    found
+}
+
+/// What is wrong with `generate` and `services` below `path`, which ends in a dot or is empty.
+fn check_generated(generate: &GenerateSettings, services: &Services, path: &str) -> Vec<Finding> {
+    let mut found = generate.alerts.check(&format!("{path}generate.alerts"));
+    found.extend(generate.grafana.check(&format!("{path}generate.grafana")));
+    found.extend(generate.check.check(&format!("{path}generate.check")));
+    found.extend(instrumentation::plan::problems(
+        &generate.plan,
+        &format!("{path}generate.plan"),
+    ));
+    found.extend(generate.resilience.check(&format!("{path}generate.resilience")));
+    found.extend(generate.logging.check(&format!("{path}generate.logging")));
+    let logging = instrumentation::logging::check_services(services).into_iter();
+    found.extend(logging.map(|of| Finding {
+        path: format!("{path}{}", of.path),
+        ..of
+    }));
     for (name, settings) in services {
         for (i, objective) in settings.objectives.iter().enumerate() {
             let target = objective.target;
             if !(target > 0.0 && target < 1.0) {
                 found.push(Finding {
-                    path: format!("services.{name}.objectives[{i}].target"),
+                    path: format!("{path}services.{name}.objectives[{i}].target"),
                     message: format!("`target` is {target}, but a target is a share between 0 and 1"),
                     hint: Some("write 0.99 for 99 %".to_owned()),
                 });

@@ -18,7 +18,6 @@ use std::sync::atomic::Ordering;
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use map::{Map, export, file};
@@ -26,14 +25,28 @@ use otlp::access::Access;
 use serde::Deserialize;
 
 use crate::backend::Backend;
-use crate::door;
+use crate::door::{self, Pages};
 use crate::ledger::Ledger;
 use crate::rim::Shared;
 
 type Ctx = State<Arc<Shared>>;
 
-/// All routes.
-pub(crate) fn router(shared: &Arc<Shared>, access: Access) -> Router {
+/// All that is answered: to probes without a question, and to readers what is their tenant's.
+pub(crate) fn router(tenants: &[Arc<Shared>], access: Access) -> Router {
+    let pages = Pages {
+        access,
+        each: tenants.iter().map(routes).collect(),
+    };
+    let tenants: Arc<[Arc<Shared>]> = tenants.into();
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready).with_state(tenants))
+        .fallback(door::ask)
+        .with_state(pages)
+}
+
+/// What a tenant sees. Nothing here reaches more than its [`Shared`].
+fn routes(shared: &Arc<Shared>) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/map.svg", get(svg))
@@ -52,11 +65,8 @@ pub(crate) fn router(shared: &Arc<Shared>, access: Access) -> Router {
         .route("/generated/{*path}", get(generated))
         .route("/runbooks/{name}", get(runbook))
         .route("/metrics", get(metrics))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
         .with_state(Arc::clone(shared))
         .merge(traces(shared))
-        .layer(from_fn_with_state(access, door::ask))
 }
 
 /// The query APIs of Tempo and Jaeger.
@@ -70,8 +80,8 @@ fn traces(shared: &Arc<Shared>) -> Router {
 }
 
 /// Not ready until what an earlier run left is taken up.
-async fn ready(State(shared): Ctx) -> Response {
-    if shared.ready.load(Ordering::Relaxed) {
+async fn ready(State(tenants): State<Arc<[Arc<Shared>]>>) -> Response {
+    if tenants.iter().all(|shared| shared.ready.load(Ordering::Relaxed)) {
         "ok\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "reading the journal\n").into_response()

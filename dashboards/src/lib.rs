@@ -147,9 +147,13 @@ pub fn empty_unless_used() -> impl Iterator<Item = (&'static str, &'static str, 
     let agents = itself::AGENTS
         .into_iter()
         .map(|title| (ITSELF_FILE, title, "agents that are scraped"));
-    let storage = itself::STORAGE
-        .into_iter()
-        .map(|title| (ITSELF_FILE, title, "`data_dir`, tail sampling or remote write"));
+    let storage = itself::STORAGE.into_iter().map(|title| {
+        (
+            ITSELF_FILE,
+            title,
+            "`data_dir`, tail sampling, remote write or publishing to Kubernetes",
+        )
+    });
     let edge = [
         (EDGE_FILE, edge::CALLEE, "a callee that reports spans"),
         (EDGE_FILE, edge::FAN_OUT, "a caller that reports spans"),

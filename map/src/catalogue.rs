@@ -268,7 +268,8 @@ catalogue! {
     AGENT_TLS_HANDSHAKES = "tracemap_agent_tls_handshakes_total", Counter, ["side", "result"];
     /// Changes of an agent's certificates, keys or authorities, by whether they are in use.
     AGENT_TLS_RELOADS = "tracemap_agent_tls_reloads_total", Counter, ["side", "outcome"];
-    /// Requests that an agent did not answer because of who asked, by listener (`otlp`, `admin`) and reason.
+    /// Requests that an agent did not answer because of who asked, by listener (`otlp`, `admin`, `sampling`) and
+    /// reason.
     AGENT_DENIED = "tracemap_agent_denied_requests_total", Counter, ["listener", "reason"];
     /// Changes of an agent's token files, by listener and whether they are in use.
     AGENT_TOKEN_RELOADS = "tracemap_agent_token_reloads_total", Counter, ["listener", "outcome"];

@@ -17,14 +17,15 @@ mod observe;
 mod sink;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::codec::BATCH_ID;
 use crate::codec::{
     EXPORT_PATH, LOGS_EXPORT_PATH, LOGS_PATH, METRICS_EXPORT_PATH, METRICS_PATH, TRACES_PATH,
 };
-pub use grpc::serve_grpc;
-pub use http::serve_http;
+pub use grpc::{serve_grpc, serve_grpc_of};
+pub use http::{serve_http, serve_http_of};
 pub use observe::{IntakeObserver, Observed, Outcome};
 pub use sink::{
     Accepted, AcceptedMetrics, MetricsSink, PassSink, Passed, Refusal, Sinks, TraceSink, Verdict,
@@ -123,6 +124,17 @@ pub struct Limits {
     pub max_requests: usize,
     /// How long a sender may take over the bytes of one request. Default 30 s.
     pub read_timeout: Duration,
+}
+
+/// What stands behind a listener for one tenant; the place in the list is the tenant's index
+/// ([`Client::tenant`](crate::access::Client::tenant)). All take the same signals.
+pub struct Behind<S> {
+    /// Who takes what.
+    pub sinks: Sinks<S>,
+    /// Requests of the tenant in work at a time, in place of [`Limits::max_requests`].
+    pub max_requests: usize,
+    /// Is told of the tenant's requests.
+    pub observer: Arc<dyn IntakeObserver>,
 }
 
 impl Default for Limits {

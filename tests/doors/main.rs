@@ -8,4 +8,6 @@
 mod open;
 mod peers;
 mod proxy;
+mod push;
 mod secured;
+mod tenants;

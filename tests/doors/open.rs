@@ -109,6 +109,37 @@ fn a_page_elsewhere_that_leads_its_own_name_here_reads_nothing() {
 }
 
 #[test]
+fn a_page_elsewhere_that_leads_its_own_name_here_sends_nothing() {
+    let system = system();
+    for (name, address) in [("OTLP", system.otlp), ("OTLP of the agent", system.relay)] {
+        let sent = |headers: &[&str]| {
+            let url = format!("http://{address}/v1/traces");
+            let headers = headers.iter().flat_map(|header| ["-H", header]);
+            let body = [
+                "-H",
+                "content-type: application/json",
+                "-d",
+                "{\"resourceSpans\":[]}",
+                &url,
+            ];
+            curl(&headers.chain(body).collect::<Vec<_>>())
+        };
+        let theirs = sent(&["host: evil.example:4318", "origin: http://evil.example:4318"]);
+        assert_eq!(theirs.code, 403, "{name}: {theirs:?}");
+        for taken in [
+            // A page that may: a browser asked before, and a proxy said yes.
+            &["origin: http://shop.example"][..],
+            &["host: localhost:4318", "origin: http://localhost:3000"],
+            // A program, by way of a proxy that passes on the name it was asked by.
+            &["host: collector.example"],
+        ] {
+            let answer = sent(taken);
+            assert_eq!(answer.code, 200, "{name}, {taken:?}: {answer:?}");
+        }
+    }
+}
+
+#[test]
 fn no_path_leads_out_of_what_is_served() {
     let system = system();
     let secret = system.dir.path().join("secret.txt");

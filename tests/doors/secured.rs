@@ -20,6 +20,8 @@ enum Asks {
     Page,
     OtlpHttp,
     OtlpGrpc,
+    Sampling,
+    SamplingGrpc,
     /// Anything, of the service behind: a proxy wants certificates and no token.
     Service,
 }
@@ -66,8 +68,17 @@ fn system() -> System {
         server.key.display(),
         ours.ca.display()
     );
-    let ports: [u16; 6] = std::array::from_fn(|_| free_port());
-    let [grpc, http, web, relay_grpc, relay_http, admin] = ports;
+    let ports: [u16; 8] = std::array::from_fn(|_| free_port());
+    let [
+        grpc,
+        http,
+        web,
+        relay_grpc,
+        relay_http,
+        admin,
+        strategies,
+        strategies_grpc,
+    ] = ports;
     let inbound = free_port();
     let readers = format!(
         "{{ tokens: [{{ name: reader, file: {reader} }}, {{ name: writer, file: {writer}, may: write }}] }}"
@@ -96,6 +107,7 @@ fn system() -> System {
         "agent:\n  service: shop\n  inbound: [{{ listen: '127.0.0.1:{inbound}', upstream: 'http://{}', tls: {tls} }}]\n  \
          otlp: {{ grpc: '127.0.0.1:{relay_grpc}', http: '127.0.0.1:{relay_http}', tls: {tls}, access: {senders} }}\n  \
          admin: {{ listen: '127.0.0.1:{admin}', tls: {tls}, access: {readers} }}\n  \
+         sampling: {{ listen: '127.0.0.1:{strategies}', grpc: '127.0.0.1:{strategies_grpc}', tls: {tls}, access: {readers} }}\n  \
          export: {{ endpoint: 'https://127.0.0.1:{grpc}', headers_from: {{ authorization: {header} }}, \
          tls: {{ ca: {}, cert: {}, key: {} }} }}\n",
         service(),
@@ -119,6 +131,13 @@ fn system() -> System {
         door("agent, OTLP/gRPC", relay_grpc, Asks::OtlpGrpc, SENDER),
         door("agent, OTLP/HTTP", relay_http, Asks::OtlpHttp, SENDER),
         door("agent, administration", admin, Asks::Page, READER),
+        door("agent, sampling", strategies, Asks::Sampling, READER),
+        door(
+            "agent, sampling over gRPC",
+            strategies_grpc,
+            Asks::SamplingGrpc,
+            READER,
+        ),
         door("agent, inbound proxy", inbound, Asks::Service, ""),
     ];
     System {
@@ -147,6 +166,7 @@ impl System {
         fs::write(&empty, [0; 5]).expect("a file");
         let path = match door.asks {
             Asks::Page => "metrics",
+            Asks::Sampling => "sampling?service=shop",
             Asks::Service => {
                 // What it asks by is what the service is asked by.
                 args.push("--http1.1".into());
@@ -156,12 +176,16 @@ impl System {
                 args.extend(["-H", "content-type: application/json", "-d", "{}"].map(String::from));
                 "v1/traces"
             }
-            Asks::OtlpGrpc => {
+            Asks::OtlpGrpc | Asks::SamplingGrpc => {
                 let body = format!("@{}", empty.display());
                 let head = ["--http2", "-H", "content-type: application/grpc", "--data-binary"];
                 args.extend(head.map(String::from));
                 args.push(body);
-                "opentelemetry.proto.collector.trace.v1.TraceService/Export"
+                if door.asks == Asks::OtlpGrpc {
+                    "opentelemetry.proto.collector.trace.v1.TraceService/Export"
+                } else {
+                    "jaeger.api_v2.SamplingManager/GetSamplingStrategy"
+                }
             }
         };
         args.push(format!("https://{}/{path}", door.address));
@@ -177,18 +201,20 @@ fn bearer_of(door: Door) -> Option<String> {
 /// Whether somebody came in.
 fn is_in(door: Door, answer: &Answer) -> bool {
     match door.asks {
+        // curl shows no trailers behind a body whose length was told.
+        Asks::SamplingGrpc => answer.code == 200 && answer.body.starts_with("\0\0\0\0"),
         Asks::OtlpGrpc => {
             answer.code == 200 && format!("{}{}", answer.head, answer.body).contains("grpc-status: 0")
         }
         Asks::Service => answer.code == 204,
-        Asks::Page | Asks::OtlpHttp => answer.code == 200,
+        Asks::Page | Asks::OtlpHttp | Asks::Sampling => answer.code == 200,
     }
 }
 
 /// Whether somebody was told to bring a token.
 fn is_unauthorized(door: Door, answer: &Answer) -> bool {
     match door.asks {
-        Asks::OtlpGrpc => answer.head.contains("grpc-status: 16"),
+        Asks::OtlpGrpc | Asks::SamplingGrpc => answer.head.contains("grpc-status: 16"),
         _ => answer.code == 401 && answer.head.contains("www-authenticate: "),
     }
 }

@@ -6,9 +6,11 @@
 use std::path::PathBuf;
 
 use ::config::HumanDuration;
+use otlp::access::AccessSettings;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::ServerTlsConfig;
 use crate::listen::ListenAddr;
 
 /// What the agent tells of each edge. Context is propagated in every mode.
@@ -84,6 +86,10 @@ pub struct SamplingConfig {
     pub listen: Option<ListenAddr>,
     /// The same over gRPC, as `jaeger.api_v2.SamplingManager`. Default: off; usually `127.0.0.1:5779`.
     pub grpc: Option<ListenAddr>,
+    /// TLS for those who ask, on both. Default: none.
+    pub tls: Option<ServerTlsConfig>,
+    /// Who may ask, and how much. Default: whoever reaches the addresses.
+    pub access: AccessSettings,
     /// Takes the share of each workload's `service`, and those of its operations, from a Jaeger collector, in place of `type`
     /// and `ratio`, which serve until it has answered. An operation is named as the first span of its trace, such as
     /// `GET /orders/{id}`. Default: off.
@@ -158,6 +164,8 @@ impl Default for SamplingConfig {
             ratio: 1.0,
             listen: None,
             grpc: None,
+            tls: None,
+            access: AccessSettings::default(),
             remote: None,
         }
     }

@@ -24,7 +24,7 @@ use crate::admin::Admin;
 use crate::bound::{Bound, Listeners};
 use crate::config::{
     AdminConfig, AgentConfig, InboundConfig, Kubernetes, LimitsConfig, OtlpConfig, OutboundConfig,
-    WorkloadConfig,
+    ServerTlsConfig, WorkloadConfig,
 };
 use crate::detect::{Detected, Host};
 use crate::door::{Door, Own};
@@ -132,7 +132,7 @@ pub(crate) struct AllDoors {
     redirected: Doors<Transparent, &'static str>,
     grpc: Doors<(), u64>,
     http: Doors<(), u64>,
-    sampling: Doors<SamplingServer, ()>,
+    sampling: Doors<SamplingServer, Option<ServerTlsConfig>>,
     pub(crate) admin: Doors<Admin, AdminConfig>,
 }
 
@@ -247,9 +247,22 @@ impl Running {
         let (inbound_addrs, outbound_addrs) = ways.own;
         let (otlp, admin) = (&config.otlp, &config.admin);
         let metrics = &self.kept.metrics;
-        let senders = Door::new(Own::Otlp, (otlp.tls.as_ref(), &otlp.access), None, metrics)?;
+        let senders = Door::new(
+            Own::Otlp,
+            (otlp.tls.as_ref(), &otlp.access),
+            (address(listeners.http.as_ref()), &otlp.hosts),
+            metrics,
+        )?;
         let bound = Some(listeners.admin.address);
-        let readers = Door::new(Own::Admin, (admin.tls.as_ref(), &admin.access), bound, metrics)?;
+        let readers = Door::new(
+            Own::Admin,
+            (admin.tls.as_ref(), &admin.access),
+            (bound, &[]),
+            metrics,
+        )?;
+        let sampling = &config.sampling;
+        let sampling = (sampling.tls.as_ref(), &sampling.access);
+        let askers = Door::new(Own::Sampling, sampling, (None, &[]), metrics)?;
         let rules = Arc::new(export_rules::rules(
             &config,
             &given,
@@ -283,7 +296,8 @@ impl Running {
         self.open_queues(queues);
         self.open_redirected(redirected);
         self.open_relays(listeners.grpc, listeners.http, &senders);
-        self.open_others(listeners.sampling, listeners.admin, &readers);
+        self.open_sampling(listeners.sampling, &askers);
+        self.open_admin(listeners.admin, &readers);
         (self.inbound_addrs, self.outbound_addrs) = (inbound_addrs, outbound_addrs);
         self.queue_addrs = queue_addrs;
         let (config, workloads) = (&self.config, &self.generation.workloads);
@@ -388,20 +402,32 @@ impl Running {
         });
     }
 
-    fn open_others(&mut self, sampling: [Option<Bound<()>>; 2], admin: Bound<()>, readers: &Door) {
+    fn open_sampling(&mut self, sampling: [Option<Bound<()>>; 2], askers: &Door) {
         let drain = std::time::Duration::ZERO;
         [self.sampling_addr, self.sampling_grpc_addr] =
             sampling.each_ref().map(|bound| address(bound.as_ref()));
-        self.admin_addr = admin.address;
-        let strategies = Arc::new(SamplingServer::new(&self.config, &self.generation.workloads));
-        let servers = &mut self.servers;
+        let access = askers.access.clone();
+        let strategies = Arc::new(SamplingServer::new(
+            &self.config,
+            &self.generation.workloads,
+            access,
+        ));
+        let (servers, fixed) = (&mut self.servers, &self.config.sampling.tls);
         let sampling = sampling.into_iter().flatten();
-        let sampling = sampling.map(|bound| wanted(bound, strategies.clone(), ()));
-        self.doors
-            .sampling
-            .renew(sampling, |listener, current, (), stop| {
-                servers.spawn(serve(listener, current, Place::Here, stop, drain));
-            });
+        let sampling = sampling.map(|bound| Wanted {
+            listener: askers.before(bound.listener),
+            address: bound.address,
+            handler: strategies.clone(),
+            fixed: fixed.clone(),
+        });
+        self.doors.sampling.renew(sampling, |listener, current, _, stop| {
+            servers.spawn(serve(listener, current, Place::Here, stop, drain));
+        });
+    }
+
+    fn open_admin(&mut self, admin: Bound<()>, readers: &Door) {
+        let drain = std::time::Duration::ZERO;
+        self.admin_addr = admin.address;
         let about = Admin {
             metrics: self.kept.metrics.clone(),
             ledger: self.kept.ledger.clone(),
@@ -426,15 +452,6 @@ impl Running {
         for tasks in [&mut self.servers, &mut self.admins, &mut self.retiring] {
             while tasks.try_join_next().is_some() {}
         }
-    }
-}
-
-fn wanted<H, F>(bound: Bound<()>, handler: Arc<H>, fixed: F) -> Wanted<H, F> {
-    Wanted {
-        listener: bound.listener.into(),
-        address: bound.address,
-        handler,
-        fixed,
     }
 }
 

@@ -8,7 +8,8 @@
 
 use map::catalogue::{
     AGENT_BUFFERED_BYTES, AGENT_CONFIG_LAST_RELOAD_SUCCESSFUL, AGENT_CONNECTIONS_CUT, AGENT_FALLBACK_SPANS,
-    AGENT_PODS_LAST_SYNC_SECONDS, AGENT_SPANS, AGENT_SPANS_DROPPED, AGENT_TLS_RELOADS, COLLECTOR_OVERFLOW,
+    AGENT_PODS_LAST_SYNC_SECONDS, AGENT_SPANS, AGENT_SPANS_DROPPED, AGENT_TLS_RELOADS,
+    COLLECTOR_KUBERNETES_FAILURES, COLLECTOR_KUBERNETES_OBJECTS, COLLECTOR_OVERFLOW,
     COLLECTOR_REMOTE_WRITE_DROPPED, COLLECTOR_REMOTE_WRITE_NEWEST, COLLECTOR_REQUESTS, COLLECTOR_SNAPSHOTS,
     COLLECTOR_SPANS, COLLECTOR_SPANS_DROPPED, COLLECTOR_STORED_SPANS, COLLECTOR_TLS_RELOADS,
 };
@@ -41,7 +42,7 @@ fn risen(series: &str, matchers: &str, by: &str) -> String {
 }
 
 /// All of them, in the order of the rule file.
-pub(crate) static ALL: [Health; 13] = [
+pub(crate) static ALL: [Health; 14] = [
     Health {
         story: Story {
             name: "TracemapCollectorAway",
@@ -168,6 +169,28 @@ pub(crate) static ALL: [Health; 13] = [
         hold: ONCE,
         summary: "{{ $labels.instance }} cannot write to its receiver",
         description: "`tracemap_collector_remote_write_requests_total` and `…_dropped_samples_total` say how much waits and why.",
+    },
+    Health {
+        story: Story {
+            name: "TracemapObjectsNotInStep",
+            meaning: "Dashboards, rules or routes in Kubernetes are not what the collector generates: the API server cannot be asked, or \
+                objects are refused or somebody else's.",
+            at_night: "It wakes nobody. Rules and dashboards show the system as it was; a new service has neither.",
+            first: &[
+                "`tracemap_collector_kubernetes_failures_total` by reason: `forbidden` is a role, `connection` a network policy.",
+                "`tracemap_collector_kubernetes_objects` by state, and the collector's log, which names each object and its manager.",
+            ],
+            silenced_by: "It ends with the first round after which all objects are as they should be.",
+        },
+        expr: || {
+            format!(
+                "sum by (instance) ({COLLECTOR_KUBERNETES_OBJECTS}{{state!=\"current\"}}) > 0\nor\n{}",
+                risen(COLLECTOR_KUBERNETES_FAILURES, "", "instance")
+            )
+        },
+        hold: AGAIN,
+        summary: "{{ $labels.instance }} cannot keep its objects in Kubernetes in step",
+        description: "`tracemap_collector_kubernetes_objects` and `…_failures_total` say which and why.",
     },
     Health {
         story: Story {

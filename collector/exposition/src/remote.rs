@@ -21,6 +21,6 @@ pub use batch::Batch;
 pub use body::Dialect;
 pub use sender::{NotDelivered, OutOfOrder, Sender};
 pub use settings::{
-    Headers, RemoteWriteError, RemoteWriteHistograms, RemoteWriteSettings, RemoteWriteVersion,
+    Headers, RemoteWriteError, RemoteWriteHistograms, RemoteWriteSettings, RemoteWriteTls, RemoteWriteVersion,
 };
 pub use stats::{DropReason, RemoteWriteStats, StatsReader};

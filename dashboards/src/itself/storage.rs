@@ -1,13 +1,15 @@
 //! Do memory and disk hold what they should?
 //!
-//! In: nothing. Out: trace table, journal, snapshots, store, sampling, remote write, generated files.
+//! In: nothing. Out: trace table, journal, snapshots, store, sampling, remote write, generated files, objects in
+//! Kubernetes.
 //! Left out on purpose: the process's own memory and processor; every exporter of processes has those.
 
 use map::catalogue::{
     COLLECTOR_BASELINE_BYTES, COLLECTOR_FILES, COLLECTOR_JOURNAL_BYTES, COLLECTOR_JOURNAL_RECORDS,
-    COLLECTOR_REMOTE_WRITE_DROPPED, COLLECTOR_REMOTE_WRITE_QUEUED, COLLECTOR_REMOTE_WRITE_REQUESTS,
-    COLLECTOR_SAMPLED_SPANS, COLLECTOR_SNAPSHOTS, COLLECTOR_STORE_BYTES, COLLECTOR_STORED_SPANS,
-    COLLECTOR_TABLE_BYTES, COLLECTOR_TRACES,
+    COLLECTOR_KUBERNETES_FAILURES, COLLECTOR_KUBERNETES_OBJECTS, COLLECTOR_REMOTE_WRITE_DROPPED,
+    COLLECTOR_REMOTE_WRITE_QUEUED, COLLECTOR_REMOTE_WRITE_REQUESTS, COLLECTOR_SAMPLED_SPANS,
+    COLLECTOR_SNAPSHOTS, COLLECTOR_STORE_BYTES, COLLECTOR_STORED_SPANS, COLLECTOR_TABLE_BYTES,
+    COLLECTOR_TRACES,
 };
 
 use super::by;
@@ -16,14 +18,16 @@ use crate::model::Panel;
 use crate::panel::{Text, lines, over_time};
 use crate::promql::{once, rate};
 
-/// Titles of panels that need a data directory, or remote write.
-pub(crate) const OPTIONAL: [&str; 6] = [
+/// Titles of panels that need a data directory, remote write, or publishing to Kubernetes.
+pub(crate) const OPTIONAL: [&str; 8] = [
     JOURNAL.title,
     STORE.title,
     SAMPLED.title,
     STORED.title,
     REMOTE_WRITE.title,
     REMOTE_QUEUE.title,
+    OBJECTS.title,
+    ROUNDS.title,
 ];
 
 pub(super) fn panels(layout: &mut Layout) {
@@ -72,6 +76,10 @@ pub(super) fn panels(layout: &mut Layout) {
         ),
     ];
     layout.panel(12, 7, if_set_up(lines(REMOTE_QUEUE, queue)));
+    layout.row("Do objects in Kubernetes follow the map?");
+    let objects = over_time("A", once("state", COLLECTOR_KUBERNETES_OBJECTS, ""), "{{state}}");
+    layout.panel(12, 7, if_set_up(lines(OBJECTS, vec![objects])));
+    by(layout, 12, ROUNDS, COLLECTOR_KUBERNETES_FAILURES, "reason");
 }
 
 fn if_set_up(mut panel: Panel) -> Panel {
@@ -140,6 +148,21 @@ const REMOTE_WRITE: Text = Text {
     description: "Tries of remote write per second: taken, or to be repeated because the receiver could not take it yet. \
         Empty where nothing is written remotely.",
     unit: "reqps",
+};
+
+const OBJECTS: Text = Text {
+    title: "Objects in Kubernetes",
+    description: "Dashboards, rules and routes that the collector publishes, by how the last whole round left them. All should be \
+        `current`. `conflict`: another manager has fields that are to be ours. `foreign`: an object of the name is not ours. `refused`: \
+        the API server does not take it. The log names each. Empty where nothing is published.",
+    unit: "none",
+};
+
+const ROUNDS: Text = Text {
+    title: "Rounds of publishing that broke off",
+    description: "Per second, by reason. `forbidden`: the role is missing or too small. `connection`: a policy or the API server \
+        itself. They are tried again, later each time. Empty where nothing is published.",
+    unit: "cps",
 };
 
 const REMOTE_QUEUE: Text = Text {

@@ -24,7 +24,8 @@ pub(super) struct Rates {
     /// Bytes a second.
     bytes: Option<u64>,
     began: Instant,
-    clients: Mutex<HashMap<Who, Owed>>,
+    /// By tenant: the bearers of two tenants' tokens may have one name.
+    clients: Mutex<HashMap<(usize, Who), Owed>>,
 }
 
 /// Until when a client has used what it may, in nanoseconds since the beginning.
@@ -48,9 +49,9 @@ impl Rates {
     }
 
     /// Whether this client may ask once more at `now`; else how long it has to wait.
-    pub(super) fn admit(&self, who: &Who, now: Instant) -> Result<(), Duration> {
+    pub(super) fn admit(&self, tenant: usize, who: &Who, now: Instant) -> Result<(), Duration> {
         let now = self.since(now);
-        self.with(who, now, |owed| {
+        self.with(tenant, who, now, |owed| {
             let latest = now + SECOND;
             // A request that costs less than nothing is left fits in.
             let after = owed.requests.max(now) + self.of_request;
@@ -64,14 +65,14 @@ impl Rates {
     }
 
     /// Charges this client with `bytes` at `now`.
-    pub(super) fn spent(&self, who: &Who, bytes: u64, now: Instant) {
+    pub(super) fn spent(&self, tenant: usize, who: &Who, bytes: u64, now: Instant) {
         let Some(rate) = self.bytes else {
             return;
         };
         let now = self.since(now);
         let cost = u128::from(bytes) * u128::from(SECOND) / u128::from(rate.max(1));
         let cost = u64::try_from(cost).unwrap_or(u64::MAX);
-        self.with(who, now, |owed| {
+        self.with(tenant, who, now, |owed| {
             owed.bytes = owed.bytes.max(now).saturating_add(cost);
         });
     }
@@ -81,17 +82,18 @@ impl Rates {
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX / 2)
     }
 
-    fn with<T>(&self, who: &Who, now: u64, then: impl FnOnce(&mut Owed) -> T) -> T {
+    fn with<T>(&self, tenant: usize, who: &Who, now: u64, then: impl FnOnce(&mut Owed) -> T) -> T {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if clients.len() >= MAX_CLIENTS && !clients.contains_key(who) {
+        let key = (tenant, who.clone());
+        if clients.len() >= MAX_CLIENTS && !clients.contains_key(&key) {
             clients.retain(|_, owed| owed.requests.max(owed.bytes) > now);
         }
-        let who = if clients.len() < MAX_CLIENTS || clients.contains_key(who) {
-            who.clone()
+        let key = if clients.len() < MAX_CLIENTS || clients.contains_key(&key) {
+            key
         } else {
-            Who::Others
+            (tenant, Who::Others)
         };
-        then(clients.entry(who).or_default())
+        then(clients.entry(key).or_default())
     }
 }
 
@@ -119,30 +121,45 @@ mod tests {
     fn a_second_s_requests_may_come_at_once_and_the_next_are_told_when_to_come() {
         let (rates, one) = (rates(Some(10), None), Who::Bearer("one".into()));
         for _ in 0..10 {
-            assert_eq!(rates.admit(&one, at(&rates, 0)), Ok(()));
+            assert_eq!(rates.admit(0, &one, at(&rates, 0)), Ok(()));
         }
-        assert_eq!(rates.admit(&one, at(&rates, 0)), Err(Duration::from_millis(100)));
-        assert_eq!(rates.admit(&one, at(&rates, 60)), Err(Duration::from_millis(40)));
-        assert_eq!(rates.admit(&one, at(&rates, 100)), Ok(()));
         assert_eq!(
-            rates.admit(&one, at(&rates, 100)),
+            rates.admit(0, &one, at(&rates, 0)),
+            Err(Duration::from_millis(100))
+        );
+        assert_eq!(
+            rates.admit(0, &one, at(&rates, 60)),
+            Err(Duration::from_millis(40))
+        );
+        assert_eq!(rates.admit(0, &one, at(&rates, 100)), Ok(()));
+        assert_eq!(
+            rates.admit(0, &one, at(&rates, 100)),
             Err(Duration::from_millis(100))
         );
         let other = Who::Bearer("other".into());
-        assert_eq!(rates.admit(&other, at(&rates, 100)), Ok(()), "each has its own");
+        assert_eq!(
+            rates.admit(0, &other, at(&rates, 100)),
+            Ok(()),
+            "each has its own"
+        );
+        let namesake = rates.admit(1, &one, at(&rates, 100));
+        assert_eq!(namesake, Ok(()), "of another tenant");
     }
 
     #[test]
     fn a_long_body_is_taken_and_paid_for_by_waiting() {
         let (rates, one) = (rates(None, Some(1000)), Who::Bearer("one".into()));
-        assert_eq!(rates.admit(&one, at(&rates, 0)), Ok(()));
-        rates.spent(&one, 5000, at(&rates, 0));
-        assert_eq!(rates.admit(&one, at(&rates, 0)), Err(Duration::from_secs(4)));
-        assert_eq!(rates.admit(&one, at(&rates, 3999)), Err(Duration::from_millis(1)));
-        assert_eq!(rates.admit(&one, at(&rates, 4000)), Ok(()));
-        rates.spent(&one, u64::MAX, at(&rates, 4000));
+        assert_eq!(rates.admit(0, &one, at(&rates, 0)), Ok(()));
+        rates.spent(0, &one, 5000, at(&rates, 0));
+        assert_eq!(rates.admit(0, &one, at(&rates, 0)), Err(Duration::from_secs(4)));
+        assert_eq!(
+            rates.admit(0, &one, at(&rates, 3999)),
+            Err(Duration::from_millis(1))
+        );
+        assert_eq!(rates.admit(0, &one, at(&rates, 4000)), Ok(()));
+        rates.spent(0, &one, u64::MAX, at(&rates, 4000));
         assert!(
-            rates.admit(&one, at(&rates, 1 << 30)).is_err(),
+            rates.admit(0, &one, at(&rates, 1 << 30)).is_err(),
             "and no overflow frees it"
         );
     }
@@ -152,15 +169,15 @@ mod tests {
         let rates = rates(Some(1), None);
         let client = |index: usize| Who::Bearer(index.to_string().into());
         for index in 0..MAX_CLIENTS {
-            assert_eq!(rates.admit(&client(index), at(&rates, 0)), Ok(()));
+            assert_eq!(rates.admit(0, &client(index), at(&rates, 0)), Ok(()));
         }
-        assert_eq!(rates.admit(&client(MAX_CLIENTS), at(&rates, 1)), Ok(()));
+        assert_eq!(rates.admit(0, &client(MAX_CLIENTS), at(&rates, 1)), Ok(()));
         assert!(
-            rates.admit(&client(MAX_CLIENTS + 1), at(&rates, 1)).is_err(),
+            rates.admit(0, &client(MAX_CLIENTS + 1), at(&rates, 1)).is_err(),
             "shared"
         );
-        assert!(rates.admit(&client(0), at(&rates, 1)).is_err());
-        assert_eq!(rates.admit(&client(MAX_CLIENTS + 2), at(&rates, 2000)), Ok(()));
+        assert!(rates.admit(0, &client(0), at(&rates, 1)).is_err());
+        assert_eq!(rates.admit(0, &client(MAX_CLIENTS + 2), at(&rates, 2000)), Ok(()));
         let kept = rates.clients.lock().expect("no panic").len();
         assert_eq!(
             kept, 1,

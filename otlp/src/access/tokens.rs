@@ -22,7 +22,9 @@ use crate::follow::{Followed, Told};
 const SHORTEST: usize = 16;
 
 type Digest = [u8; 32];
-type Bearers = HashMap<Digest, Client>;
+/// A token with the tenant whose it is, as an index; none for what is no tenant's.
+pub(super) type Owned = (Option<usize>, TokenSettings);
+type Bearers = HashMap<Digest, (Option<usize>, Client)>;
 
 /// A file that holds no tokens. No content of a file is in it.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +74,7 @@ pub enum TokenError {
 /// Whose tokens are which, as the files say it now.
 pub(super) struct Tokens(Followed<Arc<Bearers>>);
 
-struct Files(Vec<TokenSettings>);
+struct Files(Vec<Owned>);
 
 impl crate::follow::Files for Files {
     type Made = Arc<Bearers>;
@@ -81,25 +83,24 @@ impl crate::follow::Files for Files {
     const NAME: &'static str = "token";
 
     fn read(&self) -> Result<Vec<Vec<Digest>>, TokenError> {
-        self.0.iter().map(read).collect()
+        self.0.iter().map(|(_, token)| read(token)).collect()
     }
 
     fn make(&self, digests: &[Vec<Digest>]) -> Result<Self::Made, TokenError> {
         let mut bearers = Bearers::new();
-        for (token, digests) in self.0.iter().zip(digests) {
+        for ((owner, token), digests) in self.0.iter().zip(digests) {
             let client = Client {
                 who: Who::Bearer(token.name.as_str().into()),
                 may: token.may,
+                tenant: owner.unwrap_or_default(),
             };
             for digest in digests {
-                if let Some(Client {
-                    who: Who::Bearer(other),
-                    ..
-                }) = bearers.insert(*digest, client.clone())
-                    && *other != token.name
-                {
+                let Some((others, before)) = bearers.insert(*digest, (*owner, client.clone())) else {
+                    continue;
+                };
+                if (others, &before.who) != (*owner, &client.who) {
                     return Err(TokenError::Shared {
-                        one: other.to_string(),
+                        one: before.who.to_string(),
                         other: token.name.clone(),
                     });
                 }
@@ -139,11 +140,12 @@ fn digest(token: &[u8]) -> Digest {
 }
 
 impl Tokens {
-    pub(super) fn new(settings: &[TokenSettings], told: Told) -> Result<Self, TokenError> {
-        Ok(Self(Followed::new(Files(settings.to_vec()), told)?))
+    pub(super) fn new(tokens: Vec<Owned>, told: Told) -> Result<Self, TokenError> {
+        Ok(Self(Followed::new(Files(tokens), told)?))
     }
 
-    pub(super) fn bearer(&self, headers: &HeaderMap) -> Result<Client, Denied> {
+    /// Whose tenant's token it is, and who bears it.
+    pub(super) fn bearer(&self, headers: &HeaderMap) -> Result<(Option<usize>, Client), Denied> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let value = values.next().ok_or(Denied::NoToken)?;
         // Two are no request of any client, and which of them is meant would depend on who reads it.
@@ -198,14 +200,14 @@ mod tests {
     fn asked(tokens: &Tokens, value: &str) -> Result<Client, Denied> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, value.parse().expect("a value"));
-        tokens.bearer(&headers)
+        tokens.bearer(&headers).map(|(_, client)| client)
     }
 
     #[tokio::test]
     async fn a_bearer_is_known_by_any_line_of_its_file_and_a_browser_by_its_password() {
         let dir = tempfile::tempdir().expect("a directory");
         let team = file(dir.path(), "team", &format!("{ONE}\n\n {TWO} \n"));
-        let tokens = Tokens::new(&[team], Arc::new(|_| ())).expect("tokens");
+        let tokens = Tokens::new(vec![(None, team)], Arc::new(|_| ())).expect("tokens");
         let basic = BASE64_STANDARD.encode(format!("anyone:{TWO}"));
         for value in [
             format!("Bearer {ONE}"),
@@ -243,6 +245,7 @@ mod tests {
     async fn what_is_wrong_with_a_file_is_told_without_what_is_in_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let told = |tokens: &[TokenSettings]| {
+            let tokens = tokens.iter().map(|token| (None, token.clone())).collect();
             let error = Tokens::new(tokens, Arc::new(|_| ())).err().expect("an error");
             let text = crate::follow::chain(&error);
             assert!(!text.contains("0123456789"), "{text}");

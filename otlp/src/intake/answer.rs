@@ -37,7 +37,9 @@ pub(super) fn denied(denied: Denied) -> Status {
     let text = denied.to_string();
     match denied {
         Denied::NoToken | Denied::WrongToken => Status::unauthenticated(text),
-        Denied::ReadOnly | Denied::ForeignHost => Status::permission_denied(text),
+        Denied::ReadOnly | Denied::ForeignHost | Denied::NoTenant | Denied::WrongTenant => {
+            Status::permission_denied(text)
+        }
         Denied::TooMuch { retry_after } => {
             let details = ErrorDetails::with_retry_info(Some(retry_after));
             Status::with_error_details(Code::ResourceExhausted, text, details)

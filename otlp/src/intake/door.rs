@@ -1,12 +1,14 @@
-//! What both transports share: the way from bytes to a sink, and the counting.
+//! What both transports share: whose a request is, the way from its bytes to a sink, and the counting.
 //!
-//! In: request bytes, decompressed. Out: the answer, in the words of gRPC, and one event to the observer.
+//! In: heads, and request bytes, decompressed. Out: the answer, in the words of gRPC, and one event to an observer: that of
+//! the tenant, or the listener's own where it did not come so far that it was known whose it is.
 //! Left out on purpose: reading requests from the network and writing answers to it.
 
 use super::answer::{self, Answered};
 use super::sink::{AnyMetricsSink, AnyPassSink, MetricsTaker, Sinks};
 use super::{
-    BatchMeta, IntakeObserver, Limits, Observed, Outcome, Refusal, Signal, TraceSink, Transport, Verdict,
+    BatchMeta, Behind, IntakeObserver, Limits, Observed, Outcome, Refusal, Signal, TraceSink, Transport,
+    Verdict,
 };
 use crate::access::{Access, Client, Denied};
 use crate::view;
@@ -29,13 +31,32 @@ const RETRY_WHEN_FULL: Duration = Duration::from_secs(1);
 const READ_AWAY: usize = 64 << 10;
 const READ_AWAY_TIME: Duration = Duration::from_secs(1);
 
-/// Sinks, limits and observer of one listener.
+/// A listener: who may come in, and to whom.
+pub(super) struct Doors<S> {
+    pub(super) limits: Limits,
+    access: Access,
+    /// Is told of requests that are nobody's.
+    observer: Arc<dyn IntakeObserver>,
+    /// By the index of the tenant.
+    each: Arc<[Door<S>]>,
+}
+
+impl<S> Clone for Doors<S> {
+    fn clone(&self) -> Self {
+        Self {
+            limits: self.limits,
+            access: self.access.clone(),
+            observer: self.observer.clone(),
+            each: self.each.clone(),
+        }
+    }
+}
+
+/// Sinks and observer of one tenant at one listener.
 #[derive(Clone)]
 pub(super) struct Door<S> {
-    pub(super) limits: Limits,
     sinks: Sinks<S>,
     observer: Arc<dyn IntakeObserver>,
-    access: Access,
     room: Arc<Semaphore>,
 }
 
@@ -46,36 +67,44 @@ pub(super) struct Turned {
     pub(super) status: Status,
 }
 
-impl<S: TraceSink> Door<S> {
+impl<S: TraceSink> Doors<S> {
     pub(super) fn new(
-        sinks: Sinks<S>,
+        behind: Vec<Behind<S>>,
         limits: Limits,
         observer: Arc<dyn IntakeObserver>,
         access: Access,
     ) -> Self {
-        let room = Arc::new(Semaphore::new(limits.max_requests.min(Semaphore::MAX_PERMITS)));
+        let door = |behind: Behind<S>| Door {
+            sinks: behind.sinks,
+            observer: behind.observer,
+            room: Arc::new(Semaphore::new(behind.max_requests.min(Semaphore::MAX_PERMITS))),
+        };
         Self {
             limits,
-            sinks,
-            observer,
             access,
-            room,
+            observer,
+            each: behind.into_iter().map(door).collect(),
         }
     }
 
-    /// Whether anybody takes this signal.
+    /// Whether anybody takes this signal; one tenant's sinks take what all do.
     pub(super) fn serves(&self, signal: Signal) -> bool {
-        match signal {
+        let one = self.each.first();
+        one.is_some_and(|door| match signal {
             Signal::Traces => true,
-            Signal::Metrics => self.sinks.metrics.is_some(),
-            Signal::Logs => self.sinks.logs.is_some(),
-        }
+            Signal::Metrics => door.sinks.metrics.is_some(),
+            Signal::Logs => door.sinks.logs.is_some(),
+        })
     }
 
     /// Whose request it is, by its head.
-    pub(super) fn admit(&self, head: &Parts, peer: Option<SocketAddr>) -> Result<Client, Turned> {
+    pub(super) fn admit(&self, head: &Parts, peer: Option<SocketAddr>) -> Result<(Client, &Door<S>), Turned> {
         let admitted = self.access.admit(head, peer.map(|peer| peer.ip()));
-        admitted.map_err(Turned::denied)
+        let client = admitted.map_err(Turned::denied)?;
+        let door = self.each.get(client.tenant());
+        // A listener is made with a door for each tenant.
+        let door = door.ok_or_else(|| Turned::denied(Denied::NoTenant))?;
+        Ok((client, door))
     }
 
     /// Charges a client with what it sent.
@@ -83,6 +112,13 @@ impl<S: TraceSink> Door<S> {
         self.access.spent(client, bytes);
     }
 
+    /// Counts a request that was turned away before it was known whose it is.
+    pub(super) fn turned_away(&self, signal: Signal, transport: Transport, outcome: Outcome) {
+        self.observer.request(&turned_away(signal, transport, outcome));
+    }
+}
+
+impl<S: TraceSink> Door<S> {
     /// A place for one request, held until it is answered.
     pub(super) fn enter(&self) -> Result<OwnedSemaphorePermit, Turned> {
         let refused = |_| {
@@ -136,14 +172,18 @@ impl<S: TraceSink> Door<S> {
 
     /// Counts a request that never reached [`Door::take`].
     pub(super) fn turned_away(&self, signal: Signal, transport: Transport, outcome: Outcome) {
-        self.observer.request(&Observed {
-            signal,
-            transport,
-            outcome,
-            bytes: 0,
-            spans: 0,
-            rejected_spans: 0,
-        });
+        self.observer.request(&turned_away(signal, transport, outcome));
+    }
+}
+
+fn turned_away(signal: Signal, transport: Transport, outcome: Outcome) -> Observed {
+    Observed {
+        signal,
+        transport,
+        outcome,
+        bytes: 0,
+        spans: 0,
+        rejected_spans: 0,
     }
 }
 

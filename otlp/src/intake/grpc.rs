@@ -5,8 +5,10 @@
 //! Left out on purpose: protobuf decoding, reflection, health (the collector's web listener has it).
 
 use super::answer;
-use super::door::{Door, Turned, read_away};
-use super::{BATCH_ID, BatchMeta, IntakeObserver, Limits, Outcome, Signal, Sinks, TraceSink, Transport};
+use super::door::{Door, Doors, Turned, read_away};
+use super::{
+    BATCH_ID, BatchMeta, Behind, IntakeObserver, Limits, Outcome, Signal, Sinks, TraceSink, Transport,
+};
 use crate::codec::RawCodec;
 use crate::serve::{Bounds, Peer, serve};
 use crate::tls::Listening;
@@ -39,8 +41,25 @@ pub async fn serve_grpc<S: TraceSink>(
     observer: Arc<dyn IntakeObserver>,
     shutdown: impl Future<Output = ()>,
 ) {
+    let one = Behind {
+        sinks: sinks.into(),
+        max_requests: limits.max_requests,
+        observer: observer.clone(),
+    };
+    serve_grpc_of(listener, vec![one], limits, observer, shutdown).await;
+}
+
+/// The same for several tenants, told apart by the listener's [`Access`](crate::access::Access). `observer` is told of
+/// requests that were turned away before it was known whose they are.
+pub async fn serve_grpc_of<S: TraceSink>(
+    listener: impl Into<Listening>,
+    tenants: Vec<Behind<S>>,
+    limits: Limits,
+    observer: Arc<dyn IntakeObserver>,
+    shutdown: impl Future<Output = ()>,
+) {
     let listening = listener.into();
-    let door = Door::new(sinks.into(), limits, observer, listening.access.clone());
+    let door = Doors::new(tenants, limits, observer, listening.access.clone());
     let mut services = Routes::builder();
     if door.serves(Signal::Metrics) {
         services.add_service(OtlpService::<S, METRICS>(door.clone()));
@@ -62,8 +81,13 @@ const TRACES: usize = 0;
 const METRICS: usize = 1;
 const LOGS: usize = 2;
 
-#[derive(Clone)]
-struct OtlpService<S, const SIGNAL: usize>(Door<S>);
+struct OtlpService<S, const SIGNAL: usize>(Doors<S>);
+
+impl<S, const SIGNAL: usize> Clone for OtlpService<S, SIGNAL> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
 
 impl<S, const SIGNAL: usize> NamedService for OtlpService<S, SIGNAL> {
     const NAME: &'static str = match SIGNAL {
@@ -92,32 +116,37 @@ impl<S: TraceSink, const SIGNAL: usize> Service<HttpRequest> for OtlpService<S, 
     }
 }
 
-async fn answer_call<S: TraceSink>(door: Door<S>, signal: Signal, request: HttpRequest) -> HttpResponse {
+async fn answer_call<S: TraceSink>(doors: Doors<S>, signal: Signal, request: HttpRequest) -> HttpResponse {
     let served = signal.grpc_path();
-    let read = async {
-        if request.uri().path() != served {
-            let text = format!("`{}` is not served, `{served}` is", request.uri().path());
-            return Err(Turned {
-                outcome: Outcome::Unsupported,
-                status: Status::unimplemented(text),
-            });
+    let nobodys = |turned: Turned| {
+        doors.turned_away(signal, Transport::Grpc, turned.outcome);
+        turned.status.into_http()
+    };
+    if request.uri().path() != served {
+        let text = format!("`{}` is not served, `{served}` is", request.uri().path());
+        return nobodys(Turned {
+            outcome: Outcome::Unsupported,
+            status: Status::unimplemented(text),
+        });
+    }
+    let (head, body) = request.into_parts();
+    let (client, door) = match doors.admit(&head, peer(&head.extensions)) {
+        Ok(admitted) => admitted,
+        Err(turned) => {
+            read_away(body).await;
+            return nobodys(turned);
         }
-        let (head, body) = request.into_parts();
-        let client = match door.admit(&head, peer(&head.extensions)) {
-            Ok(client) => client,
-            Err(turned) => {
-                read_away(body).await;
-                return Err(turned);
-            }
-        };
+    };
+    let read = async {
         let place = door.enter()?;
-        let (body, bytes) = collect(body, &door.limits).await?;
-        door.spent(&client, bytes);
+        let (body, bytes) = collect(body, &doors.limits).await?;
+        doors.spent(&client, bytes);
         Ok((place, http::Request::from_parts(head, body)))
     };
     match read.await {
-        Ok((_place, request)) => export(door, signal, request).await,
+        Ok((_place, request)) => export(door.clone(), &doors.limits, signal, request).await,
         Err(turned) => {
+            let turned: Turned = turned;
             door.turned_away(signal, Transport::Grpc, turned.outcome);
             turned.status.into_http()
         }
@@ -142,6 +171,7 @@ async fn collect(body: tonic::body::Body, limits: &Limits) -> Result<(Collected<
 
 async fn export<S: TraceSink>(
     door: Door<S>,
+    limits: &Limits,
     signal: Signal,
     request: http::Request<Collected<Bytes>>,
 ) -> HttpResponse {
@@ -149,7 +179,7 @@ async fn export<S: TraceSink>(
     let response = Grpc::new(RawCodec)
         .accept_compressed(CompressionEncoding::Zstd)
         .accept_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(door.limits.max_request_bytes)
+        .max_decoding_message_size(limits.max_request_bytes)
         .unary(
             Export {
                 door: door.clone(),
@@ -162,7 +192,7 @@ async fn export<S: TraceSink>(
     if reached.load(Ordering::Relaxed) {
         return response;
     }
-    let turned = unreadable(response, door.limits.max_request_bytes);
+    let turned = unreadable(response, limits.max_request_bytes);
     door.turned_away(signal, Transport::Grpc, turned.0);
     turned.1
 }

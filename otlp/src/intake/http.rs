@@ -5,9 +5,11 @@
 //! Left out on purpose: cross-origin headers (browsers send through a proxy that adds them) and other signals.
 
 use super::answer::{self, Answered};
-use super::door::{Door, Turned, read_away};
+use super::door::{Door, Doors, Turned, read_away};
 use super::inflate::{Compression, InflateError, inflate};
-use super::{BATCH_ID, BatchMeta, IntakeObserver, Limits, Outcome, Signal, Sinks, TraceSink, Transport};
+use super::{
+    BATCH_ID, BatchMeta, Behind, IntakeObserver, Limits, Outcome, Signal, Sinks, TraceSink, Transport,
+};
 use crate::access::Client;
 use crate::json;
 use crate::serve::{Bounds, Peer, serve};
@@ -39,12 +41,28 @@ pub async fn serve_http<S: TraceSink>(
     observer: Arc<dyn IntakeObserver>,
     shutdown: impl Future<Output = ()>,
 ) {
+    let one = Behind {
+        sinks: sinks.into(),
+        max_requests: limits.max_requests,
+        observer: observer.clone(),
+    };
+    serve_http_of(listener, vec![one], limits, observer, shutdown).await;
+}
+
+/// The same for several tenants, as [`serve_grpc_of`](super::serve_grpc_of).
+pub async fn serve_http_of<S: TraceSink>(
+    listener: impl Into<Listening>,
+    tenants: Vec<Behind<S>>,
+    limits: Limits,
+    observer: Arc<dyn IntakeObserver>,
+    shutdown: impl Future<Output = ()>,
+) {
     let listening = listener.into();
-    let door = Door::new(sinks.into(), limits, observer, listening.access.clone());
+    let door = Doors::new(tenants, limits, observer, listening.access.clone());
     serve(listening, router(door), Bounds::default(), shutdown).await;
 }
 
-fn router<S: TraceSink>(door: Door<S>) -> Router {
+fn router<S: TraceSink>(door: Doors<S>) -> Router {
     served(&door)
         .into_iter()
         .fold(Router::new(), |router, signal| {
@@ -57,12 +75,12 @@ fn router<S: TraceSink>(door: Door<S>) -> Router {
 }
 
 /// What somebody takes.
-fn served<S: TraceSink>(door: &Door<S>) -> Vec<Signal> {
+fn served<S: TraceSink>(door: &Doors<S>) -> Vec<Signal> {
     let served = Signal::ALL.into_iter();
     served.filter(|signal| door.serves(*signal)).collect()
 }
 
-async fn wrong_method<S: TraceSink>(State(door): State<Door<S>>, request: Request) -> Response {
+async fn wrong_method<S: TraceSink>(State(door): State<Doors<S>>, request: Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
     let text = format!("method {method} is not served on `{path}`, POST is");
     let mut response = unsupported(&door, &request, StatusCode::METHOD_NOT_ALLOWED, text);
@@ -72,7 +90,7 @@ async fn wrong_method<S: TraceSink>(State(door): State<Door<S>>, request: Reques
     response
 }
 
-async fn wrong_path<S: TraceSink>(State(door): State<Door<S>>, request: Request) -> Response {
+async fn wrong_path<S: TraceSink>(State(door): State<Doors<S>>, request: Request) -> Response {
     let paths: Vec<_> = served(&door)
         .into_iter()
         .map(|signal| format!("`{}`", signal.http_path()))
@@ -88,7 +106,7 @@ async fn wrong_path<S: TraceSink>(State(door): State<Door<S>>, request: Request)
 
 async fn export_signal<S: TraceSink>(
     signal: Signal,
-    State(door): State<Door<S>>,
+    State(door): State<Doors<S>>,
     ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     request: Request,
 ) -> Response {
@@ -100,7 +118,7 @@ async fn export_signal<S: TraceSink>(
 }
 
 async fn export<S: TraceSink>(
-    door: &Door<S>,
+    doors: &Doors<S>,
     signal: Signal,
     format: Format,
     peer: SocketAddr,
@@ -108,7 +126,7 @@ async fn export<S: TraceSink>(
 ) -> Response {
     let Some(compression) = compression(request.headers()) else {
         let text = "the content encoding must be `identity`, `gzip` or `zstd`".to_owned();
-        let mut response = unsupported(door, &request, StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+        let mut response = unsupported(doors, &request, StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
         response
             .headers_mut()
             .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("zstd, gzip"));
@@ -124,10 +142,10 @@ async fn export<S: TraceSink>(
         transport: format.transport(),
     };
     let (head, body) = request.into_parts();
-    let client = match door.admit(&head, batch.peer) {
-        Ok(client) => client,
+    let (client, door) = match doors.admit(&head, batch.peer) {
+        Ok(admitted) => admitted,
         Err(Turned { outcome, status }) => {
-            door.turned_away(signal, batch.transport, outcome);
+            doors.turned_away(signal, batch.transport, outcome);
             read_away(body).await;
             return refused(answer::http_code(&status), format, &status);
         }
@@ -138,7 +156,7 @@ async fn export<S: TraceSink>(
         compression,
         client,
     };
-    match answer_request(door, asked, batch, body).await {
+    match answer_request(doors, door, asked, batch, body).await {
         Ok(answered) => respond(StatusCode::OK, format, format.response(&answered)),
         Err(status) => refused(answer::http_code(&status), format, &status),
     }
@@ -153,6 +171,7 @@ struct Asked {
 }
 
 async fn answer_request<S: TraceSink>(
+    doors: &Doors<S>,
     door: &Door<S>,
     Asked {
         signal,
@@ -165,12 +184,10 @@ async fn answer_request<S: TraceSink>(
 ) -> Result<Answered, Status> {
     let read = async {
         let place = door.enter()?;
-        let body = collect(body, &door.limits).await?;
-        door.spent(&client, body.len());
-        Ok((
-            place,
-            protobuf(signal, format, compression, body, door.limits.max_request_bytes).await?,
-        ))
+        let body = collect(body, &doors.limits).await?;
+        doors.spent(&client, body.len());
+        let limit = doors.limits.max_request_bytes;
+        Ok((place, protobuf(signal, format, compression, body, limit).await?))
     };
     match read.await {
         Ok((_place, body)) => door.take(signal, body, batch).await,
@@ -291,7 +308,7 @@ fn compression(headers: &HeaderMap) -> Option<Compression> {
 }
 
 /// Counts and answers what is not served. A request in no content type of ours gets JSON, which people can read.
-fn unsupported<S: TraceSink>(door: &Door<S>, request: &Request, code: StatusCode, text: String) -> Response {
+fn unsupported<S: TraceSink>(door: &Doors<S>, request: &Request, code: StatusCode, text: String) -> Response {
     let format = Format::of(request.headers()).unwrap_or(Format::Json);
     let path = request.uri().path();
     let known = Signal::ALL.into_iter().find(|signal| signal.http_path() == path);

@@ -1,11 +1,12 @@
 //! Connections by address, for the libraries' clients.
 //!
 //! In: `http://host:port` and `https://host:port`. Out: a TCP connection, with TLS where the address says so.
-//! Left out on purpose: time limits, which the clients have.
+//! Left out on purpose: time limits beyond that of an address that does not answer, which the clients have.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
@@ -38,6 +39,13 @@ impl HttpsConnector {
         http.set_nodelay(true);
         http.enforce_http(false);
         Self { http, tls, protocols }
+    }
+
+    /// How long an address may take to answer; what follows, TLS included, is not in it.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.http.set_connect_timeout(Some(timeout));
+        self
     }
 
     async fn connect(mut self, uri: Uri) -> Result<TokioIo<MaybeTls<ClientStream>>, BoxError> {

@@ -9,7 +9,7 @@ use axum::routing::get;
 use config::ByteSize;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
-use otlp::access::{Access, AccessSettings, PerClientSettings, TokenMay, TokenSettings};
+use otlp::access::{Access, AccessSettings, HostNames, PerClientSettings, TokenMay, TokenSettings};
 use otlp::intake::{Limits, Outcome, serve_grpc, serve_http};
 use otlp::serve::{Bounds, serve};
 use otlp::tls::Listening;
@@ -39,7 +39,7 @@ async fn guarded(
     };
     let tcp = listen("127.0.0.1:0").await;
     let address = tcp.local_addr().expect("its address");
-    let access = Access::new(&settings, None, Arc::new(())).expect("a token");
+    let access = Access::new(&settings, HostNames::Any, Arc::new(())).expect("a token");
     let listening = Listening { access, ..tcp.into() };
     (listening, address)
 }

@@ -4,6 +4,7 @@
 //! Left out on purpose: trying again, see `sender`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +12,8 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderName, HeaderValue, Request, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use otlp::tls::{ClientTls, HttpsConnector, Protocols};
 
 use super::body::Dialect;
 use super::retry::{Verdict, judge};
@@ -44,7 +45,7 @@ impl Answer {
 
 #[derive(Debug)]
 pub(super) struct Poster {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector, Full<Bytes>>,
     uri: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
     token_file: Option<PathBuf>,
@@ -54,9 +55,18 @@ pub(super) struct Poster {
 impl Poster {
     pub(super) fn new(settings: &RemoteWriteSettings) -> Result<Self, RemoteWriteError> {
         let (uri, headers) = settings.target()?;
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
+        let tls = if uri.scheme_str() == Some("https") {
+            let files = settings.tls.clone().unwrap_or_default().files();
+            // A handshake that fails is told with the request that wanted it.
+            let tls = ClientTls::new(files, Arc::new(()));
+            Some(tls.map_err(|error| RemoteWriteError::Tls {
+                part: error.part(),
+                said: error.chain(),
+            })?)
+        } else {
+            None
+        };
+        let connector = HttpsConnector::new(tls, Protocols::Http1).connect_timeout(CONNECT_TIMEOUT);
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             uri,

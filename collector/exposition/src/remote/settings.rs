@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use config::{ByteSize, Finding, HumanDuration};
 use http::{HeaderName, HeaderValue, Uri};
+use otlp::tls::{ClientFiles, Identity, Part};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +17,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RemoteWriteSettings {
-    /// The receiver: `http://host:port/api/v1/write`. Default: none, nothing is pushed. There is no `https`: put a
-    /// proxy on the same host where the way is not trusted.
+    /// The receiver: `http://host:port/api/v1/write`, or `https://…`. Default: none, nothing is pushed.
     pub url: Option<String>,
+    /// How the receiver of an `https://` address is verified, and what it is shown. Default: by the authorities of this
+    /// host, and nothing.
+    pub tls: Option<RemoteWriteTls>,
     /// How often all series are pushed. Default `15s`. Half of it doubles the samples stored.
     pub interval: HumanDuration,
     /// The version of the protocol. Default `auto`: 2.0, and 1.0 where the receiver turns out not to know it.
@@ -46,6 +49,7 @@ impl Default for RemoteWriteSettings {
     fn default() -> Self {
         Self {
             url: None,
+            tls: None,
             interval: HumanDuration::from_secs(15),
             version: RemoteWriteVersion::Auto,
             histograms: RemoteWriteHistograms::Classic,
@@ -56,6 +60,48 @@ impl Default for RemoteWriteSettings {
             max_memory: ByteSize::mib(256),
             max_samples_per_request: 2000,
         }
+    }
+}
+
+/// TLS 1.2 or 1.3 towards the receiver, which is always verified. Files that change are taken up within seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RemoteWriteTls {
+    /// The authorities that its certificate must lead to, PEM. Default: those of this host.
+    pub ca: Option<PathBuf>,
+    /// The name that its certificate must have. Default: the host of `url`.
+    pub server_name: Option<String>,
+    /// Our certificate, PEM, for a receiver that wants one. Default: none.
+    pub cert: Option<PathBuf>,
+    /// Its private key, PEM, not encrypted.
+    pub key: Option<PathBuf>,
+}
+
+impl RemoteWriteTls {
+    pub(super) fn files(self) -> ClientFiles {
+        let identity = self.cert.zip(self.key);
+        ClientFiles {
+            ca: self.ca,
+            identity: identity.map(|(cert, key)| Identity { cert, key }),
+            server_name: self.server_name,
+        }
+    }
+
+    fn error(&self) -> Option<RemoteWriteError> {
+        if self.cert.is_some() != self.key.is_some() {
+            let (part, said) = if self.cert.is_some() {
+                (Part::Key, "a certificate needs its key")
+            } else {
+                (Part::Cert, "a key needs its certificate")
+            };
+            let said = said.to_owned();
+            return Some(RemoteWriteError::Tls { part, said });
+        }
+        let error = self.clone().files().check().err()?;
+        Some(RemoteWriteError::Tls {
+            part: error.part(),
+            said: error.chain(),
+        })
     }
 }
 
@@ -113,7 +159,7 @@ impl fmt::Debug for Headers {
 pub enum RemoteWriteError {
     /// No address of a receiver.
     #[error(
-        "`url` is `{url}`, but it must be `http://host:port/path`, such as `http://127.0.0.1:9090/api/v1/write`"
+        "`url` is `{url}`, but it must be `http://host:port/path` or `https://…`, such as `http://127.0.0.1:9090/api/v1/write`"
     )]
     Url {
         /// The value as written; empty where there is none.
@@ -135,6 +181,17 @@ pub enum RemoteWriteError {
         /// The name as written.
         name: String,
     },
+    /// A file of `tls` that cannot be used, or files without use.
+    #[error("{said}")]
+    Tls {
+        /// Whose fault it is.
+        part: Part,
+        /// What is wrong with it.
+        said: String,
+    },
+    /// `tls` of an address that does not want it.
+    #[error("`tls` is set, but `url` does not begin with `https://`")]
+    PlainUrl,
     /// 0.
     #[error("`{key}` is 0, but nothing would ever be sent")]
     Zero {
@@ -167,6 +224,13 @@ impl RemoteWriteSettings {
                 RemoteWriteError::Header { .. } => "headers",
                 RemoteWriteError::Label { .. } => "external_labels",
                 RemoteWriteError::Zero { key } => key,
+                RemoteWriteError::PlainUrl => "tls",
+                RemoteWriteError::Tls { part, .. } => match part {
+                    Part::Cert => "tls.cert",
+                    Part::Key => "tls.key",
+                    Part::Ca => "tls.ca",
+                    Part::ServerName => "tls.server_name",
+                },
             };
             Finding {
                 path: format!("{path}.{key}"),
@@ -192,9 +256,18 @@ impl RemoteWriteSettings {
         ];
         let zeros = zeros.into_iter().filter(|(_, zero)| *zero);
         let zeros = zeros.map(|(key, _)| RemoteWriteError::Zero { key });
-        self.uri()
-            .err()
+        let uri = self.uri();
+        let is_plain = uri.as_ref().is_ok_and(|uri| uri.scheme_str() != Some("https"));
+        let tls = self.tls.as_ref().and_then(|tls| {
+            if is_plain {
+                Some(RemoteWriteError::PlainUrl)
+            } else {
+                tls.error()
+            }
+        });
+        uri.err()
             .into_iter()
+            .chain(tls)
             .chain(headers)
             .chain(labels)
             .chain(zeros)
@@ -216,7 +289,8 @@ impl RemoteWriteSettings {
             let authority = uri.authority().map(http::uri::Authority::as_str);
             // A name and password in the address would be logged with it.
             let has_host = authority.is_some_and(|authority| !authority.contains('@'));
-            uri.scheme_str() == Some("http") && has_host && !uri.host().is_none_or(str::is_empty)
+            let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+            is_http && has_host && !uri.host().is_none_or(str::is_empty)
         });
         uri.ok_or(RemoteWriteError::Url { url })
     }
@@ -288,8 +362,20 @@ mod tests {
     fn every_mistake_is_told_with_its_key() {
         let url = "url: 'http://127.0.0.1:9090/api/v1/write'";
         assert_eq!(complaints(url), Vec::<String>::new());
+        assert_eq!(complaints("url: 'https://x/'"), Vec::<String>::new());
+        for (yaml, key) in [
+            ("url: 'http://x/'\ntls: {}", "tls"),
+            ("url: 'https://x/'\ntls: {cert: /a}", "tls.key"),
+            ("url: 'https://x/'\ntls: {key: /a}", "tls.cert"),
+            ("url: 'https://x/'\ntls: {ca: /none/ca.crt}", "tls.ca"),
+            ("url: 'https://x/'\ntls: {server_name: 'a b'}", "tls.server_name"),
+        ] {
+            let told = complaints(yaml);
+            let path = format!("collector.remote_write.{key}: ");
+            assert!(told.len() == 1 && told[0].starts_with(&path), "{yaml}: {told:?}");
+        }
         for bad in [
-            "https://x/",
+            "ftp://x/",
             "x:9090",
             "http://",
             "http://me:secret@x/",
