@@ -68,7 +68,7 @@ pub fn sampled(
     let recording = &reduced.recording;
     let traces = Traces::new(recording);
     let slow = slow_traces(recording, faults);
-    let mut kept = vec![(0.0, 0.0, 0.0, 0.0); faults.len()];
+    let mut kept = vec![Sums::default(); faults.len()];
     let mut shares = 0.0;
     for seed in 0..seeds {
         let planned = planned(&reduced, faults, settings, (plan, share), (&traces, seed));
@@ -81,28 +81,37 @@ pub fn sampled(
                 slow.iter()
                     .filter(|(trace, _)| drawn(trace, seed ^ EVEN) < even_share),
             );
-            sums.0 += by_plan;
-            sums.1 += evenly;
-            sums.2 += f64::from(u8::from(by_plan >= ENOUGH_TRACES));
-            sums.3 += f64::from(u8::from(evenly >= ENOUGH_TRACES));
+            sums.planned += by_plan;
+            sums.even += evenly;
+            sums.planned_enough += f64::from(u8::from(by_plan >= ENOUGH_TRACES));
+            sums.even_enough += f64::from(u8::from(evenly >= ENOUGH_TRACES));
         }
     }
     let n = seeds.max(1) as f64;
-    let survived = |((fault, slow), sums): ((&Fault, &BTreeSet<EdgeOf>), &(f64, f64, f64, f64))| Survived {
+    let survived = |fault: &Fault, slow: &BTreeSet<EdgeOf>, sums: &Sums| Survived {
         fault: fault.clone(),
         slow: distinct(slow.iter()) as usize,
-        planned: sums.0 / n,
-        even: sums.1 / n,
-        enough: (sums.2 / n, sums.3 / n),
+        planned: sums.planned / n,
+        even: sums.even / n,
+        enough: (sums.planned_enough / n, sums.even_enough / n),
     };
     let all = faults.iter().zip(&slow).zip(&kept);
     Sampled {
         faults: all
             .filter(|((fault, _), _)| fault.class() != Class::Control)
-            .map(survived)
+            .map(|((fault, slow), sums)| survived(fault, slow, sums))
             .collect(),
         share: shares / n,
     }
+}
+
+/// Over all seeds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    planned: f64,
+    even: f64,
+    planned_enough: f64,
+    even_enough: f64,
 }
 
 /// Turns a seed into that of the other way.

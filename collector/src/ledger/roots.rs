@@ -68,7 +68,7 @@ impl Roots {
             0.0
         };
         tally.root.failed += if root.failed { weight } else { 0.0 };
-        if tally.closed > ALL_OF && closing.trace[15] % ONE_OF != 0 {
+        if tally.closed > ALL_OF && !closing.trace[15].is_multiple_of(ONE_OF) {
             return;
         }
         tally.root.looked += weight;

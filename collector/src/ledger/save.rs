@@ -97,13 +97,16 @@ struct SavedFlow {
     touched: u64,
 }
 
+/// Caller, callee and connection, the ends by their places.
+type SavedPair = (u32, u32, Option<ConnectionType>);
+
 #[derive(Serialize, Deserialize)]
 struct SavedRoot {
     node: u32,
     operation: Arc<str>,
     root: Root,
     closed: u64,
-    edges: Vec<((u32, u32, Option<ConnectionType>), Passed)>,
+    edges: Vec<(SavedPair, Passed)>,
 }
 
 /// Places for nodes.

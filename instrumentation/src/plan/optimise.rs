@@ -421,11 +421,8 @@ impl Need {
 }
 
 impl Solution {
-    /// Keeping what must be kept comes before worth.
+    /// By worth alone: what must be kept is kept of edges with spans, so it would be fulfilled best without any.
     fn better_than(&self, other: &Self) -> bool {
-        if (self.kept - other.kept).abs() > 1e-6 {
-            return self.kept > other.kept;
-        }
         self.value > other.value * (1.0 + 1e-9)
     }
 }
