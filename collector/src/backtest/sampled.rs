@@ -474,8 +474,11 @@ pub fn sampled_text(sampled: &Sampled) -> String {
         .iter()
         .filter(|of| of.slow as f64 >= ENOUGH_TRACES)
         .collect();
-    let mean =
-        |of: fn(&Survived) -> f64| could.iter().map(|one| of(one)).sum::<f64>() / could.len().max(1) as f64;
+    if could.is_empty() {
+        text.push_str("no fault has 20 slow traces\n");
+        return text;
+    }
+    let mean = |of: fn(&Survived) -> f64| could.iter().map(|one| of(one)).sum::<f64>() / could.len() as f64;
     let _ = writeln!(
         text,
         "of {} faults with 20 slow traces or more, the plan keeps 20 in {:.0} %, an even share in {:.0} %",
