@@ -61,7 +61,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Plan {
     /// How whoever made it calls it.
-    revision: Option<String>,
+    pub(crate) revision: Option<String>,
     headroom: Option<f64>,
     edges: Vec<PlannedEdge>,
 }
@@ -259,6 +259,8 @@ pub(crate) struct Asker {
     instance: String,
     /// Node ids of the workloads.
     pub(crate) nodes: ArcSwap<Vec<String>>,
+    /// The revision of the plan that requests meet.
+    pub(crate) applied: ArcSwap<Option<String>>,
 }
 
 impl Default for Asker {
@@ -266,6 +268,7 @@ impl Default for Asker {
         Self {
             instance: crate::start::instance(),
             nodes: ArcSwap::default(),
+            applied: ArcSwap::default(),
         }
     }
 }
@@ -279,7 +282,6 @@ const MAX_PROBLEM: usize = 200;
 #[derive(Debug, Default)]
 struct Asking {
     tag: Option<HeaderValue>,
-    applied: Option<String>,
     refused: Option<String>,
 }
 
@@ -301,7 +303,6 @@ pub(crate) async fn follow(
     let mut ticks = tokio::time::interval(config.interval.0);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut asking, mut failing, mut heard) = (Asking::default(), false, Instant::now());
-    asking.applied = plans.borrow().as_ref().and_then(|plan| plan.revision.clone());
     loop {
         ticks.tick().await;
         let asked = tokio::time::timeout(TIMEOUT, ask(&config, uri.clone(), &tls, &asking, &asker));
@@ -341,7 +342,6 @@ fn taken(document: &[u8], plans: &watch::Sender<Option<Arc<Plan>>>, asking: &mut
             return PlanOutcome::Rejected;
         }
     };
-    asking.applied.clone_from(&plan.revision);
     let changed = plans.send_if_modified(|last| {
         let new = last.as_deref() != Some(&plan);
         if new {
@@ -381,12 +381,13 @@ async fn ask(
         bearer.set_sensitive(true);
         headers.insert(AUTHORIZATION, bearer);
     }
+    let applied = Option::clone(&asker.applied.load());
     let mut nodes = asker.nodes.load().join(",");
     nodes.truncate(nodes.floor_char_boundary(MAX_NODES));
     let told = [
         ("tracemap-agent", Some(asker.instance.as_str())),
         ("tracemap-agent-nodes", Some(nodes.as_str())),
-        ("tracemap-plan-applied", asking.applied.as_deref()),
+        ("tracemap-plan-applied", applied.as_deref()),
         ("tracemap-plan-refused", asking.refused.as_deref()),
     ];
     for (name, value) in told {

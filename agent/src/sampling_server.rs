@@ -9,6 +9,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
@@ -27,6 +28,8 @@ use crate::workload::Workload;
 const GRPC_PATH: &str = "/jaeger.api_v2.SamplingManager/GetSamplingStrategy";
 /// Longest question over gRPC, in bytes.
 const MAX_QUESTION: usize = 16 << 10;
+/// How long what is not answered is read.
+const READ_AWAY: Duration = Duration::from_secs(1);
 /// Before each gRPC message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
@@ -164,6 +167,9 @@ impl Handler for SamplingServer {
             (Ok(_), true) => self.over_grpc(request).await,
             (Ok(_), false) => self.over_http(&request),
             (Err(denied), true) => {
+                // An answer that overtakes its question reaches some clients as a broken stream.
+                let question = Limited::new(request.into_body(), MAX_QUESTION).collect();
+                let _ = tokio::time::timeout(READ_AWAY, question).await;
                 // An answer without a message has its status in the head (gRPC over HTTP/2, "Trailers-Only").
                 let mut response = grpc(ProxyBody::text(String::new()));
                 response.headers_mut().extend(refused(denied));

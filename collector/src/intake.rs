@@ -277,6 +277,8 @@ fn told(extracted: &Extracted) -> Accepted {
 pub(crate) struct ObservedCounts {
     requests: Mutex<BTreeMap<[&'static str; 3], u64>>,
     bytes: AtomicU64,
+    /// Those of traces.
+    span_bytes: AtomicU64,
 }
 
 /// Tells the counts of every request that was answered.
@@ -297,13 +299,16 @@ impl IntakeObserver for ObservedCounts {
         ];
         *self.lock().entry(key).or_default() += 1;
         self.bytes.fetch_add(request.bytes, Ordering::Relaxed);
+        if request.signal.as_str() == Signal::Traces.as_str() {
+            self.span_bytes.fetch_add(request.bytes, Ordering::Relaxed);
+        }
     }
 }
 
 impl ObservedCounts {
-    /// What a span takes on the wire, of so many; `None` before there are enough to tell.
+    /// What a span takes, uncompressed, of so many that this process took; `None` before there are enough to tell.
     pub(crate) fn bytes_of(&self, spans: u64) -> Option<f64> {
-        let bytes = self.bytes.load(Ordering::Relaxed);
+        let bytes = self.span_bytes.load(Ordering::Relaxed);
         (spans >= 1_000 && bytes > 0).then(|| bytes as f64 / spans as f64)
     }
 

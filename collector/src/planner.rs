@@ -10,17 +10,18 @@
 mod shift;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use instrumentation::plan::{self, Mode, Plan, PlanSettings, Sight};
+use instrumentation::plan::{self, Mode, PLAN_PATH, Plan, PlanSettings, Sight};
 use map::catalogue as names;
 use map::roots::{Passed, Root, RootKey};
 use map::{EdgeKey, Map, NodeId};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use shift::Shifts;
 
@@ -44,6 +45,8 @@ const UNKNOWN_SEVERITY: f64 = 0.25;
 const MAX_AGENTS: usize = 4_096;
 /// Agents that were not heard of for so long are forgotten, nanoseconds.
 const FORGET_AGENTS: u64 = 3_600_000_000_000;
+/// Agents that asked within so long are counted, nanoseconds.
+const LATELY: u64 = 300_000_000_000;
 /// Longest name, revision or address that is remembered of an agent, bytes.
 const MAX_TEXT: usize = 256;
 
@@ -210,7 +213,15 @@ impl Planner {
         }
         for edge in self.quiet.iter().chain(self.loud_since.keys()) {
             let known = self.known.get(&(key.clone(), edge.clone())).copied();
-            let Some(each) = known.or_else(|| counted(map, key, since, edge)) else {
+            let by_others = || self.known.keys().any(|(_, known)| known == edge);
+            let guessed = || {
+                if by_others() {
+                    None
+                } else {
+                    counted(map, key, since, edge)
+                }
+            };
+            let Some(each) = known.or_else(guessed) else {
                 continue;
             };
             let passed = since.edges.entry(edge.clone()).or_default();
@@ -335,6 +346,16 @@ pub(crate) struct Told {
     pub(crate) plan: Plan,
     /// For agents, as JSON.
     pub(crate) document: String,
+    /// Its tag: another one where agents should read the document anew, although its numbers change all the time.
+    pub(crate) tag: String,
+}
+
+/// The revision, and what is offered and planned in steps of a quarter: agents hold their shares against those rates.
+fn tag(plan: &Plan) -> String {
+    let step = |spans: f64| (spans.max(1e-3).ln() / 1.25_f64.ln()).round() as i32;
+    let totals = &plan.totals;
+    let (offered, planned) = (totals.offered_spans_per_second, totals.planned_spans_per_second);
+    format!("{}.{}.{}", plan.revision, step(offered), step(planned))
 }
 
 /// What an agent said when it asked for the plan.
@@ -377,9 +398,14 @@ impl PlanState {
 
     /// Notes what an agent said.
     pub(crate) fn heard(&self, mut agent: AgentSeen) {
-        agent
-            .instance
-            .truncate(agent.instance.floor_char_boundary(MAX_TEXT));
+        let texts = agent
+            .nodes
+            .iter_mut()
+            .chain(&mut agent.applied)
+            .chain(&mut agent.refused);
+        for text in texts.chain([&mut agent.instance]) {
+            text.truncate(text.floor_char_boundary(MAX_TEXT));
+        }
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         let now = agent.seen_unix_nanos;
         agents.retain(|_, seen| seen.seen_unix_nanos.saturating_add(FORGET_AGENTS) > now);
@@ -392,14 +418,15 @@ impl PlanState {
         agents.insert(agent.instance.clone(), agent);
     }
 
-    /// All agents of the last hour, by instance.
-    pub(crate) fn agents(&self) -> Vec<AgentSeen> {
+    /// All agents of the last hour before `now`, by instance.
+    pub(crate) fn agents(&self, now: u64) -> Vec<AgentSeen> {
         let agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        agents.values().cloned().collect()
+        let lately = |seen: &&AgentSeen| seen.seen_unix_nanos.saturating_add(FORGET_AGENTS) > now;
+        agents.values().filter(lately).cloned().collect()
     }
 
     /// Writes what is planned, and how many follow it.
-    pub(crate) fn write(&self, out: &mut Scrape<'_>) {
+    pub(crate) fn write(&self, now: u64, out: &mut Scrape<'_>) {
         let told = self.told();
         let totals = told.as_ref().map(|told| &told.plan.totals);
         let of = |value: fn(&plan::Totals) -> f64| totals.map_or(0.0, value);
@@ -416,8 +443,10 @@ impl PlanState {
             out.sample(&[("kind", kind)], value);
         }
         let revision = told.as_ref().map(|told| told.plan.revision.as_str());
-        let agents = self.agents();
-        let follow = agents.iter().filter(|agent| agent.applied.as_deref() == revision);
+        let mut agents = self.agents(now);
+        agents.retain(|seen| seen.seen_unix_nanos.saturating_add(LATELY) > now);
+        let current = |seen: &&AgentSeen| revision.is_some() && seen.applied.as_deref() == revision;
+        let follow = agents.iter().filter(current);
         let follow = follow.count();
         out.family(names::COLLECTOR_PLAN_AGENTS);
         for (state, count) in [("current", follow), ("behind", agents.len() - follow)] {
@@ -426,12 +455,25 @@ impl PlanState {
     }
 }
 
+/// The plan that was in force before a restart, which agents and SDKs still follow.
+pub(crate) fn before(out: Option<&Path>) -> Option<Plan> {
+    let text = std::fs::read_to_string(out?.join(PLAN_PATH)).ok()?;
+    Plan::from_yaml(&text)
+}
+
 /// Plans every [`PlanSettings::interval`] until `stop`.
-pub(crate) async fn run(shared: Arc<Shared>, settings: PlanSettings, stop: impl Future<Output = ()> + Send) {
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    (settings, before): (PlanSettings, Option<Plan>),
+    stop: impl Future<Output = ()> + Send,
+) {
     let mut ticks = tokio::time::interval(settings.interval.get().max(Duration::from_secs(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut planner = Planner::new(settings.clone());
-    let mut short = false;
+    if let Some(before) = before {
+        planner.set(before, shared.now());
+    }
+    let (mut short, mut spans_before) = (false, None);
     tokio::pin!(stop);
     loop {
         tokio::select! {
@@ -442,18 +484,22 @@ pub(crate) async fn run(shared: Arc<Shared>, settings: PlanSettings, stop: impl 
         let Some(glance) = shared.routes.ask(move |ledger| Glance::of(ledger, now)).await else {
             return;
         };
-        let span_bytes = shared.observed.bytes_of(glance.spans);
+        // Bytes are counted from the start of the process, spans from that of the map.
+        let before = *spans_before.get_or_insert(glance.spans);
+        let span_bytes = shared.observed.bytes_of(glance.spans.saturating_sub(before));
         // Deciding takes milliseconds, for thousands of edges longer.
         let looked = tokio::task::spawn_blocking(move || {
             let told = planner.look(&glance, span_bytes).map(|plan| Told {
                 document: plan.document(&glance.map).to_string(),
+                tag: tag(plan),
                 plan: plan.clone(),
             });
             (planner, told)
         });
         let Ok((again, told)) = looked.await else {
-            warn!("the plan stays as it is: deciding failed");
-            return;
+            error!("deciding failed: the plan stays as it is, and rates are learnt anew");
+            planner = Planner::new(settings.clone());
+            continue;
         };
         planner = again;
         let Some(told) = told else {
@@ -576,10 +622,11 @@ mod tests {
         for n in 0..MAX_AGENTS + 10 {
             state.heard(agent(n, n as u64 + 1));
         }
-        let agents = state.agents();
+        let agents = state.agents(5_000);
         assert_eq!(agents.len(), MAX_AGENTS);
         assert_eq!(agents[0].instance, "agent-00010", "the oldest made room");
         state.heard(agent(0, FORGET_AGENTS + 10_000));
-        assert_eq!(state.agents().len(), 1);
+        assert_eq!(state.agents(FORGET_AGENTS + 10_000).len(), 1);
+        assert_eq!(state.agents(3 * FORGET_AGENTS).len(), 0);
     }
 }

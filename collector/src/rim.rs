@@ -224,7 +224,7 @@ impl Shared {
         if let Some(cluster) = &self.cluster {
             cluster.write(&mut out);
         }
-        self.plan.write(&mut out);
+        self.plan.write(self.now(), &mut out);
         tail.inspect(|tail| tail.write(&mut out));
         self.write_resources(&mut out);
         if let Some(pushed) = self.pushed.get() {

@@ -430,6 +430,15 @@ fn check_generated(generate: &GenerateSettings, services: &Services, path: &str)
         ..of
     }));
     for (name, settings) in services {
+        if let Some(share) = settings.plan.share
+            && !(0.0..=1.0).contains(&share)
+        {
+            found.push(Finding {
+                path: format!("{path}services.{name}.plan.share"),
+                message: format!("`share` of `{name}` is {share}, but it must be between 0 and 1"),
+                hint: None,
+            });
+        }
         for (i, objective) in settings.objectives.iter().enumerate() {
             let target = objective.target;
             if !(target > 0.0 && target < 1.0) {

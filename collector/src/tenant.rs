@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use exposition::remote::RemoteWriteSettings;
-use instrumentation::plan::PlanSettings;
+use instrumentation::plan::{Plan, PlanSettings};
 use map::Map;
 use otlp::intake::{Behind, Limits, Sinks};
 use tokio::sync::watch;
@@ -44,7 +44,7 @@ pub(crate) struct Tenant {
     replay: Option<Replay>,
     remote_write: Option<RemoteWriteSettings>,
     cluster: Option<(KubernetesPublishSettings, GenerateSettings)>,
-    plan: PlanSettings,
+    plan: (PlanSettings, Option<Plan>),
 }
 
 /// A tenant that takes nothing any more, before it is saved.
@@ -78,7 +78,7 @@ impl Tenant {
         let generate = linked_to(generate, &settings.web, bound);
         let cluster = settings.publish.kubernetes.clone();
         let cluster = cluster.map(|to| (to, generate.clone()));
-        let plan = generate.plan.clone();
+        let plan = (generate.plan.clone(), planner::before(generate.out.as_deref()));
         let (publisher, published) = Publisher::new(generate);
         let names = if share.0 == share.1 {
             Share::whole()

@@ -198,10 +198,18 @@ pub fn plan(sight: &Sight<'_>, settings: &PlanSettings, previous: Option<&Plan>)
 /// What the plan before decided, where it still does.
 fn before(previous: &Plan, system: &System, new: &Solution) -> Option<Solution> {
     let problem = &system.problem;
+    if problem.budgets.iter().all(|budget| budget.is_infinite()) {
+        return None;
+    }
     let shares: BTreeMap<(&NodeId, Option<&str>), f64> = previous
         .roots
         .iter()
-        .map(|root| ((&root.node, root.operation.as_deref()), root.share))
+        .map(|root| {
+            (
+                (&root.node, root.operation.as_deref()),
+                root.share.clamp(0.0, 1.0),
+            )
+        })
         .collect();
     let modes: BTreeMap<(&NodeId, &NodeId, ConnectionType), Mode> = previous
         .edges
@@ -336,20 +344,27 @@ pub fn detection_delay(requests_per_second: f64) -> Option<HumanDuration> {
 
 /// Why a budget cannot hold what must be kept, with the budget that could.
 pub fn shortage(plan: &Plan, settings: &PlanSettings) -> Option<Finding> {
-    let budget = plan.totals.budget_spans_per_second?;
     if plan.totals.kept >= 1.0 {
         return None;
     }
+    let budget = plan.totals.budget_spans_per_second;
+    let budget = budget.map_or_else(
+        || "the budgets of `teams` have".to_owned(),
+        |budget| format!("a budget of {budget} spans/s has"),
+    );
     Some(Finding {
         path: "generate.plan.budget".to_owned(),
         message: format!(
-            "a budget of {budget} spans/s has room for {} of what must be kept: {} traces of each edge an hour and {} requests of \
+            "{budget} room for {} of what must be kept: {} traces of each edge an hour and {} requests of \
              each operation in five minutes",
             system::per_cent(plan.totals.kept),
             settings.min_traces,
             settings.min_judged
         ),
-        hint: Some("raise it, or lower `min_traces` and `min_judged`".to_owned()),
+        hint: Some(
+            "raise it, take out shares that are pinned in `services`, or lower `min_traces` and `min_judged`"
+                .to_owned(),
+        ),
     })
 }
 
@@ -370,15 +385,6 @@ pub fn pin_problems(map: &Map) -> Vec<Finding> {
     let mut found = Vec::new();
     for (name, service) in &map.services {
         let path = format!("services.{name}.plan");
-        if let Some(share) = service.plan.share
-            && !(0.0..=1.0).contains(&share)
-        {
-            found.push(Finding {
-                path: format!("{path}.share"),
-                message: format!("`share` of `{name}` is {share}, but it must be between 0 and 1"),
-                hint: None,
-            });
-        }
         let ids = map
             .nodes
             .keys()
@@ -516,6 +522,9 @@ fn of_all<'a>(roots: &[&'a PlannedRoot]) -> Option<&'a PlannedRoot> {
     roots.iter().find(all).copied()
 }
 
+/// Addresses of a callee that agents are told.
+const MOST_ADDRESSES: usize = 64;
+
 /// Under which addresses callers dial a node, as far as the map knows.
 fn addresses(map: &Map, id: &NodeId) -> BTreeSet<String> {
     let mut found: BTreeSet<String> = map
@@ -530,7 +539,7 @@ fn addresses(map: &Map, id: &NodeId) -> BTreeSet<String> {
         _ => {}
     }
     found.retain(|address| !address.is_empty());
-    found
+    found.into_iter().take(MOST_ADDRESSES).collect()
 }
 
 /// A plan for a map by itself, as `tracemap generate` has it: rates are those of the time that it was seen.

@@ -57,19 +57,26 @@ impl Root {
         if before.traces > self.traces || before.looked > self.looked {
             return self.clone();
         }
+        let looked = self.looked - before.looked;
         let passed = |(key, now): (&EdgeKey, &Passed)| {
             let then = before.edges.get(key).copied().unwrap_or_default();
+            let traces = now.traces - then.traces;
+            if traces <= 0.0 {
+                return None;
+            }
+            // An edge that comes back under its name brings all its past; no more traces passed it than were looked into.
+            let part = (looked / traces).min(1.0);
             let since = Passed {
-                traces: (now.traces - then.traces).max(0.0),
-                requests: (now.requests - then.requests).max(0.0),
+                traces: traces * part,
+                requests: (now.requests - then.requests).max(0.0) * part,
             };
-            (since.traces > 0.0).then(|| (key.clone(), since))
+            Some((key.clone(), since))
         };
         Self {
             traces: self.traces - before.traces,
             plain: (self.plain - before.plain).max(0.0),
             failed: (self.failed - before.failed).max(0.0),
-            looked: self.looked - before.looked,
+            looked,
             spans: (self.spans - before.spans).max(0.0),
             edges: self.edges.iter().filter_map(passed).collect(),
         }
@@ -101,5 +108,9 @@ mod tests {
         assert_eq!(of(10.0).since(&of(4.0)), of(6.0));
         assert_eq!(of(3.0).since(&of(4.0)), of(3.0));
         assert!(of(4.0).since(&of(4.0)).edges.is_empty());
+        let mut without = of(4.0);
+        without.edges.clear();
+        let back = &of(10.0).since(&without).edges[&key];
+        assert_eq!((back.traces, back.requests), (6.0, 12.0), "its past is no news");
     }
 }

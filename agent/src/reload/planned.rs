@@ -53,9 +53,11 @@ impl Planned {
         });
     }
 
-    /// Notes whom the agent stands before, for the next question.
+    /// Notes whom the agent stands before and what is in force, for the next question.
     pub(crate) fn stands_before(&self, nodes: Vec<String>) {
         self.asker.nodes.store(Arc::new(nodes));
+        let revision = self.in_force.as_ref().and_then(|plan| plan.revision.clone());
+        self.asker.applied.store(Arc::new(revision));
     }
 
     /// Waits for a plan that differs from the one before.

@@ -70,6 +70,7 @@ impl Ledger {
         };
         self.sweep_edges(before);
         self.sweep_nodes(before);
+        self.roots.sweep(before);
         self.end_renamed();
     }
 

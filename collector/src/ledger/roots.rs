@@ -36,6 +36,8 @@ pub(super) struct RootTally {
     /// Without edges.
     pub(super) root: Root,
     pub(super) closed: u64,
+    /// When the last one closed, nanoseconds.
+    pub(super) touched: u64,
     pub(super) edges: HashMap<Pair, PairTally, FixedState>,
 }
 
@@ -61,6 +63,7 @@ impl Roots {
         let weight = first.map_or(1.0, |visit| f64::from(visit.weight));
         let tally = self.tally(node, &root.operation.get().name);
         tally.closed += 1;
+        tally.touched = closing.time;
         tally.root.traces += weight;
         tally.root.plain += if (weight - 1.0).abs() < f64::EPSILON {
             weight
@@ -84,6 +87,11 @@ impl Roots {
             key.1 = OTHER_OPERATIONS.into();
         }
         self.by.entry(key).or_default()
+    }
+
+    /// Forgets operations with which no trace began since.
+    pub(super) fn sweep(&mut self, before: u64) {
+        self.by.retain(|_, tally| tally.touched >= before);
     }
 
     /// All of them, by id and name.

@@ -106,6 +106,7 @@ struct SavedRoot {
     operation: Arc<str>,
     root: Root,
     closed: u64,
+    touched: u64,
     edges: Vec<(SavedPair, Passed)>,
 }
 
@@ -272,6 +273,7 @@ impl Ledger {
             let tally = RootTally {
                 root: saved.root,
                 closed: saved.closed,
+                touched: saved.touched,
                 edges: saved.edges.into_iter().map(pair).collect(),
             };
             self.roots.restore((end(saved.node), saved.operation), tally);
@@ -344,6 +346,7 @@ fn saved_root(((node, operation), tally): (&(Node, Arc<str>), &RootTally), ends:
         operation: Arc::clone(operation),
         root: tally.root.clone(),
         closed: tally.closed,
+        touched: tally.touched,
         edges,
     }
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Ctx, typed};
-use crate::planner::{AgentSeen, Told};
+use crate::planner::AgentSeen;
 
 /// Who asks: the instance of an agent.
 const AGENT: &str = "tracemap-agent";
@@ -34,7 +34,7 @@ pub(super) async fn document(State(shared): Ctx, headers: HeaderMap) -> Response
     let Some(told) = shared.plan.told() else {
         return no_plan();
     };
-    let tag = format!("\"{}\"", told.plan.revision);
+    let tag = format!("\"{}\"", told.tag);
     let held = headers.get(header::IF_NONE_MATCH);
     let mut response = if held.is_some_and(|held| held.as_bytes() == tag.as_bytes()) {
         StatusCode::NOT_MODIFIED.into_response()
@@ -58,7 +58,7 @@ pub(super) async fn yaml(State(shared): Ctx) -> Response {
 /// Agents of the last hour, and what they follow.
 pub(super) async fn agents(State(shared): Ctx) -> Json<Value> {
     let revision = shared.plan.told().map(|told| told.plan.revision.clone());
-    Json(json!({ "revision": revision, "agents": shared.plan.agents() }))
+    Json(json!({ "revision": revision, "agents": shared.plan.agents(shared.now()) }))
 }
 
 /// Query of a remote sampler.
@@ -75,20 +75,19 @@ pub(super) async fn sampling(State(shared): Ctx, Query(query): Query<SamplingQue
         let text = "`service` is missing: ask /sampling?service=NAME\n";
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
-    let told = shared.plan.told();
-    let plan = told.as_deref().map(|told: &Told| &told.plan);
-    Json(strategy(plan, &query.service)).into_response()
+    let Some(told) = shared.plan.told() else {
+        return no_plan();
+    };
+    Json(strategy(&told.plan, &query.service)).into_response()
 }
 
 /// What a service is told; of a name that several services have, what the first of them is.
-fn strategy(plan: Option<&Plan>, service: &str) -> Value {
-    let roots: Vec<&PlannedRoot> = plan.into_iter().flat_map(|plan| &plan.roots).collect();
-    let named = |root: &&PlannedRoot| root.node.as_str() == service || root.node.name() == service;
-    let node = roots.iter().copied().find(named).map(|root| &root.node);
-    let of_node: Vec<&PlannedRoot> = roots
-        .into_iter()
-        .filter(|root| Some(&root.node) == node)
-        .collect();
+fn strategy(plan: &Plan, service: &str) -> Value {
+    let roots = || plan.roots.iter();
+    let exact = roots().find(|root| root.node.as_str() == service);
+    let named = exact.or_else(|| roots().find(|root| root.node.name() == service));
+    let node = named.map(|root| &root.node);
+    let of_node: Vec<&PlannedRoot> = roots().filter(|root| Some(&root.node) == node).collect();
     let otherwise = instrumentation::plan::otherwise(&of_node);
     let probability = |share: f64| json!({ "samplingRate": share });
     let each = of_node.iter().filter_map(|root| {

@@ -22,7 +22,7 @@ pub struct PlanSettings {
     pub min_traces: u32,
     /// Requests of each operation that alerts must be able to judge in five minutes; all, where there are fewer. Default 60.
     pub min_judged: u32,
-    /// What a span costs on the wire, in bytes, where nobody has measured it. Default 700, as the spans of SDKs are in the mean. A
+    /// What a span costs, in bytes before compression, where nobody has measured it. Default 700, as the spans of SDKs are in the mean. A
     /// collector measures its own.
     pub span_bytes: ByteSize,
     /// What a span costs agent and collector together, in microseconds of CPU. Default 30, about twice what they take on our machine
@@ -59,7 +59,7 @@ pub struct Budget {
     /// Spans a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spans_per_second: Option<f64>,
-    /// Bytes of spans a day, as they are sent, for example `10GiB`.
+    /// Bytes of spans a day before compression, for example `10GiB`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_day: Option<ByteSize>,
     /// Share of one CPU core that agents and collector together may take for spans, for example `0.05`.

@@ -72,11 +72,11 @@ impl System {
         };
         let keys: Vec<&EdgeKey> = map.edges.keys().collect();
         let at: BTreeMap<&EdgeKey, usize> = keys.iter().enumerate().map(|(at, key)| (*key, at)).collect();
-        let budgets = Budgets::new(map, &teams);
+        let (budgets, whole) = (Budgets::new(map, &teams), Whole::new(map));
         let edges: Vec<(EdgeFacts, optimise::Edge)> = map
             .edges
             .iter()
-            .map(|(key, edge)| edge_of(sight, settings, &budgets, key, edge))
+            .map(|(key, edge)| edge_of((sight, &whole), settings, &budgets, key, edge))
             .collect();
         let (mut facts, edges): (Vec<EdgeFacts>, Vec<optimise::Edge>) = edges.into_iter().unzip();
         let mut roots = Vec::new();
@@ -87,7 +87,7 @@ impl System {
                 facts[pass.edge].rate += of.rate * pass.requests;
             }
             root_facts.push(RootFacts {
-                caller: caller_of(map, &key.node),
+                caller: whole.caller_of(&key.node),
                 pinned: of.pinned.is_some(),
                 key: key.clone(),
             });
@@ -145,7 +145,7 @@ impl Budgets {
 }
 
 fn edge_of(
-    sight: &Sight<'_>,
+    (sight, whole): (&Sight<'_>, &Whole<'_>),
     settings: &PlanSettings,
     budgets: &Budgets,
     key: &EdgeKey,
@@ -162,7 +162,7 @@ fn edge_of(
     }
     let by_agents = by_agents > 0.0;
     let pinned = pinned_mode(map, key);
-    let (weight, reasons) = weigh(sight, settings, key, edge);
+    let (weight, reasons) = weigh((sight, whole), settings, key, edge);
     let decided = optimise::Edge {
         weight,
         switchable: by_agents && pinned.is_none(),
@@ -174,7 +174,7 @@ fn edge_of(
         key: key.clone(),
         reasons,
         pinned,
-        chatty: chatty(map, settings, key, edge),
+        chatty: whole.chatty(settings, key, edge),
         rate: 0.0,
         spread: spread(edge),
     };
@@ -205,11 +205,56 @@ pub(super) fn pinned_mode(map: &Map, key: &EdgeKey) -> Option<Mode> {
         .copied()
 }
 
-/// Calls of a visit, where they are many and nobody is behind the callee.
-fn chatty(map: &Map, settings: &PlanSettings, key: &EdgeKey, edge: &Edge) -> Option<f64> {
-    let leaf = map.callees(&key.server).next().is_none();
-    let calls = edge.stats.fan_out.mean()?;
-    (leaf && calls >= settings.chatty_calls).then_some(calls)
+/// What edges are weighed against, once for all of them.
+struct Whole<'a> {
+    /// Seconds on the critical path of all traces.
+    waited: f64,
+    /// When the first edge was first seen.
+    began: Option<u64>,
+    /// Requests by callee.
+    served: BTreeMap<&'a NodeId, f64>,
+    /// Who calls anybody.
+    callers: BTreeSet<&'a NodeId>,
+    /// Whom users call.
+    by_users: BTreeSet<&'a NodeId>,
+}
+
+impl<'a> Whole<'a> {
+    fn new(map: &'a Map) -> Self {
+        let mut served: BTreeMap<&NodeId, f64> = BTreeMap::new();
+        for (key, edge) in &map.edges {
+            *served.entry(&key.server).or_default() += edge.stats.requests;
+        }
+        let by_users = map.edges.keys().filter(|key| key.client.as_str() == NodeId::USER);
+        Self {
+            waited: map.nodes.values().map(|node| node.stats.critical).sum::<f64>()
+                + map.edges.values().map(|edge| edge.stats.critical).sum::<f64>(),
+            began: map
+                .edges
+                .values()
+                .map(|edge| edge.seen.first)
+                .filter(|first| *first > 0)
+                .min(),
+            served,
+            callers: map.edges.keys().map(|key| &key.client).collect(),
+            by_users: by_users.map(|key| &key.server).collect(),
+        }
+    }
+
+    /// Calls of a visit, where they are many and nobody is behind the callee.
+    fn chatty(&self, settings: &PlanSettings, key: &EdgeKey, edge: &Edge) -> Option<f64> {
+        let calls = edge.stats.fan_out.mean()?;
+        (!self.callers.contains(&key.server) && calls >= settings.chatty_calls).then_some(calls)
+    }
+
+    /// `user` where users call the node, else `unknown`.
+    fn caller_of(&self, node: &NodeId) -> NodeId {
+        if self.by_users.contains(node) {
+            NodeId::user()
+        } else {
+            NodeId::unknown()
+        }
+    }
 }
 
 fn spread(edge: &Edge) -> Option<f64> {
@@ -223,21 +268,21 @@ fn spread(edge: &Edge) -> Option<f64> {
 }
 
 /// What diagnosis has of an edge, above 0, and why: what a steady edge of its kind is worth, and more for what may be or is wrong there.
-fn weigh(sight: &Sight<'_>, settings: &PlanSettings, key: &EdgeKey, edge: &Edge) -> (f64, Vec<String>) {
+fn weigh(
+    (sight, whole): (&Sight<'_>, &Whole<'_>),
+    settings: &PlanSettings,
+    key: &EdgeKey,
+    edge: &Edge,
+) -> (f64, Vec<String>) {
     let mut found: Vec<(f64, String)> = Vec::new();
     let map = sight.map;
     if let Some(severity) = sight.degraded.get(key) {
         found.push((DEGRADED * severity, "it is degraded now".to_owned()));
     }
-    let waited: f64 = map.nodes.values().map(|node| node.stats.critical).sum::<f64>()
-        + map.edges.values().map(|edge| edge.stats.critical).sum::<f64>();
     let behind = map.nodes.get(&key.server).map_or(0.0, |node| node.stats.critical);
-    let served: f64 = map
-        .callers(&key.server)
-        .map(|(_, edge)| edge.stats.requests)
-        .sum();
+    let served = whole.served.get(&key.server).copied().unwrap_or_default();
     let share = edge.stats.requests / served.max(f64::MIN_POSITIVE);
-    let critical = (edge.stats.critical + behind * share.min(1.0)) / waited.max(f64::MIN_POSITIVE);
+    let critical = (edge.stats.critical + behind * share.min(1.0)) / whole.waited.max(f64::MIN_POSITIVE);
     if critical >= 0.01 {
         found.push((
             4.0 * critical,
@@ -258,14 +303,10 @@ fn weigh(sight: &Sight<'_>, settings: &PlanSettings, key: &EdgeKey, edge: &Edge)
     }
     let fresh = u64::try_from(settings.new_for.get().as_nanos()).unwrap_or(u64::MAX);
     let age = sight.now.saturating_sub(edge.seen.first);
-    let began = map
-        .edges
-        .values()
-        .map(|edge| edge.seen.first)
-        .filter(|first| *first > 0)
-        .min();
     // In a map that is new itself everything is.
-    let map_is_old = began.is_some_and(|began| sight.now.saturating_sub(began) > fresh);
+    let map_is_old = whole
+        .began
+        .is_some_and(|began| sight.now.saturating_sub(began) > fresh);
     if map_is_old && edge.seen.first > 0 && age < fresh {
         found.push((1.0, "it is new".to_owned()));
     }
@@ -280,7 +321,7 @@ fn weigh(sight: &Sight<'_>, settings: &PlanSettings, key: &EdgeKey, edge: &Edge)
         found.push((0.5, format!("{} has tier {tier}", key.server)));
     }
     found.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let base = if chatty(map, settings, key, edge).is_some() {
+    let base = if whole.chatty(settings, key, edge).is_some() {
         CHATTY
     } else if map.kind(&key.server).is_virtual() {
         VIRTUAL
@@ -325,7 +366,10 @@ fn root_of(
     optimise::Root {
         rate: root.traces / sight.seconds.max(1.0),
         spans: shared_out(budgets, key, root, fixed),
-        pinned: map::services::settings_of(&sight.map.services, &key.node).and_then(|of| of.plan.share),
+        pinned: map::services::settings_of(&sight.map.services, &key.node)
+            .and_then(|of| of.plan.share)
+            .filter(|share| share.is_finite())
+            .map(|share| share.clamp(0.0, 1.0)),
         passes,
     }
 }
@@ -410,7 +454,13 @@ fn needs(
         let Some(from) = reached.get(node).filter(|_| !begins.contains(node)) else {
             continue;
         };
-        for share in shares {
+        // All want as many and come from the same roots: what the rarest needs, the others have.
+        let rarest = shares
+            .iter()
+            .copied()
+            .filter(|share| *share > 0.0)
+            .min_by(f64::total_cmp);
+        if let Some(share) = rarest {
             needs.push(Need {
                 from: from.iter().map(|(at, rate)| (*at, rate * share)).collect(),
                 want: judged,
@@ -422,18 +472,6 @@ fn needs(
     // Those with the fewest sources first: what they need of them, others then have.
     needs.sort_by_key(|need| need.from.len());
     needs
-}
-
-/// `user` where users call the node, else `unknown`.
-fn caller_of(map: &Map, node: &NodeId) -> NodeId {
-    let by_user = map
-        .callers(node)
-        .any(|(key, _)| key.client.as_str() == NodeId::USER);
-    if by_user {
-        NodeId::user()
-    } else {
-        NodeId::unknown()
-    }
 }
 
 /// Roots of a map that has seen none: every entry point is one, and how often each edge is passed follows from how often a
