@@ -101,6 +101,7 @@ impl System {
         // lasts for six hours: `alerts/tests/health.rs` and `firing.rs`. Nor is anything over yet: `alerts/tests/firing.rs`.
         let elsewhere = [
             "tracemap_agent_",
+            "tracemap_collector_kubernetes_",
             "tracemap_collector_remote_write_",
             "tracemap_collector_tls_",
             "tracemap_new_normal_",
