@@ -154,7 +154,7 @@ fn report(
 ) -> Result<String, Failure> {
     let mut text = page::head(
         "The plan",
-        "a budget of spans holds within a tenth while traffic grows tenfold, the map goes on counting every call, and at 5 % of the spans \
+        "a budget of spans holds within a tenth in the mean of a run in which traffic grows tenfold, the map goes on counting every call, and at 5 % of the spans \
          more recorded faults keep twenty slow traces than by an even share",
         "cargo xtask proof plan --data DIR --to-otlp SCRIPT",
     )?;
