@@ -258,9 +258,9 @@ impl Planner {
         let Some(plan) = &self.plan else {
             return;
         };
-        if self.settled < SETTLED && measured < plan.totals.planned_spans_per_second {
-            return;
-        }
+        // Of a plan that few follow yet less comes than it allows, or more: what is less is believed slowly.
+        let early = self.settled < SETTLED && measured < plan.totals.planned_spans_per_second;
+        let follows = if early { FOLLOWS / 4.0 } else { FOLLOWS };
         let foreseen: f64 = self
             .rates
             .iter()
@@ -275,7 +275,7 @@ impl Planner {
             .sum();
         if foreseen > 0.0 && measured > 0.0 {
             let ratio = (measured / foreseen).clamp(CORRECTION.0, CORRECTION.1);
-            self.correction += FOLLOWS * (ratio - self.correction);
+            self.correction += follows * (ratio - self.correction);
         }
     }
 }

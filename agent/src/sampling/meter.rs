@@ -18,6 +18,8 @@ const FOLLOWS: f64 = 0.4;
 const KNOWN_AFTER: u32 = 5;
 /// Of each window so much of the rate is taken for known: what lasts for minutes without a new plan is no growth.
 const RELAXES: f64 = 0.01;
+/// Most that the known rate grows by in a window, of itself.
+const DRIFTS: f64 = 0.001;
 /// What is less than this is chance, traces a second.
 const LEAST: f64 = 5.0;
 
@@ -92,7 +94,8 @@ impl Counted {
             self.known += if first {
                 self.rate
             } else {
-                RELAXES * (self.rate - self.known)
+                // Upwards no faster than slow drift, or growth itself would count as known.
+                (RELAXES * (self.rate - self.known)).min(DRIFTS * self.known)
             };
         }
         // What comes in one window counts at once where it is more.
