@@ -164,6 +164,7 @@ impl Planner {
         for root in self.rates.values_mut() {
             scale(root, 1.0 - new);
         }
+        let passed_by_any = self.known.keys().map(|(_, edge)| edge.clone()).collect();
         for (key, root) in &map.roots {
             let mut since = before
                 .get(key)
@@ -175,7 +176,7 @@ impl Planner {
                 let unsampled = all / since.traces;
                 scale(&mut since, unsampled);
             }
-            self.remember(glance.now, map, key, &mut since);
+            self.remember((glance.now, map), &passed_by_any, key, &mut since);
             scale(&mut since, new / seconds);
             add(self.rates.entry(key.clone()).or_default(), &since);
         }
@@ -195,7 +196,13 @@ impl Planner {
     }
 
     /// Notes what traces pass, and adds what they would pass if edges without spans had some.
-    fn remember(&mut self, now: u64, map: &Map, key: &RootKey, since: &mut Root) {
+    fn remember(
+        &mut self,
+        (now, map): (u64, &Map),
+        passed_by_any: &BTreeSet<EdgeKey>,
+        key: &RootKey,
+        since: &mut Root,
+    ) {
         if since.looked <= 0.0 {
             return;
         }
@@ -213,13 +220,9 @@ impl Planner {
         }
         for edge in self.quiet.iter().chain(self.loud_since.keys()) {
             let known = self.known.get(&(key.clone(), edge.clone())).copied();
-            let by_others = || self.known.keys().any(|(_, known)| known == edge);
             let guessed = || {
-                if by_others() {
-                    None
-                } else {
-                    counted(map, key, since, edge)
-                }
+                let nobody = !passed_by_any.contains(edge);
+                nobody.then(|| counted(map, key, since, edge)).flatten()
             };
             let Some(each) = known.or_else(guessed) else {
                 continue;
@@ -609,6 +612,17 @@ mod tests {
     #[test]
     fn a_budget_holds_where_samplers_do_not_say_by_which_share_they_sampled() {
         holds_its_budget(false);
+    }
+
+    #[test]
+    fn agents_read_the_document_anew_when_rates_moved_by_a_quarter_although_nothing_else_was_decided() {
+        let of = |offered| {
+            let mut plan = Plan::default();
+            plan.totals.offered_spans_per_second = offered;
+            tag(&plan)
+        };
+        assert_eq!(of(100.0), of(101.0));
+        assert_ne!(of(100.0), of(130.0));
     }
 
     #[test]
