@@ -49,7 +49,7 @@ git clone --quiet --no-hardlinks "$tree" "$new/root/tracemap"
 
 # The commands, as the README has them.
 command_of() {
-  sed -n '/^```sh$/,/^```$/p' "$tree/README.md" | sed -n "s/^\($1[^#]*[^# ]\) *#.*/\1/p" | head -n 1
+  sed -n '/^```sh$/,/^```$/p' "$tree/README.md" | sed -n "s~^\($1[^#]*[^# ]\) *#.*~\1~p" | head -n 1
 }
 
 answers() { (exec 3<>/dev/tcp/127.0.0.1/7070 && printf 'GET /readyz HTTP/1.0\r\n\r\n' >&3 && grep -q ' 200 ' <&3) 2>/dev/null; }
@@ -69,7 +69,7 @@ if [ "$which" != second ]; then
   wait "$running" || true
 fi
 if [ "$which" != first ]; then
-  second=$(command_of 'bash tests/run.sh')
+  second=$(command_of 'bash tests')
   step "$second"
   inside "cd ~/tracemap && $second"
 fi

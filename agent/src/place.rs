@@ -89,7 +89,11 @@ pub(crate) fn outbound(
     if restarted.is_some() {
         (found.method, confidence) = (Method::None, None);
     } else if matches!(found.method, Method::Context | Method::None) {
+        let began = found.joined.context.trace_id;
         sample(workload, extracted, &mut found.joined, operation);
+        if found.joined.context.trace_id != began {
+            found.correlation = extracted.correlation_or(found.joined.context.trace_id);
+        }
     }
     let mode = workload.modes.of(Direction::Outbound, &peer.authority);
     let parent = parent(&found);
@@ -238,8 +242,8 @@ fn sample(
     operation: impl FnOnce() -> String,
 ) {
     if joined.recorded && extracted.decision.is_none() {
-        let sampler = workload.share.of(operation);
-        joined.recorded = sampler.begin(&mut joined.context, rand::random);
+        let ours = extracted.context.is_none() && extracted.start.is_none();
+        joined.recorded = workload.share.begin(operation, &mut joined.context, ours);
     }
 }
 

@@ -22,8 +22,10 @@
 //!
 //! `headroom`, 1 or more, is how many times the traffic that it was made for the plan has room for, and `rate` of an edge or operation that
 //! traffic, in traces a second of the whole system; while more begin here, less of them are recorded. With each question goes who asks:
-//! `tracemap-agent`, an instance; `tracemap-agent-nodes`, node ids; `tracemap-plan-applied`, the `revision` that it follows; and
-//! `tracemap-plan-refused`, one that has a problem, and which.
+//! `tracemap-agent`, an instance; `tracemap-agent-nodes`, node ids; `tracemap-agent-rates`, how many traces began with each of these a
+//! second since the last question, empty where nothing is known; `tracemap-plan-applied`, the `revision` that it follows; and
+//! `tracemap-plan-refused`, one that has a problem, and which. Every answer says in `tracemap-plan-parts` which part of the traces that
+//! begin with each of these nodes begins here, 0 to 1 in the same order, so that the agents together record what the plan has room for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +48,7 @@ use tracing::{error, warn};
 use crate::BoxError;
 use crate::config::{AgentConfig, EdgeDirection, EdgeMode, EdgeRule, EdgesConfig, PlanConfig};
 use crate::reload::{PlanOutcome, ReloadMetrics};
-use crate::sampling::Strategy;
+use crate::sampling::{Meters, Strategy};
 use crate::telemetry::{Metrics, TlsSide};
 use crate::tls::Origin;
 
@@ -257,8 +259,8 @@ fn address(plan: &PlanConfig) -> Option<Uri> {
 pub(crate) struct Asker {
     /// A name no other start of any agent has.
     instance: String,
-    /// Node ids of the workloads.
-    pub(crate) nodes: ArcSwap<Vec<String>>,
+    /// The workloads: their node ids, and what begins with each.
+    pub(crate) workloads: ArcSwap<Vec<(String, Arc<Meters>)>>,
     /// The revision of the plan that requests meet.
     pub(crate) applied: ArcSwap<Option<String>>,
 }
@@ -267,7 +269,7 @@ impl Default for Asker {
     fn default() -> Self {
         Self {
             instance: crate::start::instance(),
-            nodes: ArcSwap::default(),
+            workloads: ArcSwap::default(),
             applied: ArcSwap::default(),
         }
     }
@@ -283,6 +285,39 @@ const MAX_PROBLEM: usize = 200;
 struct Asking {
     tag: Option<HeaderValue>,
     refused: Option<String>,
+    /// When it was last asked for, and how many traces had begun with each workload.
+    begun: Option<(Instant, Vec<(Arc<Meters>, u64)>)>,
+}
+
+impl Asking {
+    /// Traces that began a second since the last question, with commas between workloads; and begins anew.
+    fn rates(&mut self, workloads: &[(String, Arc<Meters>)], now: Instant) -> String {
+        let begun = workloads
+            .iter()
+            .map(|(_, meters)| (meters.clone(), meters.begun()));
+        let (since, before) = self.begun.replace((now, begun.collect())).unzip();
+        let seconds = since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
+        let rate = |(_, meters): &(String, Arc<Meters>)| {
+            let known = before.iter().flatten().find(|(of, _)| Arc::ptr_eq(of, meters));
+            let rate = known.map(|(_, then)| meters.begun().saturating_sub(*then) as f64 / seconds);
+            rate.filter(|rate| rate.is_finite())
+                .map_or_else(String::new, |rate| format!("{rate:.3}"))
+        };
+        workloads.iter().map(rate).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Notes which part of a workload's traces begins here, as the answer says.
+fn take_parts(workloads: &[(String, Arc<Meters>)], parts: Option<&HeaderValue>) {
+    let mut parts = parts
+        .and_then(|parts| parts.to_str().ok())
+        .unwrap_or_default()
+        .split(',');
+    for (_, meters) in workloads {
+        let part = parts.next().and_then(|part| part.trim().parse::<f64>().ok());
+        let part = part.filter(|part| (0.0..=1.0).contains(part));
+        meters.set_part(part.unwrap_or(f64::INFINITY));
+    }
 }
 
 /// Fetches the plan for as long as anyone wants to know it; `plans` has the last good one, or none once it is too old.
@@ -305,7 +340,7 @@ pub(crate) async fn follow(
     let (mut asking, mut failing, mut heard) = (Asking::default(), false, Instant::now());
     loop {
         ticks.tick().await;
-        let asked = tokio::time::timeout(TIMEOUT, ask(&config, uri.clone(), &tls, &asking, &asker));
+        let asked = tokio::time::timeout(TIMEOUT, ask(&config, uri.clone(), &tls, &mut asking, &asker));
         let outcome = match asked.await.unwrap_or_else(|late| Err(late.into())) {
             Ok(None) => PlanOutcome::Unchanged,
             Ok(Some((document, new_tag))) => {
@@ -321,7 +356,10 @@ pub(crate) async fn follow(
                 if heard.elapsed() > config.max_age.0 && plans.borrow().is_some() {
                     error!(max_age = %config.max_age, "the plan is too old: the configuration alone holds");
                     plans.send_replace(None);
-                    asking = Asking::default();
+                    asking = Asking {
+                        begun: asking.begun,
+                        ..Asking::default()
+                    };
                 }
                 continue;
             }
@@ -361,7 +399,7 @@ async fn ask(
     config: &PlanConfig,
     uri: Uri,
     tls: &Origin,
-    asking: &Asking,
+    asking: &mut Asking,
     asker: &Asker,
 ) -> Result<Option<(Bytes, Option<HeaderValue>)>, BoxError> {
     let secure = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
@@ -382,11 +420,15 @@ async fn ask(
         headers.insert(AUTHORIZATION, bearer);
     }
     let applied = Option::clone(&asker.applied.load());
-    let mut nodes = asker.nodes.load().join(",");
+    let workloads = asker.workloads.load_full();
+    let nodes: Vec<&str> = workloads.iter().map(|(node, _)| node.as_str()).collect();
+    let mut nodes = nodes.join(",");
     nodes.truncate(nodes.floor_char_boundary(MAX_NODES));
+    let rates = asking.rates(&workloads, Instant::now());
     let told = [
         ("tracemap-agent", Some(asker.instance.as_str())),
         ("tracemap-agent-nodes", Some(nodes.as_str())),
+        ("tracemap-agent-rates", Some(rates.as_str())),
         ("tracemap-plan-applied", applied.as_deref()),
         ("tracemap-plan-refused", asking.refused.as_deref()),
     ];
@@ -397,9 +439,13 @@ async fn ask(
         }
     }
     let response = client.request(request).await?;
+    let parts = response.headers().get("tracemap-plan-parts");
     match response.status() {
-        StatusCode::OK => {}
-        StatusCode::NOT_MODIFIED => return Ok(None),
+        StatusCode::OK => take_parts(&workloads, parts),
+        StatusCode::NOT_MODIFIED => {
+            take_parts(&workloads, parts);
+            return Ok(None);
+        }
         status => return Err(format!("the answer has status {}", status.as_u16()).into()),
     }
     let tag = response.headers().get(ETAG).cloned();
@@ -446,6 +492,55 @@ mod tests {
         );
         assert_eq!(plan.shares_of("shop/cart"), None);
         assert!(plan.has_lines());
+    }
+
+    #[test]
+    fn a_question_says_how_often_traces_began_since_the_last_one() {
+        let of = |begun: u32| {
+            let meters = Arc::new(Meters::default());
+            begin(&meters, begun);
+            meters
+        };
+        let mut workloads = vec![("shop/web".to_owned(), of(5)), ("shop/cart".to_owned(), of(0))];
+        let (mut asking, now) = (Asking::default(), Instant::now());
+        assert_eq!(asking.rates(&workloads, now), ",", "nothing is known at first");
+        begin(&workloads[0].1, 30);
+        workloads.push(("shop/new".to_owned(), of(1)));
+        assert_eq!(
+            asking.rates(&workloads, now + Duration::from_secs(10)),
+            "3.000,0.000,"
+        );
+        assert_eq!(
+            asking.rates(&workloads, now + Duration::from_secs(20)),
+            "0.000,0.000,0.000"
+        );
+    }
+
+    fn begin(meters: &Arc<Meters>, times: u32) {
+        let share = crate::sampling::Share::with(crate::sampling::Sampler::AlwaysOn, meters.clone());
+        for _ in 0..times {
+            let mut context = propagation::SpanContext::start(&mut (rand::random, rand::random), true);
+            share.begin(String::new, &mut context, true);
+        }
+    }
+
+    #[test]
+    fn an_answer_says_which_part_begins_here_or_nothing_that_holds() {
+        let workloads: Vec<(String, Arc<Meters>)> = ["a", "b", "c"]
+            .map(|node| (node.to_owned(), Arc::default()))
+            .into();
+        let parts = || {
+            workloads
+                .iter()
+                .map(|(_, meters)| meters.part())
+                .collect::<Vec<_>>()
+        };
+        take_parts(&workloads, Some(&HeaderValue::from_static("0.25, 1")));
+        assert_eq!(parts(), [0.25, 1.0, f64::INFINITY]);
+        take_parts(&workloads, Some(&HeaderValue::from_static("-1,7,nan")));
+        assert_eq!(parts(), [f64::INFINITY; 3]);
+        take_parts(&workloads, None);
+        assert_eq!(parts(), [f64::INFINITY; 3]);
     }
 
     #[test]

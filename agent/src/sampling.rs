@@ -9,15 +9,16 @@ mod meter;
 mod strategy;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use propagation::SpanContext;
+use propagation::{SpanContext, TraceId};
 
 use crate::config::{SamplerKind, SamplingConfig};
 
-use meter::Meter;
+use meter::{Meter, Turn};
 pub(crate) use strategy::{Strategy, asked};
 
 /// Key of OpenTelemetry's member.
@@ -46,15 +47,6 @@ impl Sampler {
     pub(crate) fn ratio(ratio: f64) -> Self {
         let rejected = (1.0 - ratio.clamp(0.0, 1.0)) * RANGE as f64;
         Self::Threshold(rejected.round() as u64)
-    }
-
-    /// The same times `factor`, 0 to 1.
-    fn less(self, factor: f64) -> Self {
-        if factor >= 1.0 {
-            self
-        } else {
-            Self::ratio(self.share() * factor)
-        }
     }
 
     /// The share that is recorded, 0 to 1.
@@ -99,14 +91,44 @@ pub(crate) struct Share {
     meters: Arc<Meters>,
 }
 
-/// How often traces begin, by operation; the empty name is all that have no share of their own. They go on when shares change.
-#[derive(Debug, Default)]
+/// The traces that begin with a service: how many, and by operation which are recorded; the empty name is all that have no share of their
+/// own. They go on when shares change.
+#[derive(Debug)]
 pub(crate) struct Meters {
+    begun: AtomicU64,
+    /// Which part of all traces that begin with the service begin here, as the bits of a number; infinite where nobody says.
+    part: AtomicU64,
     otherwise: Meter,
     by_operation: RwLock<HashMap<String, Arc<Meter>>>,
 }
 
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            begun: AtomicU64::new(0),
+            part: AtomicU64::new(f64::INFINITY.to_bits()),
+            otherwise: Meter::default(),
+            by_operation: RwLock::default(),
+        }
+    }
+}
+
 impl Meters {
+    /// How many began, ever.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Of all traces that begin with the service so many begin here, 0 to 1; infinite where nobody says.
+    pub(crate) fn set_part(&self, part: f64) {
+        self.part.store(part.to_bits(), Ordering::Relaxed);
+    }
+
+    /// What was last said of that.
+    pub(crate) fn part(&self) -> f64 {
+        f64::from_bits(self.part.load(Ordering::Relaxed))
+    }
+
     fn of(&self, operation: &str) -> Arc<Meter> {
         let known = self.by_operation.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(meter) = known.get(operation) {
@@ -160,27 +182,34 @@ impl Share {
         self.meters.clone()
     }
 
-    /// That of a trace which begins with an operation, whose name is asked for only where operations differ. Less while more begin than
-    /// the plan has room for.
-    pub(crate) fn of(&self, operation: impl FnOnce() -> String) -> Sampler {
+    /// Decides on a trace that begins with `context`, and writes there what follows from it; whether it is recorded. `operation` is asked
+    /// only where operations differ. Where its id is `ours` it is made to say what was decided.
+    pub(crate) fn begin(
+        &self,
+        operation: impl FnOnce() -> String,
+        context: &mut SpanContext,
+        ours: bool,
+    ) -> bool {
+        self.meters.begun.fetch_add(1, Ordering::Relaxed);
         let samplers = self.samplers.load();
-        let headroom = samplers.told.as_ref().and_then(|told| told.headroom);
-        if samplers.by_operation.is_empty() {
-            return headroom.map_or(samplers.otherwise, |headroom| {
-                let factor = self.meters.otherwise.begin(Instant::now(), headroom);
-                samplers.otherwise.less(factor)
-            });
+        let (sampler, meter) = if samplers.by_operation.is_empty() {
+            (samplers.otherwise, None)
+        } else {
+            let operation = operation();
+            let own = samplers.by_operation.get(&operation).copied();
+            let meter = own.map(|_| self.meters.of(&operation));
+            (own.unwrap_or(samplers.otherwise), meter)
+        };
+        let Some(headroom) = samplers.told.as_ref().and_then(|told| told.headroom) else {
+            return sampler.begin(context, rand::random);
+        };
+        let meter = meter.as_deref().unwrap_or(&self.meters.otherwise);
+        let room = headroom * self.meters.part();
+        let turn = meter.begin(Instant::now(), sampler.share(), room, rand::random);
+        if ours {
+            draw(&mut context.trace_id, turn, rand::random);
         }
-        let operation = operation();
-        let own = samplers.by_operation.get(&operation).copied();
-        let sampler = own.unwrap_or(samplers.otherwise);
-        headroom.map_or(sampler, |headroom| {
-            let factor = match own {
-                Some(_) => self.meters.of(&operation).begin(Instant::now(), headroom),
-                None => self.meters.otherwise.begin(Instant::now(), headroom),
-            };
-            sampler.less(factor)
-        })
+        Sampler::ratio(turn.share).begin(context, rand::random)
     }
 
     /// Replaces the samplers; whether that changes anything.
@@ -206,6 +235,27 @@ impl Share {
         let told = samplers.told.clone();
         told.unwrap_or_else(|| Strategy::of(samplers.otherwise.share()))
     }
+}
+
+/// Writes randomness into an id that says what was decided: above the threshold where it is recorded, else below. Over all traces it is as
+/// uniform as before, since as many lie above as the share says.
+fn draw(id: &mut TraceId, turn: Turn, random: impl FnOnce() -> u64) {
+    let Sampler::Threshold(threshold) = Sampler::ratio(turn.share) else {
+        return;
+    };
+    let (from, to) = if turn.recorded {
+        (threshold, RANGE)
+    } else {
+        (0, threshold)
+    };
+    if from >= to {
+        return;
+    }
+    let drawn = from + random() % (to - from);
+    let mut bytes = *id.as_bytes();
+    bytes[9..].copy_from_slice(&drawn.to_be_bytes()[1..]);
+    // All zero is no id; then the one that was stays.
+    *id = TraceId::from_bytes(bytes).unwrap_or(*id);
 }
 
 /// The right-most 7 bytes.
@@ -267,21 +317,86 @@ mod tests {
         assert_eq!(on, (true, true, String::new()));
     }
 
+    /// The share that an operation's traces are recorded with, as `tracestate` says.
+    fn th(share: &Share, operation: &str) -> Vec<String> {
+        let mut ids = (rand::random, rand::random);
+        let mut said: Vec<String> = (0..64)
+            .map(|_| SpanContext::start(&mut ids, true))
+            .filter_map(|mut context| {
+                let recorded = share.begin(|| operation.to_owned(), &mut context, true);
+                assert_eq!(recorded, context.flags.is_sampled());
+                recorded.then(|| context.trace_state.to_string())
+            })
+            .collect();
+        said.dedup();
+        said
+    }
+
     #[test]
     fn an_operation_has_the_share_that_was_set_for_it_else_that_of_all_others() {
         let share = Share::new(Sampler::AlwaysOn);
-        let of = |operation: &str| share.of(|| operation.to_owned());
         assert_eq!(
-            (of("GET /a"), share.strategy()),
-            (Sampler::AlwaysOn, Strategy::of(1.0))
+            (th(&share, "GET /a"), share.strategy()),
+            (vec![String::new()], Strategy::of(1.0))
         );
         let mut strategy = Strategy::of(0.25);
         assert!(share.set(&strategy));
         assert!(!share.set(&strategy));
         strategy.operations.insert("GET /a".to_owned(), 0.5);
         assert!(share.set(&strategy));
-        assert_eq!((of("GET /a"), of("GET /b")), (ratio(0.5), ratio(0.25)));
+        assert_eq!(th(&share, "GET /a"), ["ot=th:8"]);
+        assert_eq!(th(&share, "GET /b"), ["ot=th:c"]);
         assert_eq!(share.strategy(), strategy);
+        assert_eq!(share.meters().begun(), 192);
+    }
+
+    #[test]
+    fn an_id_of_ours_says_what_was_decided_and_one_of_others_decides() {
+        let planned = Strategy {
+            headroom: Some(1.0),
+            ..Strategy::of(0.25)
+        };
+        let share = Share::new(Sampler::AlwaysOn);
+        share.set(&planned);
+        let mut ids = (rand::random, rand::random);
+        let mut recorded = 0;
+        for _ in 0..400 {
+            let mut context = SpanContext::start(&mut ids, true);
+            recorded += u32::from(share.begin(String::new, &mut context, true));
+            let above = low_56(context.trace_id.as_bytes()) >= RANGE / 4 * 3;
+            assert_eq!(above, context.flags.is_sampled());
+        }
+        assert!((98..=102).contains(&recorded), "one of each four: {recorded}");
+        let (low, high) = ([0x11; 16], [0xff; 16]);
+        for (id, expected) in [(low, false), (high, true)] {
+            let mut context = SpanContext::start(&mut (move || id, rand::random), true);
+            assert_eq!(share.begin(String::new, &mut context, false), expected);
+            assert_eq!(context.trace_id.as_bytes(), &id);
+        }
+    }
+
+    #[test]
+    fn of_traffic_beyond_what_was_planned_for_an_agents_part_is_recorded() {
+        let planned = Strategy {
+            headroom: Some(1.0),
+            rates: BTreeMap::from([(String::new(), 100.0)]),
+            ..Strategy::of(1.0)
+        };
+        let recorded = |part: f64| {
+            let share = Share::new(Sampler::AlwaysOn);
+            share.set(&planned);
+            share.meters().set_part(part);
+            let mut ids = (rand::random, rand::random);
+            let begin = |_: &u32| share.begin(String::new, &mut SpanContext::start(&mut ids, true), true);
+            (0..2_000).filter(begin).count()
+        };
+        assert_eq!(recorded(f64::INFINITY), 2_000);
+        // A burst takes what the buckets hold: a second of 100 traces, and of 10.
+        let (all, tenth) = (recorded(1.0), recorded(0.1));
+        assert!(
+            (75..400).contains(&all) && (7..60).contains(&tenth),
+            "{all}, {tenth}"
+        );
     }
 
     #[test]

@@ -4,25 +4,28 @@
 //! for it, and what agents said of it.
 //! Left out on purpose: deciding (`instrumentation::plan`), and the routes (`web/plan`).
 //!
-//! Rates are those of the last half minute or so. What comes in is compared with what the plan in force foresaw, and the ratio corrects
-//! the next: spans of traces that nobody samples, or of traffic that grows while its traces are still open.
+//! Rates are those of the last half minute or so. What comes in is compared with what the plans of that time foresaw, and the ratio
+//! corrects the next: spans in no trace, and of samplers that do not follow. Traffic that grows is none of that: agents record no more of it
+//! than a plan has room for (`tracemap-plan-parts`).
 
+mod agents;
 mod shift;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use instrumentation::plan::{self, Mode, PLAN_PATH, Plan, PlanSettings, Sight};
 use map::catalogue as names;
 use map::roots::{Passed, Root, RootKey};
 use map::{EdgeKey, Map, NodeId};
-use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
+pub(crate) use agents::AgentSeen;
+use agents::Agents;
 use shift::Shifts;
 
 use crate::ledger::Ledger;
@@ -31,24 +34,14 @@ use crate::scrape::Scrape;
 
 /// Over how long rates are smoothed, seconds.
 const SMOOTHING: f64 = 20.0;
-/// How fast the correction follows what is measured: of each look, this part.
-const FOLLOWS: f64 = 0.4;
-/// The correction stays within these.
-const CORRECTION: (f64, f64) = (0.5, 4.0);
-/// Nanoseconds after which traces that began by the plan before are closed.
+/// The correction is no more than this.
+const MOST_CORRECTION: f64 = 4.0;
+/// Nanoseconds after which everybody has heard of a plan, and traces that began by the one before are closed.
 const SETTLES: u64 = 30_000_000_000;
-/// Looks after which what was planned can be seen in what comes.
-const SETTLED: u32 = 3;
 /// Of an edge that is degraded and that nobody counts, beside edges that are counted.
 const UNKNOWN_SEVERITY: f64 = 0.25;
-/// Agents that are remembered; one more takes the place of that which was not heard of for longest.
-const MAX_AGENTS: usize = 4_096;
-/// Agents that were not heard of for so long are forgotten, nanoseconds.
-const FORGET_AGENTS: u64 = 3_600_000_000_000;
 /// Agents that asked within so long are counted, nanoseconds.
 const LATELY: u64 = 300_000_000_000;
-/// Longest name, revision or address that is remembered of an agent, bytes.
-const MAX_TEXT: usize = 256;
 
 /// What the ledger knows at a time.
 #[derive(Debug, Default)]
@@ -61,6 +54,8 @@ pub(crate) struct Glance {
     pub(crate) operations: BTreeMap<NodeId, Vec<f64>>,
     /// Spans that came so far.
     pub(crate) spans: u64,
+    /// Of them those whose traces closed, or that are in none.
+    pub(crate) closed: u64,
     /// Nanoseconds since 1970.
     pub(crate) now: u64,
 }
@@ -72,6 +67,7 @@ impl Glance {
             degraded: ledger.degraded_edges(&map, now),
             operations: ledger.operation_shares(),
             spans: ledger.spans_taken(),
+            closed: ledger.spans_closed(),
             map,
             now,
         }
@@ -87,22 +83,27 @@ pub(crate) struct Planner {
     rates: BTreeMap<RootKey, Root>,
     /// What traces passed of edges that are without spans now, when they had some: of each looked-into trace.
     known: BTreeMap<(RootKey, EdgeKey), Passed>,
-    /// Edges without spans.
-    quiet: BTreeSet<EdgeKey>,
+    /// Edges without spans, and since when, nanoseconds.
+    quiet: BTreeMap<EdgeKey, u64>,
     /// When edges that had none were last given some, nanoseconds; for a while.
     loud_since: BTreeMap<EdgeKey, u64>,
     shifts: Shifts,
     plan: Option<Plan>,
-    /// Looks since the revision changed.
-    settled: u32,
-    correction: f64,
+    /// When plans before ended, nanoseconds, and their shares; for a while. What stands in none is recorded.
+    ended: Vec<(u64, Shares)>,
+    /// Spans a second that plans foresaw, where that is less than came.
+    foreseen: BTreeMap<RootKey, f64>,
+    /// Spans a second that came.
+    came: f64,
 }
+
+type Shares = BTreeMap<RootKey, f64>;
 
 /// What was seen the last time.
 #[derive(Debug)]
 struct Last {
     now: u64,
-    spans: u64,
+    closed: u64,
     roots: BTreeMap<RootKey, Root>,
 }
 
@@ -113,12 +114,13 @@ impl Planner {
             last: None,
             rates: BTreeMap::new(),
             known: BTreeMap::new(),
-            quiet: BTreeSet::new(),
+            quiet: BTreeMap::new(),
             loud_since: BTreeMap::new(),
             shifts: Shifts::default(),
             plan: None,
-            settled: 0,
-            correction: 1.0,
+            ended: Vec::new(),
+            foreseen: BTreeMap::new(),
+            came: 0.0,
         }
     }
 
@@ -127,16 +129,14 @@ impl Planner {
         let roots = glance.map.roots.clone();
         let last = self.last.replace(Last {
             now: glance.now,
-            spans: glance.spans,
+            closed: glance.closed,
             roots,
         })?;
         let seconds = glance.now.saturating_sub(last.now) as f64 / 1e9;
         if seconds <= 0.0 {
             return self.plan.as_ref();
         }
-        self.follow(glance, &last.roots, seconds);
-        let measured = glance.spans.saturating_sub(last.spans) as f64 / seconds;
-        self.correct(&glance.map, measured);
+        self.follow(glance, &last, seconds);
         let degraded = severities(self.shifts.look(&glance.map, seconds), &glance.degraded);
         let sight = Sight {
             map: &glance.map,
@@ -146,15 +146,15 @@ impl Planner {
             degraded: &degraded,
             operations: &glance.operations,
             span_bytes: span_bytes.unwrap_or(self.settings.span_bytes.0 as f64),
-            unforeseen: self.correction,
+            unforeseen: self.correction(),
         };
         let new = plan::plan(&sight, &self.settings, self.plan.as_ref());
         self.set(new, glance.now);
         self.plan.as_ref()
     }
 
-    /// Brings the rates up to date.
-    fn follow(&mut self, glance: &Glance, before: &BTreeMap<RootKey, Root>, seconds: f64) {
+    /// Brings the rates up to date, and what came beside what was foreseen.
+    fn follow(&mut self, glance: &Glance, last: &Last, seconds: f64) {
         let map = &glance.map;
         let new = if self.rates.is_empty() {
             1.0
@@ -164,26 +164,71 @@ impl Planner {
         for root in self.rates.values_mut() {
             scale(root, 1.0 - new);
         }
+        self.foreseen.values_mut().for_each(|spans| *spans *= 1.0 - new);
         let passed_by_any = self.known.keys().map(|(_, edge)| edge.clone()).collect();
         for (key, root) in &map.roots {
-            let mut since = before
-                .get(key)
-                .map_or_else(|| root.clone(), |before| root.since(before));
+            let before = last.roots.get(key);
+            let mut since = before.map_or_else(|| root.clone(), |before| root.since(before));
             let share = self.share(key);
             // What says nothing of a share may still have been sampled by it: most SDKs write none down.
             let all = since.traces - since.plain + since.plain / share.max(1e-6);
             if since.traces > 0.0 {
-                let unsampled = all / since.traces;
+                let (unsampled, seen) = (all / since.traces, since.seen);
                 scale(&mut since, unsampled);
+                since.seen = seen;
             }
             self.remember((glance.now, map), &passed_by_any, key, &mut since);
             scale(&mut since, new / seconds);
+            let traces = since.traces;
             add(self.rates.entry(key.clone()).or_default(), &since);
+            let foreseen = self.most_share(key) * traces * self.spans_of_each(map, key, glance.now);
+            *self.foreseen.entry(key.clone()).or_default() += foreseen;
         }
+        let came = glance.closed.saturating_sub(last.closed) as f64 / seconds;
+        self.came += new * (came - self.came);
         self.known
             .retain(|(root, edge), _| map.roots.contains_key(root) && map.edges.contains_key(edge));
         self.rates
             .retain(|key, root| root.traces > 1e-6 && map.nodes.contains_key(&key.node));
+        self.foreseen.retain(|key, _| self.rates.contains_key(key));
+    }
+
+    /// Spans of a trace, without those of edges that have been without spans for a while.
+    fn spans_of_each(&self, map: &Map, key: &RootKey, now: u64) -> f64 {
+        let Some(root) = self.rates.get(key).filter(|root| root.looked > 0.0) else {
+            return 0.0;
+        };
+        let since_long = |edge: &EdgeKey| {
+            let since = self.quiet.get(edge);
+            since.is_some_and(|since| now.saturating_sub(*since) > SETTLES)
+        };
+        let quiet = root.edges.iter().filter(|(edge, _)| since_long(edge));
+        let left_out: f64 = quiet
+            .map(|(edge, passed)| plan::spans_by_agents(map, edge) * passed.requests)
+            .sum();
+        (root.spans - left_out).max(0.0) / root.looked
+    }
+
+    /// The largest share that anybody may still follow.
+    fn most_share(&self, key: &RootKey) -> f64 {
+        let before = self.ended.iter().map(|(_, shares)| shares.get(key).copied());
+        before
+            .map(|share| share.unwrap_or(1.0))
+            .fold(self.share(key), f64::max)
+    }
+
+    /// How many times the spans that were foreseen came, 1 or more.
+    fn correction(&self) -> f64 {
+        let of_root = |(key, foreseen): (&RootKey, &f64)| {
+            let seen = self.rates.get(key).map_or(0.0, |root| root.seen);
+            foreseen.min(seen)
+        };
+        let foreseen: f64 = self.foreseen.iter().map(of_root).sum();
+        if foreseen > 0.0 {
+            (self.came / foreseen).clamp(1.0, MOST_CORRECTION)
+        } else {
+            1.0
+        }
     }
 
     /// The share of an operation's traces that the plan in force records.
@@ -209,7 +254,7 @@ impl Planner {
         // Traces that began when an edge was quiet close for a while after it has spans.
         let has_spans = |edge: &EdgeKey| {
             let loud = self.loud_since.get(edge);
-            !self.quiet.contains(edge) && loud.is_none_or(|since| now.saturating_sub(*since) > SETTLES)
+            !self.quiet.contains_key(edge) && loud.is_none_or(|since| now.saturating_sub(*since) > SETTLES)
         };
         for (edge, passed) in since.edges.iter().filter(|(edge, _)| has_spans(edge)) {
             let each = Passed {
@@ -218,7 +263,7 @@ impl Planner {
             };
             self.known.insert((key.clone(), edge.clone()), each);
         }
-        for edge in self.quiet.iter().chain(self.loud_since.keys()) {
+        for edge in self.quiet.keys().chain(self.loud_since.keys()) {
             let known = self.known.get(&(key.clone(), edge.clone())).copied();
             let guessed = || {
                 let nobody = !passed_by_any.contains(edge);
@@ -235,52 +280,42 @@ impl Planner {
         }
     }
 
-    fn is_quiet(&self, key: &EdgeKey) -> bool {
-        self.quiet.contains(key)
-    }
-
     /// Follows `plan` from now on.
     fn set(&mut self, plan: Plan, now: u64) {
         let is_quiet = |edge: &&plan::PlannedEdge| edge.mode != Mode::Span;
-        let quiet: BTreeSet<EdgeKey> = plan.edges.iter().filter(is_quiet).map(key_of).collect();
-        self.loud_since
-            .retain(|edge, since| now.saturating_sub(*since) <= SETTLES && !quiet.contains(edge));
-        let loud = self.quiet.difference(&quiet).map(|edge| (edge.clone(), now));
-        self.loud_since.extend(loud);
-        self.quiet = quiet;
-        let changed = self
-            .plan
-            .as_ref()
-            .is_none_or(|before| before.revision != plan.revision);
-        self.settled = if changed { 0 } else { self.settled + 1 };
-        self.plan = Some(plan);
-    }
-
-    /// What comes in against what the plan in force foresees of these rates.
-    fn correct(&mut self, map: &Map, measured: f64) {
-        let Some(plan) = &self.plan else {
-            return;
-        };
-        // Of a plan that few follow yet less comes than it allows, or more: what is less is believed slowly.
-        let early = self.settled < SETTLED && measured < plan.totals.planned_spans_per_second;
-        let follows = if early { FOLLOWS / 4.0 } else { FOLLOWS };
-        let foreseen: f64 = self
-            .rates
-            .iter()
-            .map(|(key, root)| {
-                let quiet = root.edges.iter().filter(|(edge, _)| self.is_quiet(edge));
-                let left_out: f64 = quiet
-                    .map(|(edge, passed)| plan::spans_by_agents(map, edge) * passed.requests)
-                    .sum();
-                let looked = root.looked.max(f64::MIN_POSITIVE);
-                self.share(key) * root.traces * (root.spans - left_out).max(0.0) / looked
+        let quiet = plan.edges.iter().filter(is_quiet).map(key_of);
+        let quiet: BTreeMap<EdgeKey, u64> = quiet
+            .map(|edge| {
+                let since = self.quiet.get(&edge).copied();
+                (edge, since.unwrap_or(now))
             })
-            .sum();
-        if foreseen > 0.0 && measured > 0.0 {
-            let ratio = (measured / foreseen).clamp(CORRECTION.0, CORRECTION.1);
-            self.correction += follows * (ratio - self.correction);
+            .collect();
+        let is_past = |at: u64| now.saturating_sub(at) > SETTLES;
+        self.loud_since
+            .retain(|edge, since| !is_past(*since) && !quiet.contains_key(edge));
+        let loud = self.quiet.keys().filter(|edge| !quiet.contains_key(edge));
+        self.loud_since.extend(loud.map(|edge| (edge.clone(), now)));
+        self.quiet = quiet;
+        self.ended.retain(|(at, _)| !is_past(*at));
+        let before = self.plan.replace(plan);
+        let revision = self.plan.as_ref().map(|plan| &plan.revision);
+        if before.as_ref().map(|before| &before.revision) != revision {
+            self.ended
+                .push((now, before.as_ref().map_or_else(Shares::new, shares)));
         }
     }
+}
+
+/// The shares of a plan, by what they are for.
+fn shares(plan: &Plan) -> Shares {
+    let of = |root: &plan::PlannedRoot| {
+        let key = RootKey {
+            node: root.node.clone(),
+            operation: root.operation.clone().unwrap_or_default(),
+        };
+        (key, root.share)
+    };
+    plan.roots.iter().map(of).collect()
 }
 
 /// What traces pass of an edge whose spans nobody has seen, by what agents count of it: as if all roots that reach its caller passed it
@@ -323,6 +358,7 @@ fn scale(root: &mut Root, by: f64) {
     root.failed *= by;
     root.looked *= by;
     root.spans *= by;
+    root.seen *= by;
     for passed in root.edges.values_mut() {
         passed.traces *= by;
         passed.requests *= by;
@@ -335,6 +371,7 @@ fn add(to: &mut Root, other: &Root) {
     to.failed += other.failed;
     to.looked += other.looked;
     to.spans += other.spans;
+    to.seen += other.seen;
     for (edge, passed) in &other.edges {
         let of = to.edges.entry(edge.clone()).or_default();
         of.traces += passed.traces;
@@ -361,27 +398,11 @@ fn tag(plan: &Plan) -> String {
     format!("{}.{}.{}", plan.revision, step(offered), step(planned))
 }
 
-/// What an agent said when it asked for the plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct AgentSeen {
-    /// Its instance, as it names itself.
-    pub(crate) instance: String,
-    /// The services that it stands before.
-    pub(crate) nodes: Vec<String>,
-    /// The revision that it follows; `null` where it follows none.
-    pub(crate) applied: Option<String>,
-    /// The revision that it refused, and why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) refused: Option<String>,
-    /// When it last asked, nanoseconds since 1970.
-    pub(crate) seen_unix_nanos: u64,
-}
-
 /// The plan in force, and who follows it.
 #[derive(Debug)]
 pub(crate) struct PlanState {
     told: watch::Sender<Option<Arc<Told>>>,
-    agents: Mutex<BTreeMap<String, AgentSeen>>,
+    agents: Mutex<Agents>,
 }
 
 impl Default for PlanState {
@@ -399,33 +420,18 @@ impl PlanState {
         self.told.borrow().clone()
     }
 
-    /// Notes what an agent said.
-    pub(crate) fn heard(&self, mut agent: AgentSeen) {
-        let texts = agent
-            .nodes
-            .iter_mut()
-            .chain(&mut agent.applied)
-            .chain(&mut agent.refused);
-        for text in texts.chain([&mut agent.instance]) {
-            text.truncate(text.floor_char_boundary(MAX_TEXT));
-        }
-        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = agent.seen_unix_nanos;
-        agents.retain(|_, seen| seen.seen_unix_nanos.saturating_add(FORGET_AGENTS) > now);
-        if agents.len() >= MAX_AGENTS && !agents.contains_key(&agent.instance) {
-            let oldest = agents.values().min_by_key(|seen| seen.seen_unix_nanos);
-            if let Some(oldest) = oldest.map(|seen| seen.instance.clone()) {
-                agents.remove(&oldest);
-            }
-        }
-        agents.insert(agent.instance.clone(), agent);
+    /// Notes what an agent said; which part of the traces that begin with each of its nodes begins there, 0 to 1.
+    pub(crate) fn heard(&self, agent: AgentSeen) -> Vec<f64> {
+        self.lock().heard(agent)
     }
 
     /// All agents of the last hour before `now`, by instance.
     pub(crate) fn agents(&self, now: u64) -> Vec<AgentSeen> {
-        let agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        let lately = |seen: &&AgentSeen| seen.seen_unix_nanos.saturating_add(FORGET_AGENTS) > now;
-        agents.values().filter(lately).cloned().collect()
+        self.lock().all(now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Agents> {
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes what is planned, and how many follow it.
@@ -533,6 +539,8 @@ mod tests {
         glance: Glance,
         /// Whether samplers say by which share a trace was sampled.
         weighs: bool,
+        /// Spans a second that are in no trace that anybody planned.
+        stray: f64,
     }
 
     impl System {
@@ -543,7 +551,11 @@ mod tests {
                 now: 1_000_000_000_000,
                 ..Glance::default()
             };
-            Self { glance, weighs }
+            Self {
+                glance,
+                weighs,
+                stray: 0.0,
+            }
         }
 
         /// Ten seconds at so many traces a second, sampled as the plan says.
@@ -559,13 +571,14 @@ mod tests {
             root.traces += told;
             root.looked += told;
             root.spans += 4.0 * told;
+            root.seen += 4.0 * recorded;
             root.plain += if self.weighs && share < 1.0 { 0.0 } else { told };
             for edge in self.glance.map.edges.keys() {
                 let passed = root.edges.entry(edge.clone()).or_default();
                 passed.traces += told;
                 passed.requests += told;
             }
-            self.glance.spans += (4.0 * recorded) as u64;
+            self.glance.closed += (4.0 * recorded + 10.0 * self.stray) as u64;
             self.glance.now += 10_000_000_000;
         }
     }
@@ -587,12 +600,12 @@ mod tests {
                 system.run(&planner, traces_per_second);
                 planner.look(&system.glance, None);
             }
-            let before = system.glance.spans;
+            let before = system.glance.closed;
             for _ in 0..20 {
                 system.run(&planner, traces_per_second);
                 planner.look(&system.glance, None);
             }
-            let rate = (system.glance.spans - before) as f64 / 200.0;
+            let rate = (system.glance.closed - before) as f64 / 200.0;
             assert!(
                 (90.0..=105.0).contains(&rate),
                 "{rate} spans/s at {traces_per_second} traces/s"
@@ -615,6 +628,40 @@ mod tests {
     }
 
     #[test]
+    fn spans_that_no_share_decides_about_are_taken_off_the_budget() {
+        let (mut system, mut planner) = (System::new(true), planner(100.0));
+        system.stray = 40.0;
+        for _ in 0..40 {
+            system.run(&planner, 500.0);
+            planner.look(&system.glance, None);
+        }
+        let before = system.glance.closed;
+        (0..10).for_each(|_| system.run(&planner, 500.0));
+        let rate = (system.glance.closed - before) as f64 / 100.0;
+        assert!((85.0..=105.0).contains(&rate), "{rate} spans/s");
+    }
+
+    #[test]
+    fn traces_of_a_plan_that_just_ended_are_no_reason_to_correct() {
+        let (mut system, mut planner) = (System::new(true), planner(100.0));
+        for _ in 0..2 {
+            system.run(&planner, 500.0);
+            planner.look(&system.glance, None);
+        }
+        assert!(
+            planner.share(&RootKey {
+                node: "web".into(),
+                operation: "GET /".to_owned()
+            }) < 0.06
+        );
+        // All of the traces that began before close after the first plan.
+        let late = Planner::new(planner.settings.clone());
+        system.run(&late, 500.0);
+        planner.look(&system.glance, None);
+        assert!(planner.correction() < 1.05, "{}", planner.correction());
+    }
+
+    #[test]
     fn agents_read_the_document_anew_when_rates_moved_by_a_quarter_although_nothing_else_was_decided() {
         let of = |offered| {
             let mut plan = Plan::default();
@@ -623,24 +670,5 @@ mod tests {
         };
         assert_eq!(of(100.0), of(101.0));
         assert_ne!(of(100.0), of(130.0));
-    }
-
-    #[test]
-    fn agents_are_remembered_for_an_hour_and_no_more_than_there_is_room_for() {
-        let state = PlanState::default();
-        let agent = |n: usize, at: u64| AgentSeen {
-            instance: format!("agent-{n:05}"),
-            seen_unix_nanos: at,
-            ..AgentSeen::default()
-        };
-        for n in 0..MAX_AGENTS + 10 {
-            state.heard(agent(n, n as u64 + 1));
-        }
-        let agents = state.agents(5_000);
-        assert_eq!(agents.len(), MAX_AGENTS);
-        assert_eq!(agents[0].instance, "agent-00010", "the oldest made room");
-        state.heard(agent(0, FORGET_AGENTS + 10_000));
-        assert_eq!(state.agents(FORGET_AGENTS + 10_000).len(), 1);
-        assert_eq!(state.agents(3 * FORGET_AGENTS).len(), 0);
     }
 }

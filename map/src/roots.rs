@@ -36,6 +36,8 @@ pub struct Root {
     pub looked: f64,
     /// Spans of those that were looked into, weighted.
     pub spans: f64,
+    /// Spans of all of them, as they came: not weighted.
+    pub seen: f64,
     /// What those that were looked into passed.
     #[serde(with = "crate::pairs")]
     pub edges: BTreeMap<EdgeKey, Passed>,
@@ -78,6 +80,7 @@ impl Root {
             failed: (self.failed - before.failed).max(0.0),
             looked,
             spans: (self.spans - before.spans).max(0.0),
+            seen: (self.seen - before.seen).max(0.0),
             edges: self.edges.iter().filter_map(passed).collect(),
         }
     }
@@ -97,6 +100,7 @@ mod tests {
             failed: 0.0,
             looked: n,
             spans: 3.0 * n,
+            seen: 3.0 * n,
             edges: BTreeMap::from([(
                 key.clone(),
                 Passed {

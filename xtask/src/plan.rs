@@ -111,6 +111,13 @@ fn problems(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     if all > 1.1 * plan.budget {
         wrong.push(format!("{all:.1} spans/s for a budget of {}", plan.budget));
     }
+    let windows = live::windows(plan, outcome).into_iter();
+    for (from, of_budget) in windows.filter(|(from, of_budget)| *from >= IN_FORCE && *of_budget > 1.1) {
+        wrong.push(format!(
+            "{:.0} % of the budget from {from} s on",
+            100.0 * of_budget
+        ));
+    }
     if outcome.failed > 0 {
         wrong.push(format!("{} requests failed", outcome.failed));
     }

@@ -187,8 +187,7 @@ impl Messages {
         let workload = &self.queue.workload;
         let mut joined = trace::join_inbound(&Extracted::default(), &mut RandomIds);
         if links.is_empty() {
-            let sampler = workload.share.of(|| what.name());
-            joined.recorded = sampler.begin(&mut joined.context, rand::random);
+            joined.recorded = workload.share.begin(|| what.name(), &mut joined.context, true);
         } else {
             // Whoever sent them decided.
             joined.context.set_sampled(sampled);

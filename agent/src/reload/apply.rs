@@ -287,9 +287,9 @@ impl Running {
         self.generation.replace(next.0, next.1);
         self.generation.follow(pods, tables, known);
         self.planned.in_force.clone_from(&self.planned.plan);
-        let nodes = self.generation.workloads.iter();
-        let nodes = nodes.map(|workload| workload.node.to_string()).collect();
-        self.planned.stands_before(nodes);
+        let workloads = self.generation.workloads.iter();
+        let workloads = workloads.map(|workload| (workload.node.to_string(), workload.share.meters()));
+        self.planned.stands_before(workloads.collect());
         *self.config = config;
         self.sockets = sockets;
         self.open_ways(inbound, outbound);

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::metrics::ReloadMetrics;
 use crate::config::PlanConfig;
 use crate::plan::{self, Asker, Plan};
+use crate::sampling::Meters;
 use crate::telemetry::Metrics;
 
 /// The plan of one agent.
@@ -54,8 +55,8 @@ impl Planned {
     }
 
     /// Notes whom the agent stands before and what is in force, for the next question.
-    pub(crate) fn stands_before(&self, nodes: Vec<String>) {
-        self.asker.nodes.store(Arc::new(nodes));
+    pub(crate) fn stands_before(&self, workloads: Vec<(String, Arc<Meters>)>) {
+        self.asker.workloads.store(Arc::new(workloads));
         let revision = self.in_force.as_ref().and_then(|plan| plan.revision.clone());
         self.asker.applied.store(Arc::new(revision));
     }

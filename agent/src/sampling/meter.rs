@@ -1,156 +1,231 @@
-//! How many traces begin, and how much of a share holds while more do than whoever planned it knew.
+//! How many traces of an operation may be recorded a second, and which of them are.
 //!
-//! In: each trace that begins, the rate that each plan is made for, the time. Out: a factor to the share, at most 1.
-//! Left out on purpose: shares themselves.
+//! In: each trace that begins, its share, the traffic that the plan is for, the time. Out: the share that holds now, at most the planned
+//! one, and whether this trace is within it.
+//! Left out on purpose: shares themselves, and what a trace id says.
 //!
 //! A planner hears of growing traffic when its traces have ended, and an agent hears of the plan later still. Until then as many traces
-//! are recorded as would have been at the rate for which the plan was made, and its headroom more.
+//! are recorded as the plan has room for: a bucket that is filled at that rate and drained by each trace by its share, which falls
+//! with what is left in it. So the recorded traces of any time are at most what flowed in and half a bucket more, however fast the traffic
+//! grows, and nothing here must guess how fast it does.
+//!
+//! Of those that begin, recorded ones are drawn in strata: one of each `1 / share`, at a random place among them. Budgets then hold in
+//! short windows too, and weights sum to what began, but for one stratum.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
-/// Rates are looked at so often.
-const WINDOW: Duration = Duration::from_secs(1);
-/// How much of a new window a rate follows.
-const FOLLOWS: f64 = 0.4;
-/// A rate says something after so many windows.
-const KNOWN_AFTER: u32 = 5;
-/// Of each window so much of the rate is taken for known: what lasts for minutes without a new plan is no growth.
-const RELAXES: f64 = 0.01;
-/// Most that the known rate grows by in a window, of itself.
-const DRIFTS: f64 = 0.001;
-/// What is less than this is chance, traces a second.
+/// The bucket holds what may be recorded in so many seconds. More would let the beginning of growth through, less holds back what
+/// arrives unevenly.
+const HOLDS: f64 = 1.0;
+/// And no less than so many traces: fewer are chance.
 const LEAST: f64 = 5.0;
 
 /// Of the traces that begin with one operation.
 #[derive(Debug, Default)]
 pub(super) struct Meter(Mutex<Counted>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Counted {
-    window: Option<Instant>,
-    begun: u32,
-    windows: u32,
-    rate: f64,
-    /// The rate here for which the plan was made; 0 before there was one.
-    known: f64,
-    /// The rate in the whole system for which it was made.
+    /// Traces a second of the whole system that the plan is for; 0 where it does not say.
     planned: f64,
-    factor: f64,
+    /// When a trace last began, and what was left then.
+    last: Option<(Instant, f64)>,
+    strata: Strata,
 }
 
-impl Default for Counted {
-    fn default() -> Self {
-        Self {
-            window: None,
-            begun: 0,
-            windows: 0,
-            rate: 0.0,
-            known: 0.0,
-            planned: 0.0,
-            factor: 1.0,
-        }
-    }
+/// What becomes of a trace that begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Turn {
+    /// The share that holds, 0 to 1.
+    pub(super) share: f64,
+    /// Whether the trace is within it.
+    pub(super) recorded: bool,
 }
 
 impl Meter {
-    /// Counts a trace that begins at `now`; the factor to its share. `headroom` is how much more traffic the plan has room for.
-    pub(super) fn begin(&self, now: Instant, headroom: f64) -> f64 {
+    /// A trace of which `share` is planned begins at `now`. `room` is which part of the planned traffic, and how many times it, may begin
+    /// here before less is recorded; `random` gives numbers from 0 to 1.
+    pub(super) fn begin(&self, now: Instant, share: f64, room: f64, random: impl FnMut() -> f64) -> Turn {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counted.begun += 1;
-        let since = *counted.window.get_or_insert(now);
-        let past = now.saturating_duration_since(since);
-        if past >= WINDOW {
-            counted.turn(now, past.as_secs_f64(), headroom);
-        }
-        counted.factor
+        let share = counted.hold(now, share, room);
+        let recorded = counted.strata.take(share, random);
+        Turn { share, recorded }
     }
 
-    /// A plan is made for so many traces a second in the whole system: what that is more than in the plan before, it is more here.
+    /// The plan is made for so many traces a second in the whole system.
     pub(super) fn plan(&self, rate: f64) {
-        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted.planned > 0.0 && rate > 0.0 {
-            counted.known *= rate / counted.planned;
-        }
-        counted.planned = rate;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).planned = rate;
     }
 }
 
 impl Counted {
-    fn turn(&mut self, now: Instant, seconds: f64, headroom: f64) {
-        let rate = f64::from(self.begun) / seconds;
-        // After a pause nothing of before holds.
-        let is_new = self.windows == 0 || seconds > 10.0;
-        self.rate += if is_new {
-            rate - self.rate
-        } else {
-            FOLLOWS * (rate - self.rate)
-        };
-        self.windows = self.windows.saturating_add(1);
-        (self.begun, self.window) = (0, Some(now));
-        if self.planned > 0.0 && self.windows >= KNOWN_AFTER {
-            let first = self.known <= 0.0;
-            self.known += if first {
-                self.rate
-            } else {
-                // Upwards no faster than slow drift, or growth itself would count as known.
-                (RELAXES * (self.rate - self.known)).min(DRIFTS * self.known)
-            };
+    /// What the bucket leaves of `share`.
+    fn hold(&mut self, now: Instant, share: f64, room: f64) -> f64 {
+        let a_second = share * self.planned * room;
+        if self.planned <= 0.0 || !a_second.is_finite() {
+            self.last = None;
+            return share;
         }
-        // What comes in one window counts at once where it is more.
-        let fast = rate.max(self.rate);
-        let most = self.known.max(LEAST) * headroom;
-        self.factor = if self.known > 0.0 && fast > most {
-            most / fast
-        } else {
-            1.0
+        let most = (HOLDS * a_second).max(LEAST);
+        let filled = |(then, left): (Instant, f64)| {
+            let seconds = now.saturating_duration_since(then).as_secs_f64();
+            (left + seconds * a_second).min(most)
         };
+        let left = self.last.map_or(most, filled);
+        let share = share * (2.0 * left / most).clamp(0.0, 1.0);
+        self.last = Some((now, left - share));
+        share
+    }
+}
+
+/// A row of traces cut into strata of one recorded trace each.
+///
+/// Every trace is as long as its share, every stratum is 1 long, and has a point at a random place: the trace that lies there is recorded.
+/// Where two points fall into one trace, the next is recorded in its stead.
+#[derive(Debug, Default)]
+struct Strata {
+    /// Where the last trace ended in its stratum, 0 to 1.
+    at: f64,
+    /// Where the point of the stratum is; `None` before the first.
+    point: Option<f64>,
+    /// Points that no trace was recorded for yet.
+    owed: u32,
+}
+
+impl Strata {
+    fn take(&mut self, share: f64, mut random: impl FnMut() -> f64) -> bool {
+        if share >= 1.0 {
+            return true;
+        }
+        let from = self.at;
+        let point = *self.point.get_or_insert_with(&mut random);
+        self.at += share;
+        self.owed += u32::from((from..self.at).contains(&point));
+        if self.at >= 1.0 {
+            self.at -= 1.0;
+            let next = random();
+            self.point = Some(next);
+            self.owed += u32::from(next < self.at);
+        }
+        let recorded = self.owed > 0;
+        self.owed -= u32::from(recorded);
+        recorded
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rand::rngs::SmallRng;
+    use rand::{RngExt as _, SeedableRng as _};
+
     use super::*;
 
-    /// So many a second for so many seconds; the factor at the end.
-    fn run(meter: &Meter, now: &mut Instant, rate: u32, seconds: u32, headroom: f64) -> f64 {
-        let mut factor = 1.0;
-        for _ in 0..rate * seconds {
-            *now += Duration::from_secs(1) / rate;
-            factor = meter.begin(*now, headroom);
+    struct Run {
+        meter: Meter,
+        now: Instant,
+        random: SmallRng,
+        begun: u32,
+        /// The sum of the weights of recorded traces.
+        told: f64,
+    }
+
+    impl Run {
+        fn new(planned: f64) -> Self {
+            let meter = Meter::default();
+            meter.plan(planned);
+            Self {
+                meter,
+                now: Instant::now(),
+                random: SmallRng::seed_from_u64(7),
+                begun: 0,
+                told: 0.0,
+            }
         }
-        factor
+
+        /// So many traces begin in a second; how many of them are recorded.
+        fn second(&mut self, rate: u32, share: f64, room: f64) -> u32 {
+            let mut recorded = 0;
+            for _ in 0..rate {
+                self.now += Duration::from_secs(1) / rate;
+                let turn = self.meter.begin(self.now, share, room, || self.random.random());
+                self.begun += 1;
+                if turn.recorded {
+                    recorded += 1;
+                    self.told += 1.0 / turn.share;
+                }
+            }
+            recorded
+        }
     }
 
     #[test]
-    fn a_rate_that_grows_beyond_what_was_planned_for_lowers_the_share_within_two_seconds() {
-        let (meter, mut now) = (Meter::default(), Instant::now());
-        assert!(run(&meter, &mut now, 300, 8, 1.03) >= 1.0, "nobody planned yet");
-        meter.plan(1_000.0);
-        assert!(run(&meter, &mut now, 300, 8, 1.03) >= 0.97);
-        let factor = run(&meter, &mut now, 3_000, 2, 1.03);
-        assert!((0.09..0.15).contains(&factor), "{factor}");
-        meter.plan(9_000.0);
-        let factor = run(&meter, &mut now, 3_000, 4, 1.15);
-        assert!(factor >= 0.97, "the new plan knows of it: {factor}");
+    fn traffic_that_grows_tenfold_is_recorded_no_more_often_than_planned_in_any_ten_seconds() {
+        let mut run = Run::new(100.0);
+        let mut seconds = Vec::new();
+        for second in 0..60_u32 {
+            // Planned is a quarter of a hundred a second, with room for three per cent: 257.5 in ten seconds.
+            let rate = 100 + 900 * second.saturating_sub(15).min(30) / 30;
+            seconds.push(f64::from(run.second(rate, 0.25, 1.03)));
+        }
+        for (from, window) in seconds.windows(10).enumerate() {
+            let recorded: f64 = window.iter().sum();
+            assert!(
+                (232.0..=283.0).contains(&recorded),
+                "{recorded} for 257.5 from second {from}"
+            );
+        }
+        assert!(
+            (run.told / f64::from(run.begun) - 1.0).abs() < 0.01,
+            "{}",
+            run.told
+        );
     }
 
     #[test]
-    fn where_there_is_room_nothing_is_held_back() {
-        let (meter, mut now) = (Meter::default(), Instant::now());
-        meter.plan(100.0);
-        run(&meter, &mut now, 100, 8, f64::INFINITY);
-        assert!(run(&meter, &mut now, 1_000, 3, f64::INFINITY) >= 1.0);
-        assert!(run(&meter, &mut now, 1_000, 3, 20.0) >= 1.0);
-        assert!(run(&meter, &mut now, 1_000, 3, 2.0) < 0.5);
+    fn where_there_is_room_or_no_word_of_traffic_the_share_holds() {
+        for (planned, room) in [(100.0, f64::INFINITY), (100.0, 20.0), (0.0, 1.0)] {
+            let mut run = Run::new(planned);
+            let recorded: u32 = (0..10).map(|_| run.second(1_000, 0.5, room)).sum();
+            assert!((4_999..=5_001).contains(&recorded), "{recorded}");
+        }
     }
 
     #[test]
-    fn a_few_a_second_are_never_held_back() {
-        let (meter, mut now) = (Meter::default(), Instant::now());
-        meter.plan(1.0);
-        run(&meter, &mut now, 1, 20, 1.0);
-        assert!(run(&meter, &mut now, 4, 20, 1.0) >= 1.0);
+    fn a_few_more_than_planned_are_recorded_after_a_pause_and_no_more_than_the_bucket_holds() {
+        let mut run = Run::new(1.0);
+        assert!(run.second(3, 1.0, 1.0) == 3);
+        run.now += Duration::from_mins(1);
+        let recorded = run.second(1_000, 1.0, 1.0);
+        // Half of the least bucket, what flows in, and what a falling share still takes of the rest.
+        assert!((3..=12).contains(&recorded), "{recorded}");
+    }
+
+    #[test]
+    fn each_place_in_a_row_is_recorded_alike_and_every_stratum_once() {
+        for share in [0.01, 0.3, 0.5, 0.77, 0.99] {
+            let mut random = SmallRng::seed_from_u64(1);
+            let (mut strata, mut recorded, mut even) = (Strata::default(), 0_u32, 0_u32);
+            for n in 1..=40_000_u32 {
+                let taken = strata.take(share, || random.random());
+                recorded += u32::from(taken);
+                even += u32::from(taken && n % 2 == 0);
+                let expected = f64::from(n) * share;
+                assert!(
+                    (f64::from(recorded) - expected).abs() <= 3.0,
+                    "{recorded} of {expected}"
+                );
+            }
+            // Callers that take turns are not told apart.
+            let half = f64::from(recorded) / 2.0;
+            assert!(
+                (f64::from(even) - half).abs() < 4.0 * half.sqrt(),
+                "{even} of {recorded} at {share}"
+            );
+        }
+        assert!((0..9).all(|_| Strata::default().take(1.0, || 0.5)));
+        assert!(!(0..9).any(|_| Strata::default().take(0.0, || 0.5)));
     }
 }

@@ -49,6 +49,12 @@ impl Ledger {
         calls.into_iter().map(shares).collect()
     }
 
+    /// Spans of traces that closed so far, and those that are in none, repeats left out.
+    pub(crate) fn spans_closed(&self) -> u64 {
+        let outcomes = &self.counts.outcomes;
+        self.roots.spans() + outcomes.late + outcomes.no_service + outcomes.beyond
+    }
+
     /// Spans that were taken so far, repeats left out.
     pub(crate) fn spans_taken(&self) -> u64 {
         let outcomes = &self.counts.outcomes;

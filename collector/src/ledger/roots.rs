@@ -28,6 +28,8 @@ const ONE_OF: u8 = 8;
 #[derive(Debug, Default)]
 pub(super) struct Roots {
     by: HashMap<(Node, Arc<str>), RootTally, FixedState>,
+    /// Spans of all traces that closed, with or without one, since the start.
+    spans: u64,
 }
 
 /// One of them.
@@ -52,7 +54,11 @@ pub(super) struct PairTally {
 impl Roots {
     /// Counts a trace that closes for the first time.
     pub(super) fn note(&mut self, closing: &Closing) {
-        let Some(root) = closing.root.filter(|_| !closing.late) else {
+        if closing.late {
+            return;
+        }
+        self.spans += u64::from(closing.spans);
+        let Some(root) = closing.root else {
             return;
         };
         let Some(node) = root.operation.service else {
@@ -65,6 +71,7 @@ impl Roots {
         tally.closed += 1;
         tally.touched = closing.time;
         tally.root.traces += weight;
+        tally.root.seen += f64::from(closing.spans);
         tally.root.plain += if (weight - 1.0).abs() < f64::EPSILON {
             weight
         } else {
@@ -87,6 +94,11 @@ impl Roots {
             key.1 = OTHER_OPERATIONS.into();
         }
         self.by.entry(key).or_default()
+    }
+
+    /// Spans of all traces that closed for the first time since the start.
+    pub(super) fn spans(&self) -> u64 {
+        self.spans
     }
 
     /// Forgets operations with which no trace began since.
@@ -120,6 +132,7 @@ impl Roots {
             root.failed += tally.root.failed;
             root.looked += tally.root.looked;
             root.spans += tally.root.spans;
+            root.seen += tally.root.seen;
             for (pair, of) in &tally.edges {
                 let Some(slot) = edges.find(*pair).and_then(|at| edges.slots.get(at)) else {
                     continue;

@@ -6,7 +6,7 @@
 
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use instrumentation::plan::{Plan, PlannedRoot};
 use serde::Deserialize;
@@ -19,6 +19,10 @@ use crate::planner::AgentSeen;
 const AGENT: &str = "tracemap-agent";
 /// The ids of the services that it stands before, with commas.
 const NODES: &str = "tracemap-agent-nodes";
+/// Traces that begin with each of them a second, likewise; empty where it does not know.
+const RATES: &str = "tracemap-agent-rates";
+/// Which part of the traces that begin with each of them begins there, likewise.
+const PARTS: HeaderName = HeaderName::from_static("tracemap-plan-parts");
 /// The revision that it follows.
 const APPLIED: &str = "tracemap-plan-applied";
 /// A revision that it refused, and why.
@@ -28,9 +32,8 @@ const MAX_NODES: usize = 256;
 
 /// The plan, for agents. `If-None-Match` with its revision is answered without a body.
 pub(super) async fn document(State(shared): Ctx, headers: HeaderMap) -> Response {
-    if let Some(agent) = seen(&headers, shared.now()) {
-        shared.plan.heard(agent);
-    }
+    let agent = seen(&headers, shared.now());
+    let parts = agent.map(|agent| shared.plan.heard(agent));
     let Some(told) = shared.plan.told() else {
         return no_plan();
     };
@@ -43,6 +46,11 @@ pub(super) async fn document(State(shared): Ctx, headers: HeaderMap) -> Response
     };
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(header::ETAG, tag);
+    }
+    let parts = parts.unwrap_or_default();
+    let parts: Vec<String> = parts.iter().map(|part| format!("{part:.4}")).collect();
+    if let Ok(parts) = HeaderValue::from_str(&parts.join(",")) {
+        response.headers_mut().insert(PARTS, parts);
     }
     response
 }
@@ -112,12 +120,14 @@ fn seen(headers: &HeaderMap, now: u64) -> Option<AgentSeen> {
     let of = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let instance = of(AGENT).filter(|instance| !instance.is_empty())?;
     let nodes = of(NODES).unwrap_or_default().split(',').map(str::trim);
+    let nodes = nodes.filter(|node| !node.is_empty()).take(MAX_NODES);
+    let rates = of(RATES).unwrap_or_default().split(',');
     Some(AgentSeen {
         instance: instance.to_owned(),
-        nodes: nodes
-            .filter(|node| !node.is_empty())
+        nodes: nodes.map(ToOwned::to_owned).collect(),
+        traces_per_second: rates
+            .map(|rate| rate.trim().parse().ok())
             .take(MAX_NODES)
-            .map(ToOwned::to_owned)
             .collect(),
         applied: of(APPLIED).map(ToOwned::to_owned),
         refused: of(REFUSED).map(ToOwned::to_owned),

@@ -524,12 +524,14 @@ fn estimate(map: &Map) -> BTreeMap<RootKey, Root> {
             ConnectionType::Direct => 2.0 * passed.requests,
             _ => passed.requests,
         };
+        let spans = traces + edges.iter().map(spans).sum::<f64>();
         let root = Root {
             traces: *traces,
             plain: 0.0,
             failed: 0.0,
             looked: *traces,
-            spans: traces + edges.iter().map(spans).sum::<f64>(),
+            spans,
+            seen: spans,
             edges,
         };
         let key = RootKey {

@@ -4,8 +4,8 @@
 //! counted them, and what the agent said it followed.
 //! Left out on purpose: judging; the proof and the test each say what is right.
 //!
-//! `web` asks `cart` once, and `cart` asks `cache` several times, which no agent stands before. All go through the agent, each hop with
-//! the context that came.
+//! `web` asks `cart` once, and `cart` asks `cache` several times, which no agent stands before. All go through agents, each hop with
+//! the context that came. `web` runs twice, each behind an agent of its own; three of four users come to the first.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -90,18 +90,35 @@ impl Outcome {
     }
 }
 
-/// Where everything listens.
+/// Where the collector and `cart`'s agent listen.
 #[derive(Clone, Copy, Debug)]
 struct Ports {
     grpc: u16,
     http: u16,
     page: u16,
+    cart_in: u16,
+    cart_out: u16,
+    /// Of the agents, each before one `web`.
+    agents: [AgentPorts; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct AgentPorts {
     admin: u16,
     otlp: [u16; 2],
     web_in: u16,
     web_out: u16,
-    cart_in: u16,
-    cart_out: u16,
+}
+
+impl AgentPorts {
+    fn free() -> Result<Self, Failure> {
+        Ok(Self {
+            admin: free_port()?,
+            otlp: [free_port()?, free_port()?],
+            web_in: free_port()?,
+            web_out: free_port()?,
+        })
+    }
 }
 
 /// Runs it.
@@ -119,21 +136,23 @@ async fn growing(plan: &Plan) -> Result<Outcome, Failure> {
         grpc: free_port()?,
         http: free_port()?,
         page: free_port()?,
-        admin: free_port()?,
-        otlp: [free_port()?, free_port()?],
-        web_in: free_port()?,
-        web_out: free_port()?,
         cart_in: free_port()?,
         cart_out: free_port()?,
+        agents: [AgentPorts::free()?, AgentPorts::free()?],
     };
     let counts = Arc::new(Counts::default());
     let shop = Shop::open(plan, ports, counts.clone()).await?;
     let collector = start(plan, dir.path(), "collector", &collector_yaml(plan, ports))?;
     ready(ports.page, &collector).await?;
-    let agent = start(plan, dir.path(), "agent", &agent_yaml(plan, ports, &shop))?;
-    ready(ports.admin, &agent).await?;
+    let mut agents = Vec::new();
+    for (at, of) in ports.agents.into_iter().enumerate() {
+        let agent = start(plan, dir.path(), "agent", &agent_yaml(plan, ports, &shop, at))?;
+        ready(of.admin, &agent).await?;
+        agents.push(agent);
+    }
     let began = Instant::now();
-    let users = tokio::spawn(users(plan.clone(), ports.web_in, counts.clone(), began));
+    let doors = ports.agents.map(|of| of.web_in);
+    let users = tokio::spawn(users(plan.clone(), doors, counts.clone(), began));
     let mut outcome = Outcome::default();
     while !users.is_finished() {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -149,7 +168,7 @@ async fn growing(plan: &Plan) -> Result<Outcome, Failure> {
     outcome.counted = settled(ports.page, &outcome.answered).await?;
     outcome.agents = page(ports.page, "/api/v1/agents").await?;
     outcome.plan = page(ports.page, "/api/v1/plan.yaml").await?;
-    drop((agent, collector));
+    drop((agents, collector));
     Ok(outcome)
 }
 
@@ -166,29 +185,40 @@ fn collector_yaml(plan: &Plan, ports: Ports) -> String {
     )
 }
 
-fn agent_yaml(plan: &Plan, ports: Ports, shop: &Shop) -> String {
+/// The first stands before `cart` too.
+fn agent_yaml(plan: &Plan, ports: Ports, shop: &Shop, at: usize) -> String {
     let Ports {
         grpc,
         page,
+        cart_in,
+        cart_out,
+        agents,
+        ..
+    } = ports;
+    let AgentPorts {
         admin,
         otlp,
         web_in,
         web_out,
-        cart_in,
-        cart_out,
-        ..
-    } = ports;
-    let (web, cart) = (shop.web, shop.cart);
-    format!(
+    } = agents[at];
+    let (web, cart) = (shop.webs[at], shop.cart);
+    let mut yaml = format!(
         "agent:\n  otlp: {{ grpc: '127.0.0.1:{}', http: '127.0.0.1:{}' }}\n  admin: {{ listen: '127.0.0.1:{admin}' }}\n  \
          plan: {{ url: 'http://127.0.0.1:{page}/api/v1/plan', interval: {}ms }}\n  sampling: {{ listen: '127.0.0.1:0', grpc: '127.0.0.1:0' }}\n  \
          export: {{ endpoint: 'http://127.0.0.1:{grpc}' }}\n  workloads:\n  - service: web\n    inbound: [{{ listen: '127.0.0.1:{web_in}', \
-         upstream: 'http://{web}' }}]\n    outbound: {{ listen: '127.0.0.1:{web_out}' }}\n  - service: cart\n    inbound: [{{ listen: \
-         '127.0.0.1:{cart_in}', upstream: 'http://{cart}' }}]\n    outbound: {{ listen: '127.0.0.1:{cart_out}' }}\n",
+         upstream: 'http://{web}' }}]\n    outbound: {{ listen: '127.0.0.1:{web_out}' }}\n",
         otlp[0],
         otlp[1],
         plan.interval.as_millis(),
-    )
+    );
+    if at == 0 {
+        let _ = writeln!(
+            yaml,
+            "  - service: cart\n    inbound: [{{ listen: '127.0.0.1:{cart_in}', upstream: 'http://{cart}' }}]\n    \
+             outbound: {{ listen: '127.0.0.1:{cart_out}' }}"
+        );
+    }
+    yaml
 }
 
 /// A process that ends with this, and what it wrote.
@@ -202,9 +232,10 @@ impl Drop for Running {
 }
 
 fn start(plan: &Plan, dir: &Path, what: &str, config: &str) -> Result<Running, Failure> {
-    let file = dir.join(format!("{what}.yaml"));
+    let dir = tempfile::tempdir_in(dir)?.keep();
+    let file = dir.join("config.yaml");
     std::fs::write(&file, config)?;
-    let written = dir.join(format!("{what}.log"));
+    let written = dir.join("log");
     let log = std::fs::File::create(&written)?;
     let child = Command::new(&plan.tracemap)
         .arg(what)
@@ -226,7 +257,7 @@ fn free_port() -> Result<u16, Failure> {
 
 /// The services, and where they are.
 struct Shop {
-    web: SocketAddr,
+    webs: [SocketAddr; 2],
     cart: SocketAddr,
 }
 
@@ -240,14 +271,18 @@ impl Shop {
             pool: Arc::default(),
         };
         let cart = serve("cart", counts.clone(), vec![to_cache]).await?;
-        let to_cart = Calls {
-            over: at(ports.web_out),
+        let to_cart = |over: AgentPorts| Calls {
+            over: at(over.web_out),
             to: format!("http://127.0.0.1:{}/cart", ports.cart_in),
             times: 1,
             pool: Arc::default(),
         };
-        let web = serve("web", counts, vec![to_cart]).await?;
-        Ok(Self { web, cart })
+        let [one, other] = ports.agents;
+        let webs = [
+            serve("web", counts.clone(), vec![to_cart(one)]).await?,
+            serve("web", counts, vec![to_cart(other)]).await?,
+        ];
+        Ok(Self { webs, cart })
     }
 }
 
@@ -367,17 +402,22 @@ async fn connect(to: SocketAddr) -> Result<SendRequest<Empty<Bytes>>, Failure> {
 }
 
 /// Requests of users at the rate of the plan, each at its time whether those before were answered or not.
-async fn users(plan: Plan, port: u16, counts: Arc<Counts>, began: Instant) {
-    let pool = Pool::default();
+async fn users(plan: Plan, doors: [u16; 2], counts: Arc<Counts>, began: Instant) {
+    let pools = [Pool::default(), Pool::default()];
     let [before, growing, _] = plan.phases.map(|phase| phase.as_secs_f64());
     let end = plan.phases.iter().sum::<Duration>();
     let mut due = 0.0;
     let mut asked = tokio::task::JoinSet::new();
-    while began.elapsed() < end {
+    for number in 0_u64.. {
+        if began.elapsed() >= end {
+            break;
+        }
+        let door = usize::from(number % 4 == 3);
+        let port = doors[door];
         let grown = ((due - before) / growing.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0);
         due += 1.0 / (plan.rate * (1.0 + (plan.factor - 1.0) * grown));
         tokio::time::sleep_until((began + Duration::from_secs_f64(due)).into()).await;
-        let (pool, counts) = (pool.clone(), counts.clone());
+        let (pool, counts) = (pools[door].clone(), counts.clone());
         let to = format!("http://127.0.0.1:{port}/home");
         asked.spawn(async move {
             if ask(&pool, at(port), &to, None).await.is_err() {
@@ -468,21 +508,29 @@ async fn counted(port: u16) -> Result<BTreeMap<String, f64>, Failure> {
     Ok(counted)
 }
 
-/// Spans a second, window by window.
+/// Of so many seconds each window of [`windows`] is.
+const WINDOW: f64 = 10.0;
+
+/// Spans a second in windows of ten seconds: when each begins, and how much of the budget they are.
+pub(crate) fn windows(plan: &Plan, outcome: &Outcome) -> Vec<(f64, f64)> {
+    let end: f64 = plan.phases.iter().map(Duration::as_secs_f64).sum();
+    let begin = (0..).map(|n| WINDOW * f64::from(n));
+    begin
+        .take_while(|from| from + WINDOW <= end + 0.1)
+        .map(|from| (from, outcome.rate(from, from + WINDOW) / plan.budget))
+        .collect()
+}
+
+/// The same as rows of a table.
 pub(crate) fn told(plan: &Plan, outcome: &Outcome) -> String {
     let mut text = String::new();
-    let end: f64 = plan.phases.iter().map(Duration::as_secs_f64).sum();
-    let window = (end / 12.0).max(2.0);
-    let mut from = 0.0;
-    while from + window <= end + 0.1 {
-        let rate = outcome.rate(from, from + window);
+    for (from, of_budget) in windows(plan, outcome) {
+        let (to, rate) = (from + WINDOW, of_budget * plan.budget);
         let _ = writeln!(
             text,
-            "| {from:.0} to {:.0} s | {rate:.0} | {:.0} % |",
-            from + window,
-            100.0 * rate / plan.budget
+            "| {from:.0} to {to:.0} s | {rate:.0} | {:.0} % |",
+            100.0 * of_budget
         );
-        from += window;
     }
     text
 }
