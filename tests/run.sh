@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-step() { printf '\n==> %s\n' "$*"; }
+step() { printf '\n==> %4d s  %s\n' "$SECONDS" "$*"; }
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
@@ -61,13 +61,19 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 step "peers: $(promtool --version 2>&1 | head -n 1); $(amtool --version 2>&1 | head -n 1)"
 
-step "helm, kubeconform, kustomize, kube-apiserver"
-bash tests/deploy/tools.sh
-
 step "cargo fmt"
 cargo fmt --all --check
 
+# Beside the build of the tests, which leaves a core idle wherever all wait for one crate.
+step "helm, kubeconform, kustomize, kube-apiserver"
+bash tests/deploy/tools.sh &
+tools=$!
+
 # One profile, that of `cargo run --release`, so that the tree is built once and clippy finds its build scripts done.
+step "cargo build"
+cargo test --release --workspace --locked --no-run
+wait "$tools"
+
 step "cargo test"
 cargo test --release --workspace --locked
 

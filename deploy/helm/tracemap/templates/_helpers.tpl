@@ -61,6 +61,18 @@ seccompProfile: { type: RuntimeDefault }
 httpGet: { path: {{ index . 0 }}, port: {{ index . 1 }} }
 {{- end -}}
 
+{{/* Where the agents ask for the plan; empty where they do not. */}}
+{{- define "tracemap.planUrl" -}}
+{{- $agent := .Values.agent -}}
+{{- if and $agent.enabled $agent.plan.enabled (not (dig "sampling" "remote" "" $agent.config)) -}}
+{{- if $agent.plan.url -}}
+{{ $agent.plan.url }}
+{{- else if and .Values.collector.enabled (not $agent.endpoint) -}}
+http://{{ include "tracemap.fullname" . }}-collector:7070/api/v1/plan
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The agent's section as the chart writes it, with `agent.config` over it. */}}
 {{- define "tracemap.agentConfig" -}}
 {{- $agent := .Values.agent -}}
@@ -98,6 +110,13 @@ httpGet: { path: {{ index . 0 }}, port: {{ index . 1 }} }
 {{- $_ := set $admin "access" (dict "tokens" (list $readers)) -}}
 {{- end -}}
 {{- $_ := set $config "admin" $admin -}}
+{{- with include "tracemap.planUrl" . -}}
+{{- $plan := dict "url" . -}}
+{{- if $.Values.tokens.enabled -}}
+{{- $_ := set $plan "token_file" "/etc/tracemap-tokens/reader" -}}
+{{- end -}}
+{{- $_ := set $config "plan" $plan -}}
+{{- end -}}
 {{- $otlp := dict "grpc" (printf "%s:%d" $any (int $agent.otlp.grpcPort)) "http" (printf "%s:%d" $any (int $agent.otlp.httpPort)) -}}
 {{- $_ := set $config "otlp" $otlp -}}
 {{- if $agent.podWatch.enabled -}}
