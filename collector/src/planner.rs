@@ -38,6 +38,8 @@ const SMOOTHING: f64 = 20.0;
 const MOST_CORRECTION: f64 = 4.0;
 /// Nanoseconds after which everybody has heard of a plan, and traces that began by the one before are closed.
 const SETTLES: u64 = 30_000_000_000;
+/// Nanoseconds from the end of a plan until most traces that began by it are closed.
+const CLOSES: u64 = 15_000_000_000;
 /// Of an edge that is degraded and that nobody counts, beside edges that are counted.
 const UNKNOWN_SEVERITY: f64 = 0.25;
 /// Agents that asked within so long are counted, nanoseconds.
@@ -169,12 +171,10 @@ impl Planner {
         for (key, root) in &map.roots {
             let before = last.roots.get(key);
             let mut since = before.map_or_else(|| root.clone(), |before| root.since(before));
-            let share = self.share(key);
             // What says nothing of a share may still have been sampled by it: most SDKs write none down.
-            let all = since.traces - since.plain + since.plain / share.max(1e-6);
-            if since.traces > 0.0 {
-                let (unsampled, seen) = (all / since.traces, since.seen);
-                scale(&mut since, unsampled);
+            if since.traces > 0.0 && since.plain >= since.traces {
+                let seen = since.seen;
+                scale(&mut since, 1.0 / self.share_lately(key, glance.now).max(1e-6));
                 since.seen = seen;
             }
             self.remember((glance.now, map), &passed_by_any, key, &mut since);
@@ -207,6 +207,16 @@ impl Planner {
             .map(|(edge, passed)| plan::spans_by_agents(map, edge) * passed.requests)
             .sum();
         (root.spans - left_out).max(0.0) / root.looked
+    }
+
+    /// The share that traces which close now began with.
+    fn share_lately(&self, key: &RootKey, now: u64) -> f64 {
+        let until = |(at, _): &&(u64, Shares)| now.saturating_sub(*at) < CLOSES;
+        let before = self.ended.iter().find(until);
+        before.map_or_else(
+            || self.share(key),
+            |(_, shares)| shares.get(key).copied().unwrap_or(1.0),
+        )
     }
 
     /// The largest share that anybody may still follow.
@@ -541,6 +551,8 @@ mod tests {
         weighs: bool,
         /// Spans a second that are in no trace that anybody planned.
         stray: f64,
+        /// Which part of a share agents leave of it by themselves.
+        left: f64,
     }
 
     impl System {
@@ -555,6 +567,7 @@ mod tests {
                 glance,
                 weighs,
                 stray: 0.0,
+                left: 1.0,
             }
         }
 
@@ -564,7 +577,7 @@ mod tests {
                 node: "web".into(),
                 operation: "GET /".to_owned(),
             };
-            let share = planner.share(&key);
+            let share = planner.share(&key) * self.left;
             let recorded = 10.0 * traces_per_second * share;
             let told = if self.weighs { recorded / share } else { recorded };
             let root = self.glance.map.roots.entry(key).or_default();
@@ -639,6 +652,13 @@ mod tests {
         (0..10).for_each(|_| system.run(&planner, 500.0));
         let rate = (system.glance.closed - before) as f64 / 100.0;
         assert!((85.0..=105.0).contains(&rate), "{rate} spans/s");
+        // What agents hold back of shares must not hide it.
+        system.left = 0.25;
+        for _ in 0..20 {
+            system.run(&planner, 500.0);
+            planner.look(&system.glance, None);
+        }
+        assert!(planner.correction() > 2.0, "{}", planner.correction());
     }
 
     #[test]
@@ -659,6 +679,8 @@ mod tests {
         system.run(&late, 500.0);
         planner.look(&system.glance, None);
         assert!(planner.correction() < 1.05, "{}", planner.correction());
+        let offered = planner.plan.as_ref().unwrap().totals.offered_spans_per_second;
+        assert!((offered - 2_000.0).abs() < 100.0, "{offered}");
     }
 
     #[test]
