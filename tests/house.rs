@@ -29,7 +29,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("instrumentation", &["config", "map"]),
     ("grafana", &["config", "dashboards", "map", "otlp"]),
     ("kubernetes", &["otlp"]),
-    ("agent", &["config", "kubernetes", "map", "otlp", "propagation"]),
+    (
+        "agent",
+        &[
+            "config",
+            "instrumentation",
+            "kubernetes",
+            "map",
+            "otlp",
+            "propagation",
+        ],
+    ),
     ("journal", &[]),
     ("baseline", &["map"]),
     ("exposition", &["config", "map", "otlp"]),

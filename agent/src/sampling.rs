@@ -5,20 +5,19 @@
 //! that somebody chose upstream stays known.
 //! Source: OpenTelemetry specification, "`TraceState`: Probability Sampling" (`ot=th:`, `rv:`).
 
-mod meter;
 mod strategy;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use instrumentation::plan::pace::{Meter, Turn};
 use propagation::{SpanContext, TraceId};
 
 use crate::config::{SamplerKind, SamplingConfig};
 
-use meter::{Meter, Turn};
 pub(crate) use strategy::{Strategy, asked};
 
 /// Key of OpenTelemetry's member.
@@ -205,7 +204,7 @@ impl Share {
         };
         let meter = meter.as_deref().unwrap_or(&self.meters.otherwise);
         let room = headroom * self.meters.part();
-        let turn = meter.begin(Instant::now(), sampler.share(), room, rand::random);
+        let turn = meter.begin(now(), sampler.share(), room, rand::random);
         if ours {
             draw(&mut context.trace_id, turn, rand::random);
         }
@@ -235,6 +234,12 @@ impl Share {
         let told = samplers.told.clone();
         told.unwrap_or_else(|| Strategy::of(samplers.otherwise.share()))
     }
+}
+
+/// Nanoseconds since some time ago.
+fn now() -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(BEGAN.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Writes randomness into an id that says what was decided: above the threshold where it is recorded, else below. Over all traces it is as

@@ -9,6 +9,7 @@
 //! its own whatever we wish. The objective is that of `optimise`; every weight is in `system`.
 
 mod optimise;
+pub mod pace;
 mod settings;
 mod system;
 mod text;
@@ -493,17 +494,31 @@ impl Plan {
             })
         };
         let edges: Vec<_> = quiet.chain(begun.into_iter().map(root)).collect();
-        let totals = &self.totals;
-        let headroom = totals.budget_spans_per_second.map(|budget| {
-            let room = budget / totals.planned_spans_per_second.max(f64::MIN_POSITIVE);
-            three(room.clamp(1.0, 1_000.0))
-        });
         serde_json::json!({
             "version": VERSION,
             "revision": self.revision,
-            "headroom": headroom,
+            "headroom": self.headroom(),
             "edges": edges,
         })
+    }
+
+    /// How many times the traffic that it is for it has room for, 1 to 1,000: by the scarcest budget. `None` where there is none.
+    pub fn headroom(&self) -> Option<f64> {
+        let Totals {
+            budget_spans_per_second,
+            planned_spans_per_second,
+            teams,
+            ..
+        } = &self.totals;
+        let of_system = budget_spans_per_second.map(|budget| (budget, *planned_spans_per_second));
+        let of_teams = teams
+            .values()
+            .map(|team| (team.budget_spans_per_second, team.planned_spans_per_second));
+        let rooms = of_system.into_iter().chain(of_teams);
+        let room = rooms
+            .map(|(budget, planned)| budget / planned.max(f64::MIN_POSITIVE))
+            .min_by(f64::total_cmp)?;
+        Some(three(room.clamp(1.0, 1_000.0)))
     }
 }
 

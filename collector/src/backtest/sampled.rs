@@ -12,7 +12,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use instrumentation::plan::{Budget, Mode, PlanSettings};
+use instrumentation::plan::pace::{Meter, Turn};
+use instrumentation::plan::{Budget, Mode, Plan, PlanSettings};
 use map::roots::RootKey;
 use map::{ConnectionType, Histogram, NodeId};
 use otlp::Kind;
@@ -79,7 +80,7 @@ pub fn sampled(
             // Another seed, so that neither is lucky in the same traces.
             let evenly = distinct(
                 slow.iter()
-                    .filter(|(trace, _)| drawn(trace, seed ^ EVEN) < even_share),
+                    .filter(|(trace, _)| uniform(trace, seed ^ EVEN) < even_share),
             );
             sums.planned += by_plan;
             sums.even += evenly;
@@ -281,7 +282,7 @@ fn planned(
         spans: 0,
         calls: BTreeSet::new(),
     };
-    let mut shares: BTreeMap<RootKey, f64> = BTreeMap::new();
+    let mut agents = Agents::new(share, seed);
     let mut decided: HashMap<TraceId, Option<f32>> = HashMap::new();
     let _ = engine.take(recording.introduction(), first);
     let (mut now, mut skipped) = (first - first % TICK, 0);
@@ -300,12 +301,8 @@ fn planned(
         let mut kept = Vec::new();
         for received in ended {
             let weight = *decided.entry(received.trace).or_insert_with(|| {
-                let of_root = traces
-                    .roots
-                    .get(&received.trace)
-                    .and_then(|root| shares.get(root));
-                let share = of_root.copied().unwrap_or(share);
-                (drawn(&received.trace, seed) < share).then(|| (1.0 / share) as f32)
+                let root = traces.roots.get(&received.trace)?;
+                agents.begin(root, received.span.end - skipped)
             });
             let edge = reduced.edges.get(&(received.trace, received.span.id));
             reduced.count(received, &mut counts);
@@ -329,14 +326,7 @@ fn planned(
             let mut glance = by_agents(engine.glance(now), &counts);
             glance.now -= skipped;
             if let Some(plan) = planner.look(&glance, None) {
-                let share = |root: &instrumentation::plan::PlannedRoot| {
-                    let key = RootKey {
-                        node: root.node.clone(),
-                        operation: root.operation.clone().unwrap_or_default(),
-                    };
-                    (key, root.share)
-                };
-                shares = plan.roots.iter().map(share).collect();
+                agents.follow(plan);
                 let without = plan.edges.iter().filter(|edge| edge.mode != Mode::Span);
                 quiet = without
                     .map(|edge| (edge.client.clone(), edge.server.clone()))
@@ -345,6 +335,59 @@ fn planned(
         }
     }
     all
+}
+
+/// Agents where traces begin, as one.
+struct Agents {
+    /// Of what stands in no plan.
+    otherwise: f64,
+    headroom: f64,
+    roots: BTreeMap<RootKey, (f64, Meter)>,
+    seed: u64,
+    drawn: u64,
+}
+
+impl Agents {
+    fn new(otherwise: f64, seed: u64) -> Self {
+        Self {
+            otherwise,
+            headroom: f64::INFINITY,
+            roots: BTreeMap::new(),
+            seed,
+            drawn: 0,
+        }
+    }
+
+    fn follow(&mut self, plan: &Plan) {
+        self.headroom = plan.headroom().unwrap_or(f64::INFINITY);
+        let mut before = std::mem::take(&mut self.roots);
+        for root in &plan.roots {
+            let key = RootKey {
+                node: root.node.clone(),
+                operation: root.operation.clone().unwrap_or_default(),
+            };
+            let (_, meter) = before.remove(&key).unwrap_or_default();
+            meter.plan(root.traces_per_second);
+            self.roots.insert(key, (root.share, meter));
+        }
+    }
+
+    /// A trace begins; how many it stands for if it is recorded.
+    fn begin(&mut self, root: &RootKey, now: u64) -> Option<f32> {
+        let (otherwise, seed, drawn) = (self.otherwise, self.seed, &mut self.drawn);
+        let mut random = || {
+            *drawn += 1;
+            uniform(&drawn.to_le_bytes(), seed)
+        };
+        let turn = match self.roots.get(root) {
+            Some((share, meter)) => meter.begin(now, *share, self.headroom, random),
+            None => Turn {
+                share: otherwise,
+                recorded: random() < otherwise,
+            },
+        };
+        turn.recorded.then(|| (1.0 / turn.share) as f32)
+    }
 }
 
 /// As if agents counted every edge between services.
@@ -360,9 +403,9 @@ fn by_agents(mut glance: Glance, counts: &HashMap<(NodeId, NodeId), Histogram>) 
     glance
 }
 
-/// A number from 0 to 1 that a trace and a seed always have (FNV-1a, then the finaliser of `SplitMix64`).
-fn drawn(trace: &TraceId, seed: u64) -> f64 {
-    let bytes = trace.iter().copied().chain(seed.to_le_bytes());
+/// A number from 0 to 1 that some bytes and a seed always have (FNV-1a, then the finaliser of `SplitMix64`).
+fn uniform(bytes: &[u8], seed: u64) -> f64 {
+    let bytes = bytes.iter().copied().chain(seed.to_le_bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
@@ -500,9 +543,9 @@ mod tests {
             id[8..].copy_from_slice(&n.to_be_bytes());
             id
         };
-        let below = (0..10_000).filter(|n| drawn(&trace(*n), 1) < 0.1).count();
+        let below = (0..10_000).filter(|n| uniform(&trace(*n), 1) < 0.1).count();
         assert!((900..1_100).contains(&below), "{below}");
-        let both = (0..10_000).filter(|n| drawn(&trace(*n), 1) < 0.1 && drawn(&trace(*n), 2) < 0.1);
+        let both = (0..10_000).filter(|n| uniform(&trace(*n), 1) < 0.1 && uniform(&trace(*n), 2) < 0.1);
         assert!((50..160).contains(&both.count()));
     }
 }

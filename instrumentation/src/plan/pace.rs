@@ -2,7 +2,7 @@
 //!
 //! In: each trace that begins, its share, the traffic that the plan is for, the time. Out: the share that holds now, at most the planned
 //! one, and whether this trace is within it.
-//! Left out on purpose: shares themselves, and what a trace id says.
+//! Left out on purpose: shares themselves, what a trace id says, and any clock.
 //!
 //! A planner hears of growing traffic when its traces have ended, and an agent hears of the plan later still. Until then as many traces
 //! are recorded as the plan has room for: a bucket that is filled at that rate and drained by each trace by its share, which falls
@@ -13,7 +13,6 @@
 //! short windows too, and weights sum to what began, but for one stratum.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 /// The bucket holds what may be recorded in so many seconds. More would let the beginning of growth through, less holds back what
 /// arrives unevenly.
@@ -23,30 +22,30 @@ const LEAST: f64 = 5.0;
 
 /// Of the traces that begin with one operation.
 #[derive(Debug, Default)]
-pub(super) struct Meter(Mutex<Counted>);
+pub struct Meter(Mutex<Counted>);
 
 #[derive(Debug, Default)]
 struct Counted {
     /// Traces a second of the whole system that the plan is for; 0 where it does not say.
     planned: f64,
     /// When a trace last began, and what was left then.
-    last: Option<(Instant, f64)>,
+    last: Option<(u64, f64)>,
     strata: Strata,
 }
 
 /// What becomes of a trace that begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Turn {
+pub struct Turn {
     /// The share that holds, 0 to 1.
-    pub(super) share: f64,
+    pub share: f64,
     /// Whether the trace is within it.
-    pub(super) recorded: bool,
+    pub recorded: bool,
 }
 
 impl Meter {
-    /// A trace of which `share` is planned begins at `now`. `room` is which part of the planned traffic, and how many times it, may begin
+    /// A trace of which `share` is planned begins at `now`, nanoseconds of any clock. `room` is which part of the planned traffic, and how many times it, may begin
     /// here before less is recorded; `random` gives numbers from 0 to 1.
-    pub(super) fn begin(&self, now: Instant, share: f64, room: f64, random: impl FnMut() -> f64) -> Turn {
+    pub fn begin(&self, now: u64, share: f64, room: f64, random: impl FnMut() -> f64) -> Turn {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let share = counted.hold(now, share, room);
         let recorded = counted.strata.take(share, random);
@@ -54,22 +53,22 @@ impl Meter {
     }
 
     /// The plan is made for so many traces a second in the whole system.
-    pub(super) fn plan(&self, rate: f64) {
+    pub fn plan(&self, rate: f64) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).planned = rate;
     }
 }
 
 impl Counted {
     /// What the bucket leaves of `share`.
-    fn hold(&mut self, now: Instant, share: f64, room: f64) -> f64 {
+    fn hold(&mut self, now: u64, share: f64, room: f64) -> f64 {
         let a_second = share * self.planned * room;
         if self.planned <= 0.0 || !a_second.is_finite() {
             self.last = None;
             return share;
         }
         let most = (HOLDS * a_second).max(LEAST);
-        let filled = |(then, left): (Instant, f64)| {
-            let seconds = now.saturating_duration_since(then).as_secs_f64();
+        let filled = |(then, left): (u64, f64)| {
+            let seconds = now.saturating_sub(then) as f64 / 1e9;
             (left + seconds * a_second).min(most)
         };
         let left = self.last.map_or(most, filled);
@@ -116,17 +115,24 @@ impl Strata {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use rand::rngs::SmallRng;
-    use rand::{RngExt as _, SeedableRng as _};
-
     use super::*;
+
+    /// `SplitMix64`.
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> f64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        }
+    }
 
     struct Run {
         meter: Meter,
-        now: Instant,
-        random: SmallRng,
+        now: u64,
+        random: Random,
         begun: u32,
         /// The sum of the weights of recorded traces.
         told: f64,
@@ -138,8 +144,8 @@ mod tests {
             meter.plan(planned);
             Self {
                 meter,
-                now: Instant::now(),
-                random: SmallRng::seed_from_u64(7),
+                now: 0,
+                random: Random(7),
                 begun: 0,
                 told: 0.0,
             }
@@ -149,8 +155,8 @@ mod tests {
         fn second(&mut self, rate: u32, share: f64, room: f64) -> u32 {
             let mut recorded = 0;
             for _ in 0..rate {
-                self.now += Duration::from_secs(1) / rate;
-                let turn = self.meter.begin(self.now, share, room, || self.random.random());
+                self.now += 1_000_000_000 / u64::from(rate);
+                let turn = self.meter.begin(self.now, share, room, || self.random.next());
                 self.begun += 1;
                 if turn.recorded {
                     recorded += 1;
@@ -197,7 +203,7 @@ mod tests {
     fn a_few_more_than_planned_are_recorded_after_a_pause_and_no_more_than_the_bucket_holds() {
         let mut run = Run::new(1.0);
         assert!(run.second(3, 1.0, 1.0) == 3);
-        run.now += Duration::from_mins(1);
+        run.now += 60_000_000_000;
         let recorded = run.second(1_000, 1.0, 1.0);
         // Half of the least bucket, what flows in, and what a falling share still takes of the rest.
         assert!((3..=12).contains(&recorded), "{recorded}");
@@ -206,10 +212,10 @@ mod tests {
     #[test]
     fn each_place_in_a_row_is_recorded_alike_and_every_stratum_once() {
         for share in [0.01, 0.3, 0.5, 0.77, 0.99] {
-            let mut random = SmallRng::seed_from_u64(1);
+            let mut random = Random(1);
             let (mut strata, mut recorded, mut even) = (Strata::default(), 0_u32, 0_u32);
             for n in 1..=40_000_u32 {
-                let taken = strata.take(share, || random.random());
+                let taken = strata.take(share, || random.next());
                 recorded += u32::from(taken);
                 even += u32::from(taken && n % 2 == 0);
                 let expected = f64::from(n) * share;
