@@ -285,25 +285,39 @@ const MAX_PROBLEM: usize = 200;
 struct Asking {
     tag: Option<HeaderValue>,
     refused: Option<String>,
-    /// When it was last asked for, and how many traces had begun with each workload.
-    begun: Option<(Instant, Vec<(Arc<Meters>, u64)>)>,
+    /// How many traces had begun with each workload at the last question.
+    begun: Vec<Begun>,
+}
+
+/// How many traces had begun with a workload at some time.
+#[derive(Debug)]
+struct Begun {
+    meters: Arc<Meters>,
+    traces: u64,
+    at: Instant,
 }
 
 impl Asking {
     /// Traces that began a second since the last question, with commas between workloads; and begins anew.
     fn rates(&mut self, workloads: &[(String, Arc<Meters>)], now: Instant) -> String {
-        let begun = workloads
-            .iter()
-            .map(|(_, meters)| (meters.clone(), meters.begun()));
-        let (since, before) = self.begun.replace((now, begun.collect())).unzip();
-        let seconds = since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
-        let rate = |(_, meters): &(String, Arc<Meters>)| {
-            let known = before.iter().flatten().find(|(of, _)| Arc::ptr_eq(of, meters));
-            let rate = known.map(|(_, then)| meters.begun().saturating_sub(*then) as f64 / seconds);
+        let begun = |(_, meters): &(String, Arc<Meters>)| Begun {
+            meters: meters.clone(),
+            traces: meters.begun(),
+            at: now,
+        };
+        let before = std::mem::replace(&mut self.begun, workloads.iter().map(begun).collect());
+        let rate = |begun: &Begun| {
+            let before = before
+                .iter()
+                .find(|before| Arc::ptr_eq(&before.meters, &begun.meters));
+            let rate = before.map(|before| {
+                let seconds = now.saturating_duration_since(before.at).as_secs_f64();
+                begun.traces.saturating_sub(before.traces) as f64 / seconds
+            });
             rate.filter(|rate| rate.is_finite())
                 .map_or_else(String::new, |rate| format!("{rate:.3}"))
         };
-        workloads.iter().map(rate).collect::<Vec<_>>().join(",")
+        self.begun.iter().map(rate).collect::<Vec<_>>().join(",")
     }
 }
 
