@@ -221,7 +221,13 @@ async fn objects_appear_change_and_go_with_what_the_map_holds() {
 
     // The same cluster, another configuration: labels that are configured no longer go, and the rules stay.
     let labels = json!({"labels": {"release": null, "tier": "1"}});
-    let without = json!({"generate": {"alerts": {"notify": {"kubernetes": labels}}}});
+    let without = json!({
+        "collector": {"map": {"stale_after": "8s"}},
+        "generate": {
+            "grafana": {"keep_gone": "1h"},
+            "alerts": {"notify": {"kubernetes": labels}},
+        },
+    });
     let collector = Collector::start(&cluster, &mut api, "follow", &objects, &without).await;
     soon("rules with the other label", async || {
         collector.call("web", "ledger").await;
@@ -229,6 +235,36 @@ async fn objects_appear_change_and_go_with_what_the_map_holds() {
         labels["tier"] == json!("1") && labels["release"].is_null()
     })
     .await;
+    let before = dashboard_of(&mut api, "follow", "service-ledger.json").await;
+    assert_eq!(gone_since(&before), None);
+
+    // `ledger` falls silent, and its dashboard stays for a while, with a notice and under the name that links have.
+    soon("a notice on the dashboard of `ledger`", async || {
+        collector.call("web", "orders").await;
+        let ledger = dashboard_of(&mut api, "follow", "service-ledger.json").await;
+        has(&mut api, "follow", "service-orders.json").await && gone_since(&ledger).is_some()
+    })
+    .await;
+    let after = dashboard_of(&mut api, "follow", "service-ledger.json").await;
+    assert_eq!(after["uid"], before["uid"]);
+    assert!(
+        after["panels"][0]["options"]["content"]
+            .as_str()
+            .is_some_and(|notice| notice.contains("keep_gone")),
+        "{after}"
+    );
+    assert!(has(&mut api, "follow", "service-web.json").await);
+}
+
+/// The dashboard in one of our objects.
+async fn dashboard_of(api: &mut Api, namespace: &str, file: &str) -> Value {
+    let object = of(api, namespace, file).await.expect("a dashboard");
+    serde_json::from_str(text(&object["data"][file])).expect("JSON")
+}
+
+/// The tag of what is generated no longer.
+fn gone_since(dashboard: &Value) -> Option<&str> {
+    each(&dashboard["tags"]).find_map(|tag| text(tag).strip_prefix("gone-since-"))
 }
 
 #[tokio::test]
