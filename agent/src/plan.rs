@@ -28,10 +28,10 @@
 //! begin with each of these nodes begins here, 0 to 1 in the same order, so that the agents together record what the plan has room for.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH};
 use http::{Request, StatusCode, Uri};
@@ -47,10 +47,12 @@ use tracing::{error, warn};
 
 use crate::BoxError;
 use crate::config::{AgentConfig, EdgeDirection, EdgeMode, EdgeRule, EdgesConfig, PlanConfig};
+use crate::pods::PodWorkloads;
 use crate::reload::{PlanOutcome, ReloadMetrics};
 use crate::sampling::{Meters, Strategy};
 use crate::telemetry::{Metrics, TlsSide};
 use crate::tls::Origin;
+use crate::workload::Workload;
 
 /// The version of the document that is read.
 const VERSION: u32 = 1;
@@ -255,12 +257,13 @@ fn address(plan: &PlanConfig) -> Option<Uri> {
 }
 
 /// Who asks for a plan, as whoever makes it shows it.
-#[derive(Debug)]
 pub(crate) struct Asker {
     /// A name no other start of any agent has.
     instance: String,
-    /// The workloads: their node ids, and what begins with each.
-    pub(crate) workloads: ArcSwap<Vec<(String, Arc<Meters>)>>,
+    /// The configured workloads.
+    pub(crate) workloads: ArcSwap<Vec<Arc<Workload>>>,
+    /// Those of pods, where these are watched.
+    pub(crate) pods: ArcSwapOption<Mutex<PodWorkloads>>,
     /// The revision of the plan that requests meet.
     pub(crate) applied: ArcSwap<Option<String>>,
 }
@@ -270,13 +273,34 @@ impl Default for Asker {
         Self {
             instance: crate::start::instance(),
             workloads: ArcSwap::default(),
+            pods: ArcSwapOption::default(),
             applied: ArcSwap::default(),
         }
     }
 }
 
+impl Asker {
+    /// Node ids of all workloads that can be told, and what begins with each.
+    fn asked_for(&self) -> Vec<(String, Arc<Meters>)> {
+        let of = |workload: &Arc<Workload>| (workload.node.to_string(), workload.share.meters());
+        let mut all: Vec<_> = self.workloads.load().iter().map(of).collect();
+        if let Some(pods) = self.pods.load().as_deref() {
+            let pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(pods.workloads().map(of));
+        }
+        let mut left = MAX_NODES;
+        all.retain(|(node, _)| {
+            // No id has a comma; one that comes from outside may.
+            let fits = node.len() < left && !node.contains(',') && HeaderValue::from_str(node).is_ok();
+            left -= if fits { node.len() + 1 } else { 0 };
+            fits
+        });
+        all
+    }
+}
+
 /// Most node ids that are told, bytes.
-const MAX_NODES: usize = 4_096;
+const MAX_NODES: usize = 8_192;
 /// Longest problem of a plan that is told, bytes.
 const MAX_PROBLEM: usize = 200;
 
@@ -434,10 +458,9 @@ async fn ask(
         headers.insert(AUTHORIZATION, bearer);
     }
     let applied = Option::clone(&asker.applied.load());
-    let workloads = asker.workloads.load_full();
+    let workloads = asker.asked_for();
     let nodes: Vec<&str> = workloads.iter().map(|(node, _)| node.as_str()).collect();
-    let mut nodes = nodes.join(",");
-    nodes.truncate(nodes.floor_char_boundary(MAX_NODES));
+    let nodes = nodes.join(",");
     let rates = asking.rates(&workloads, Instant::now());
     let told = [
         ("tracemap-agent", Some(asker.instance.as_str())),
@@ -447,7 +470,7 @@ async fn ask(
         ("tracemap-plan-refused", asking.refused.as_deref()),
     ];
     for (name, value) in told {
-        // Ids may hold what no header does; then that is not told.
+        // A problem may hold what no header does; then that is not told.
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
             headers.insert(name, value);
         }

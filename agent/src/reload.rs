@@ -160,6 +160,7 @@ impl Running {
             Err(error) => {
                 let problems = crate::run::told(&error);
                 error!(%problems, "plan not taken over: the one before stays");
+                self.planned.try_again();
             }
         }
     }

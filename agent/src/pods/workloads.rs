@@ -92,6 +92,11 @@ impl PodWorkloads {
             .filter_map(|(address, uid)| Some((*address, uid.as_str(), self.made.get(uid)?)))
     }
 
+    /// The workload of each pod.
+    pub(crate) fn workloads(&self) -> impl Iterator<Item = &Arc<Workload>> {
+        self.made.values().map(|made| &made.workload)
+    }
+
     fn make(
         &self,
         known: &Arc<KnownPod>,

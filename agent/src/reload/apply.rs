@@ -287,9 +287,9 @@ impl Running {
         self.generation.replace(next.0, next.1);
         self.generation.follow(pods, tables, known);
         self.planned.in_force.clone_from(&self.planned.plan);
-        let workloads = self.generation.workloads.iter();
-        let workloads = workloads.map(|workload| (workload.node.to_string(), workload.share.meters()));
-        self.planned.stands_before(workloads.collect());
+        let workloads = self.generation.workloads.clone();
+        self.planned
+            .stands_before(workloads, self.generation.pods.clone());
         *self.config = config;
         self.sockets = sockets;
         self.open_ways(inbound, outbound);
