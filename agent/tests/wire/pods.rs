@@ -466,6 +466,45 @@ async fn calls_on_the_nodes_listener_are_the_pods_while_it_is_known_also_under_a
 }
 
 #[tokio::test]
+async fn whoever_asks_for_a_plan_says_how_many_traces_begin_with_each_pod() {
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::<(String, f64)>::new()));
+    let heard = asked.clone();
+    let answer = move |request: axum::extract::Request| {
+        let of = |name: &str| {
+            let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let (nodes, rates) = (of("tracemap-agent-nodes"), of("tracemap-agent-rates"));
+        let rates = rates.split(',').map(|rate| rate.parse().unwrap_or_default());
+        heard
+            .lock()
+            .expect("a lock")
+            .extend(nodes.split(',').map(str::to_owned).zip(rates));
+        async move { "{\"version\":1,\"revision\":\"r1\",\"edges\":[]}" }
+    };
+    let source = service(axum::Router::new().fallback(answer)).await;
+    let more = format!(
+        ", workloads: [{{ service: fixed, addresses: [127.0.0.8] }}],
+          plan: {{ url: 'http://{source}/plan', interval: 100ms }},
+          node: {{ outbound: {{ listen: '127.0.0.1:0', mode: proxy, deny: [] }} }}"
+    );
+    let (mut api, collector, target) = (Api::start().await, Collector::start().await, mirror().await);
+    let agent = watching(&api, &collector, &more).await;
+    let _events = api.watched(&[pod("u1", "cart", POD, 1)]).await;
+    let says = |node: &str, least: f64| {
+        let asked = asked.lock().expect("a lock");
+        asked.iter().any(|(of, rate)| of == node && *rate >= least)
+    };
+    soon("rates of the pod", async {
+        while !says("cart", 1.0) {
+            call(&agent, POD, target, "/").await;
+        }
+    })
+    .await;
+    assert!(says("fixed", 0.0) && !says("fixed", 0.1), "nothing began there");
+}
+
+#[tokio::test]
 async fn a_watch_that_is_turned_off_leaves_no_pod_known() {
     let (mut api, collector) = (Api::start().await, Collector::start().await);
     let mut agent = watching(&api, &collector, "").await;
