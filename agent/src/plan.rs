@@ -7,10 +7,10 @@
 //! The document is JSON:
 //!
 //! ```json
-//! { "version": 1, "revision": "9f1c", "headroom": 1.1,
+//! { "version": 1, "revision": "9f1c",
 //!   "edges": [
 //!     { "caller": "shop/web", "callee": "shop/cart", "addresses": ["cart:8080"], "mode": "log" },
-//!     { "caller": "user", "callee": "shop/web", "share": 0.1,
+//!     { "caller": "user", "callee": "shop/web", "share": 0.1, "limit": 12.5, "spans": 8.0,
 //!       "operations": [{ "operation": "GET /orders/{id}", "share": 1.0 }] } ] }
 //! ```
 //!
@@ -20,12 +20,14 @@
 //! or `unknown`; `operations` are shares of some of them by the name of the first span. Keys that are not known here are left
 //! to later versions of this document with the same number. An `ETag` is sent back as `If-None-Match`.
 //!
-//! `headroom`, 1 or more, is how many times the traffic that it was made for the plan has room for, and `rate` of an edge or operation that
-//! traffic, in traces a second of the whole system; while more begin here, less of them are recorded. With each question goes who asks:
-//! `tracemap-agent`, an instance; `tracemap-agent-nodes`, node ids; `tracemap-agent-rates`, how many traces began with each of these a
-//! second since the last question, empty where nothing is known; `tracemap-plan-applied`, the `revision` that it follows; and
-//! `tracemap-plan-refused`, one that has a problem, and which. Every answer says in `tracemap-plan-parts` which part of the traces that
-//! begin with each of these nodes begins here, 0 to 1 in the same order, so that the agents together record what the plan has room for.
+//! `limit`, of the operations of an edge or of one of them, is how many traces a second may be recorded in the whole system, and `spans` how
+//! many spans each of them has (1 if absent); while more begin here, less of them are recorded. Without a limit nothing is held back.
+//!
+//! With each question goes who asks: `tracemap-agent`, an instance; `tracemap-agent-nodes`, node ids; `tracemap-agent-rates`, how many
+//! traces began with each of these a second since the last question, empty where nothing is known; `tracemap-agent-interval`, after how
+//! many seconds it asks again; `tracemap-plan-applied`, the `revision` that it follows; and `tracemap-plan-refused`, one that has a
+//! problem, and which. Every answer says in `tracemap-plan-parts` which part of the traces that begin with each of these nodes begins here,
+//! 0 to 1 in the same order, so that the agents together record what the plan has room for.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +40,7 @@ use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use instrumentation::plan::pace::Limit;
 use map::NodeId;
 use otlp::tls::{HttpsConnector, Protocols};
 use serde::Deserialize;
@@ -66,7 +69,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Plan {
     /// How whoever made it calls it.
     pub(crate) revision: Option<String>,
-    headroom: Option<f64>,
     edges: Vec<PlannedEdge>,
 }
 
@@ -74,7 +76,6 @@ pub(crate) struct Plan {
 struct Document {
     version: u32,
     revision: Option<String>,
-    headroom: Option<f64>,
     #[serde(default)]
     edges: Vec<PlannedEdge>,
 }
@@ -87,7 +88,8 @@ struct PlannedEdge {
     addresses: Vec<String>,
     mode: Option<EdgeMode>,
     share: Option<f64>,
-    rate: Option<f64>,
+    limit: Option<f64>,
+    spans: Option<f64>,
     #[serde(default)]
     operations: Vec<PlannedOperation>,
 }
@@ -96,7 +98,16 @@ struct PlannedEdge {
 struct PlannedOperation {
     operation: String,
     share: f64,
-    rate: Option<f64>,
+    limit: Option<f64>,
+    spans: Option<f64>,
+}
+
+/// How much may be recorded of something, where that is said.
+fn limit(traces: Option<f64>, spans: Option<f64>) -> Option<Limit> {
+    Some(Limit {
+        traces: traces?,
+        spans: spans.unwrap_or(1.0),
+    })
 }
 
 impl Plan {
@@ -106,22 +117,14 @@ impl Plan {
         let Document {
             version,
             revision,
-            headroom,
             edges,
         } = serde_json::from_slice(document)?;
         if version != VERSION {
             return Err(format!("`version` is {version}, but this agent reads {VERSION}").into());
         }
-        if let Some(headroom) = headroom.filter(|headroom| !(*headroom >= 1.0 && headroom.is_finite())) {
-            return Err(format!("`headroom` is {headroom}, but it must be at least 1").into());
-        }
         match edges.iter().find_map(PlannedEdge::problem) {
             Some(problem) => Err(problem.into()),
-            None => Ok(Self {
-                revision,
-                headroom,
-                edges,
-            }),
+            None => Ok(Self { revision, edges }),
         }
     }
 
@@ -155,17 +158,15 @@ impl Plan {
             .find(|edge| edge.callee == node && edge.share.is_some())?;
         let of_each = edge.operations.iter();
         let operations: BTreeMap<_, _> = of_each.map(|of| (of.operation.clone(), of.share)).collect();
-        let rates = edge.rate.map(|rate| (String::new(), rate)).into_iter();
-        let named = edge
-            .operations
-            .iter()
-            .filter_map(|of| Some((of.operation.clone(), of.rate?)));
-        let rates = rates.chain(named).collect();
+        let otherwise = limit(edge.limit, edge.spans).map(|limit| (String::new(), limit));
+        let named = edge.operations.iter().filter_map(|of| {
+            let limit = limit(of.limit, of.spans)?;
+            Some((of.operation.clone(), limit))
+        });
         Some(Strategy {
             share: edge.share?,
             operations,
-            headroom: self.headroom,
-            rates,
+            limits: otherwise.into_iter().chain(named).collect(),
         })
     }
 
@@ -196,7 +197,18 @@ impl PlannedEdge {
             .iter()
             .chain(self.operations.iter().map(|of| &of.share));
         let wrong = shares.copied().find(|share| !(0.0..=1.0).contains(share));
-        wrong.map(|share| format!("{at} has the share {share}, but it must be between 0 and 1"))
+        if let Some(share) = wrong {
+            return Some(format!(
+                "{at} has the share {share}, but it must be between 0 and 1"
+            ));
+        }
+        let of_operations = self.operations.iter().flat_map(|of| [of.limit, of.spans]);
+        let numbers = of_operations.chain([self.limit, self.spans]).flatten();
+        let mut wrong = numbers.filter(|number| !(*number >= 0.0 && number.is_finite()));
+        let number = wrong.next()?;
+        Some(format!(
+            "{at} has a `limit` or `spans` of {number}, but neither can be below 0"
+        ))
     }
 }
 
@@ -354,7 +366,7 @@ fn take_parts(workloads: &[(String, Arc<Meters>)], parts: Option<&HeaderValue>) 
     for (_, meters) in workloads {
         let part = parts.next().and_then(|part| part.trim().parse::<f64>().ok());
         let part = part.filter(|part| (0.0..=1.0).contains(part));
-        meters.set_part(part.unwrap_or(f64::INFINITY));
+        meters.set_part(part.unwrap_or(1.0));
     }
 }
 
@@ -462,10 +474,12 @@ async fn ask(
     let nodes: Vec<&str> = workloads.iter().map(|(node, _)| node.as_str()).collect();
     let nodes = nodes.join(",");
     let rates = asking.rates(&workloads, Instant::now());
+    let interval = config.interval.0.as_secs_f64().to_string();
     let told = [
         ("tracemap-agent", Some(asker.instance.as_str())),
         ("tracemap-agent-nodes", Some(nodes.as_str())),
         ("tracemap-agent-rates", Some(rates.as_str())),
+        ("tracemap-agent-interval", Some(interval.as_str())),
         ("tracemap-plan-applied", applied.as_deref()),
         ("tracemap-plan-refused", asking.refused.as_deref()),
     ];
@@ -572,12 +586,12 @@ mod tests {
                 .map(|(_, meters)| meters.part())
                 .collect::<Vec<_>>()
         };
-        take_parts(&workloads, Some(&HeaderValue::from_static("0.25, 1")));
-        assert_eq!(parts(), [0.25, 1.0, f64::INFINITY]);
+        take_parts(&workloads, Some(&HeaderValue::from_static("0.25, 0e0")));
+        assert_eq!(parts(), [0.25, 0.0, 1.0]);
         take_parts(&workloads, Some(&HeaderValue::from_static("-1,7,nan")));
-        assert_eq!(parts(), [f64::INFINITY; 3]);
+        assert_eq!(parts(), [1.0; 3]);
         take_parts(&workloads, None);
-        assert_eq!(parts(), [f64::INFINITY; 3]);
+        assert_eq!(parts(), [1.0; 3]);
     }
 
     #[test]
@@ -593,6 +607,12 @@ mod tests {
         let user = "{\"version\":1,\"edges\":[{\"caller\":\"user\",\"callee\":\"b\",\"share\":25}]}";
         let told = Plan::read(user.as_bytes()).expect_err("a problem").to_string();
         assert!(told.contains("has the share 25"), "{told}");
+        let user = user.replace(
+            "25",
+            "0.5,\"operations\":[{\"operation\":\"GET\",\"share\":1,\"limit\":-2}]",
+        );
+        let told = Plan::read(user.as_bytes()).expect_err("a problem").to_string();
+        assert!(told.contains("of -2"), "{told}");
         let told = Plan::read(b"{\"version\":2}").expect_err("a problem").to_string();
         assert_eq!(told, "`version` is 2, but this agent reads 1");
         assert!(Plan::read(b"<html>").is_err());

@@ -7,13 +7,13 @@
 
 mod strategy;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use instrumentation::plan::pace::{Meter, Turn};
+use instrumentation::plan::pace::{Limit, Meter, Pool, Room, Turn};
 use propagation::{SpanContext, TraceId};
 
 use crate::config::{SamplerKind, SamplingConfig};
@@ -90,24 +90,27 @@ pub(crate) struct Share {
     meters: Arc<Meters>,
 }
 
-/// The traces that begin with a service: how many, and by operation which are recorded; the empty name is all that have no share of their
-/// own. They go on when shares change.
+/// The traces that begin with a service: how many, and which of them are recorded. They go on when shares change.
 #[derive(Debug)]
 pub(crate) struct Meters {
     begun: AtomicU64,
-    /// Which part of all traces that begin with the service begin here, as the bits of a number; infinite where nobody says.
+    /// Which part of all traces that begin with the service begin here, as the bits of a number.
     part: AtomicU64,
-    otherwise: Meter,
-    by_operation: RwLock<HashMap<String, Arc<Meter>>>,
+    pool: Pool,
+    /// Of all that have no share of their own.
+    otherwise: Arc<Meter>,
+    /// Of each operation that has one.
+    by_operation: Mutex<HashMap<String, Arc<Meter>>>,
 }
 
 impl Default for Meters {
     fn default() -> Self {
         Self {
             begun: AtomicU64::new(0),
-            part: AtomicU64::new(f64::INFINITY.to_bits()),
-            otherwise: Meter::default(),
-            by_operation: RwLock::default(),
+            part: AtomicU64::new(1.0_f64.to_bits()),
+            pool: Pool::default(),
+            otherwise: Arc::default(),
+            by_operation: Mutex::default(),
         }
     }
 }
@@ -118,7 +121,7 @@ impl Meters {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Of all traces that begin with the service so many begin here, 0 to 1; infinite where nobody says.
+    /// Of all traces that begin with the service so many begin here, 0 to 1. Until somebody says, that may be all of them.
     pub(crate) fn set_part(&self, part: f64) {
         self.part.store(part.to_bits(), Ordering::Relaxed);
     }
@@ -128,36 +131,33 @@ impl Meters {
         f64::from_bits(self.part.load(Ordering::Relaxed))
     }
 
-    fn of(&self, operation: &str) -> Arc<Meter> {
-        let known = self.by_operation.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(meter) = known.get(operation) {
-            return meter.clone();
-        }
-        drop(known);
-        let mut meters = self.by_operation.write().unwrap_or_else(PoisonError::into_inner);
-        if meters.len() >= 2 * strategy::MAX_OPERATIONS {
-            meters.clear();
-        }
-        meters.entry(operation.to_owned()).or_default().clone()
-    }
-
-    /// The rates that shares are for, by operation.
-    fn plan(&self, rates: &BTreeMap<String, f64>) {
-        for (operation, rate) in rates {
-            match operation.as_str() {
-                "" => self.otherwise.plan(*rate),
-                named => self.of(named).plan(*rate),
-            }
-        }
+    /// Those of these operations, with what the ones that were there know; others are forgotten.
+    fn of_each<'a>(&self, operations: impl Iterator<Item = &'a String>) -> HashMap<String, Arc<Meter>> {
+        let mut kept = self.by_operation.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *kept);
+        *kept = operations
+            .map(|operation| (operation.clone(), before.remove(operation).unwrap_or_default()))
+            .collect();
+        kept.clone()
     }
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Samplers {
-    otherwise: Sampler,
-    by_operation: HashMap<String, Sampler>,
+    otherwise: Planned,
+    by_operation: HashMap<String, Planned>,
+    /// Spans a second of all that is bounded, in the whole system.
+    pool: f64,
     /// What they were made of; `None` where that is a sampler of the configuration.
     told: Option<Strategy>,
+}
+
+/// What is planned for an operation.
+#[derive(Debug)]
+struct Planned {
+    sampler: Sampler,
+    limit: Option<Limit>,
+    meter: Arc<Meter>,
 }
 
 impl Share {
@@ -169,8 +169,13 @@ impl Share {
     /// The same, with what is known of how often traces begin.
     pub(crate) fn with(sampler: Sampler, meters: Arc<Meters>) -> Self {
         let samplers = ArcSwap::from_pointee(Samplers {
-            otherwise: sampler,
+            otherwise: Planned {
+                sampler,
+                limit: None,
+                meter: meters.otherwise.clone(),
+            },
             by_operation: HashMap::new(),
+            pool: 0.0,
             told: None,
         });
         Self { samplers, meters }
@@ -191,20 +196,23 @@ impl Share {
     ) -> bool {
         self.meters.begun.fetch_add(1, Ordering::Relaxed);
         let samplers = self.samplers.load();
-        let (sampler, meter) = if samplers.by_operation.is_empty() {
-            (samplers.otherwise, None)
+        let planned = if samplers.by_operation.is_empty() {
+            &samplers.otherwise
         } else {
-            let operation = operation();
-            let own = samplers.by_operation.get(&operation).copied();
-            let meter = own.map(|_| self.meters.of(&operation));
-            (own.unwrap_or(samplers.otherwise), meter)
+            let own = samplers.by_operation.get(&operation());
+            own.unwrap_or(&samplers.otherwise)
         };
-        let Some(headroom) = samplers.told.as_ref().and_then(|told| told.headroom) else {
-            return sampler.begin(context, rand::random);
-        };
-        let meter = meter.as_deref().unwrap_or(&self.meters.otherwise);
-        let room = headroom * self.meters.part();
-        let turn = meter.begin(now(), sampler.share(), room, rand::random);
+        if samplers.told.is_none() {
+            return planned.sampler.begin(context, rand::random);
+        }
+        let room = planned.limit.map(|limit| Room {
+            limit,
+            pool: (&self.meters.pool, samplers.pool),
+            part: self.meters.part(),
+        });
+        let turn = planned
+            .meter
+            .begin(now(), planned.sampler.share(), room, rand::random);
         if ours {
             draw(&mut context.trace_id, turn, rand::random);
         }
@@ -216,13 +224,31 @@ impl Share {
         if self.samplers.load().told.as_ref() == Some(strategy) {
             return false;
         }
-        self.meters.plan(&strategy.rates);
+        let meters = self.meters.of_each(strategy.operations.keys());
+        let planned = |name: &str, share: f64, meter: Arc<Meter>| Planned {
+            sampler: Sampler::ratio(share),
+            limit: strategy.limits.get(name).copied(),
+            meter,
+        };
         let shares = strategy.operations.iter();
+        // What no operation has for itself is new, and comes on top; where none has anything it is all there is.
+        let named = strategy.limits.iter().filter(|(name, _)| !name.is_empty());
+        let named = named.map(|(_, limit)| limit);
+        let all = if strategy.operations.is_empty() {
+            strategy.limits.get("")
+        } else {
+            None
+        };
+        let spans = named.chain(all).map(|limit| limit.traces * limit.spans);
         self.samplers.store(Arc::new(Samplers {
-            otherwise: Sampler::ratio(strategy.share),
+            otherwise: planned("", strategy.share, self.meters.otherwise.clone()),
             by_operation: shares
-                .map(|(operation, share)| (operation.clone(), Sampler::ratio(*share)))
+                .map(|(operation, share)| {
+                    let meter = meters.get(operation).cloned().unwrap_or_default();
+                    (operation.clone(), planned(operation, *share, meter))
+                })
                 .collect(),
+            pool: spans.sum(),
             told: Some(strategy.clone()),
         }));
         true
@@ -232,7 +258,7 @@ impl Share {
     pub(crate) fn strategy(&self) -> Strategy {
         let samplers = self.samplers.load();
         let told = samplers.told.clone();
-        told.unwrap_or_else(|| Strategy::of(samplers.otherwise.share()))
+        told.unwrap_or_else(|| Strategy::of(samplers.otherwise.sampler.share()))
     }
 }
 
@@ -279,6 +305,8 @@ fn hex(threshold: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use propagation::TraceFlags;
 
@@ -357,12 +385,8 @@ mod tests {
 
     #[test]
     fn an_id_of_ours_says_what_was_decided_and_one_of_others_decides() {
-        let planned = Strategy {
-            headroom: Some(1.0),
-            ..Strategy::of(0.25)
-        };
         let share = Share::new(Sampler::AlwaysOn);
-        share.set(&planned);
+        share.set(&Strategy::of(0.25));
         let mut ids = (rand::random, rand::random);
         let mut recorded = 0;
         for _ in 0..400 {
@@ -381,10 +405,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_new_may_be_recorded_on_top_and_others_may_not_use_it() {
+        let limit = |traces: f64| Limit { traces, spans: 2.0 };
+        let share = Share::new(Sampler::AlwaysOn);
+        let mut planned = Strategy::of(1.0);
+        planned.limits.insert(String::new(), limit(1.0));
+        share.set(&planned);
+        assert_eq!(share.samplers.load().pool.to_bits(), 2.0_f64.to_bits());
+        planned.operations.insert("GET /a".to_owned(), 0.5);
+        planned.limits.insert("GET /a".to_owned(), limit(10.0));
+        share.set(&planned);
+        assert_eq!(share.samplers.load().pool.to_bits(), 20.0_f64.to_bits());
+    }
+
+    #[test]
     fn of_traffic_beyond_what_was_planned_for_an_agents_part_is_recorded() {
         let planned = Strategy {
-            headroom: Some(1.0),
-            rates: BTreeMap::from([(String::new(), 100.0)]),
+            limits: BTreeMap::from([(
+                String::new(),
+                Limit {
+                    traces: 100.0,
+                    spans: 8.0,
+                },
+            )]),
             ..Strategy::of(1.0)
         };
         let recorded = |part: f64| {
@@ -395,7 +438,6 @@ mod tests {
             let begin = |_: &u32| share.begin(String::new, &mut SpanContext::start(&mut ids, true), true);
             (0..2_000).filter(begin).count()
         };
-        assert_eq!(recorded(f64::INFINITY), 2_000);
         // A burst takes what the buckets hold: a second of 100 traces, and of 10.
         let (all, tenth) = (recorded(1.0), recorded(0.1));
         assert!(

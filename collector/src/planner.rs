@@ -12,10 +12,12 @@ mod agents;
 mod shift;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use instrumentation::plan::{self, Mode, PLAN_PATH, Plan, PlanSettings, Sight};
 use map::catalogue as names;
 use map::roots::{Passed, Root, RootKey};
@@ -36,10 +38,9 @@ use crate::scrape::Scrape;
 const SMOOTHING: f64 = 20.0;
 /// The correction is no more than this.
 const MOST_CORRECTION: f64 = 4.0;
-/// Nanoseconds after which everybody has heard of a plan, and traces that began by the one before are closed.
-const SETTLES: u64 = 30_000_000_000;
-/// Nanoseconds from the end of a plan until most traces that began by it are closed.
-const CLOSES: u64 = 15_000_000_000;
+/// Nanoseconds after which everybody has heard of a plan, and traces that began by the one before are closed: agents ask each half minute,
+/// SDKs each minute.
+const SETTLES: u64 = 60_000_000_000;
 /// Of an edge that is degraded and that nobody counts, beside edges that are counted.
 const UNKNOWN_SEVERITY: f64 = 0.25;
 /// Agents that asked within so long are counted, nanoseconds.
@@ -211,7 +212,7 @@ impl Planner {
 
     /// The share that traces which close now began with.
     fn share_lately(&self, key: &RootKey, now: u64) -> f64 {
-        let until = |(at, _): &&(u64, Shares)| now.saturating_sub(*at) < CLOSES;
+        let until = |(at, _): &&(u64, Shares)| now.saturating_sub(*at) < SETTLES;
         let before = self.ended.iter().find(until);
         before.map_or_else(
             || self.share(key),
@@ -400,12 +401,17 @@ pub(crate) struct Told {
     pub(crate) tag: String,
 }
 
-/// The revision, and what is offered and planned in steps of a quarter: agents hold their shares against those rates.
+/// The revision, and what may be recorded of each operation, in steps of a quarter: agents hold their shares against that.
 fn tag(plan: &Plan) -> String {
-    let step = |spans: f64| (spans.max(1e-3).ln() / 1.25_f64.ln()).round() as i32;
-    let totals = &plan.totals;
-    let (offered, planned) = (totals.offered_spans_per_second, totals.planned_spans_per_second);
-    format!("{}.{}.{}", plan.revision, step(offered), step(planned))
+    let step = |number: f64| (number.max(1e-3).ln() / 1.25_f64.ln()).round() as i32;
+    let mut hasher = FixedState::default().build_hasher();
+    for root in &plan.roots {
+        let limit = root.limit();
+        limit
+            .map(|limit| (step(limit.traces), step(limit.spans)))
+            .hash(&mut hasher);
+    }
+    format!("{}.{:016x}", plan.revision, hasher.finish())
 }
 
 /// The plan in force, and who follows it.
@@ -684,13 +690,22 @@ mod tests {
     }
 
     #[test]
-    fn agents_read_the_document_anew_when_rates_moved_by_a_quarter_although_nothing_else_was_decided() {
-        let of = |offered| {
-            let mut plan = Plan::default();
-            plan.totals.offered_spans_per_second = offered;
+    fn agents_read_the_document_anew_when_what_may_be_recorded_moved_although_nothing_else_was_decided() {
+        let (mut system, mut planner) = (System::new(true), planner(100.0));
+        for _ in 0..3 {
+            system.run(&planner, 500.0);
+            planner.look(&system.glance, None);
+        }
+        let plan = planner.plan.unwrap();
+        let of = |factor: f64| {
+            let mut plan = plan.clone();
+            for root in &mut plan.roots {
+                root.most_per_second = root.most_per_second.map(|most| most * factor);
+            }
             tag(&plan)
         };
-        assert_eq!(of(100.0), of(101.0));
-        assert_ne!(of(100.0), of(130.0));
+        assert!(plan.roots[0].most_per_second.is_some());
+        assert_eq!(of(1.0), tag(&plan));
+        assert_ne!(of(1.3), tag(&plan));
     }
 }

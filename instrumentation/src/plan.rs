@@ -135,6 +135,13 @@ pub struct PlannedRoot {
     pub share: f64,
     /// Traces a second, recorded or not.
     pub traces_per_second: f64,
+    /// Spans of a recorded trace.
+    #[serde(default)]
+    pub spans_per_trace: f64,
+    /// Recorded traces a second that the budgets have room for: of growing traffic no more are, until the next plan. Absent where no
+    /// budget bounds them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_per_second: Option<f64>,
     /// Why so many.
     pub reason: String,
 }
@@ -270,7 +277,7 @@ fn write(sight: &Sight<'_>, settings: &PlanSettings, system: &System, solution: 
     let first = |cost: &[f64]| cost.first().copied().unwrap_or_default();
     let planned = first(&solution.cost) * sight.unforeseen;
     let roots: Vec<PlannedRoot> = (0..system.roots.len())
-        .map(|at| text::root(system, solution, at))
+        .map(|at| text::root(system, solution, at, sight.unforeseen))
         .collect();
     let edges: Vec<PlannedEdge> = (0..system.edges.len())
         .map(|at| text::edge(system, solution, at))
@@ -473,6 +480,11 @@ impl Plan {
         for root in &self.roots {
             begun.entry((&root.node, &root.caller)).or_default().push(root);
         }
+        // Where everything is recorded and nothing bounds it, nobody is told to: another sampler may be configured.
+        begun.retain(|_, roots| {
+            let decides = |root: &&PlannedRoot| root.share < 1.0 || root.most_per_second.is_some();
+            roots.iter().any(decides)
+        });
         let root = |((node, caller), roots): ((&NodeId, &NodeId), Vec<&PlannedRoot>)| {
             let operations: Vec<_> = roots
                 .iter()
@@ -481,15 +493,18 @@ impl Plan {
                     Some(serde_json::json!({
                         "operation": operation,
                         "share": root.share,
-                        "rate": root.traces_per_second,
+                        "limit": root.most_per_second,
+                        "spans": root.spans_per_trace,
                     }))
                 })
                 .collect();
+            let otherwise = otherwise(&roots);
             serde_json::json!({
                 "caller": caller,
                 "callee": node,
-                "share": otherwise(&roots),
-                "rate": of_all(&roots).map_or(0.0, |root| root.traces_per_second),
+                "share": otherwise.share,
+                "limit": otherwise.limit.map(|limit| limit.traces),
+                "spans": otherwise.limit.map(|limit| limit.spans),
                 "operations": operations,
             })
         };
@@ -497,35 +512,53 @@ impl Plan {
         serde_json::json!({
             "version": VERSION,
             "revision": self.revision,
-            "headroom": self.headroom(),
             "edges": edges,
         })
     }
+}
 
-    /// How many times the traffic that it is for it has room for, 1 to 1,000: by the scarcest budget. `None` where there is none.
-    pub fn headroom(&self) -> Option<f64> {
-        let Totals {
-            budget_spans_per_second,
-            planned_spans_per_second,
-            teams,
-            ..
-        } = &self.totals;
-        let of_system = budget_spans_per_second.map(|budget| (budget, *planned_spans_per_second));
-        let of_teams = teams
-            .values()
-            .map(|team| (team.budget_spans_per_second, team.planned_spans_per_second));
-        let rooms = of_system.into_iter().chain(of_teams);
-        let room = rooms
-            .map(|(budget, planned)| budget / planned.max(f64::MIN_POSITIVE))
-            .min_by(f64::total_cmp)?;
-        Some(three(room.clamp(1.0, 1_000.0)))
+/// What holds for operations that stand in no plan yet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Otherwise {
+    /// The share that is recorded, 0 to 1.
+    pub share: f64,
+    /// How much; `None` where no budget bounds it.
+    pub limit: Option<pace::Limit>,
+}
+
+/// Of what stands in no plan yet as much may be recorded as this part of what does.
+const NEW: f64 = 0.1;
+
+/// What holds for operations that stand in no plan yet, beside those of the same service that do: all of the first of them are recorded,
+/// unless somebody said otherwise for all. What is new is rare, and what is not comes into the next plan.
+pub fn otherwise(roots: &[&PlannedRoot]) -> Otherwise {
+    if let Some(root) = of_all(roots) {
+        return Otherwise {
+            share: root.share,
+            limit: root.limit(),
+        };
+    }
+    let limits = || roots.iter().filter_map(|root| root.limit());
+    let spans: f64 = limits().map(|limit| limit.traces * limit.spans).sum();
+    let traces: f64 = limits().map(|limit| limit.traces).sum();
+    let bound = !roots.is_empty() && roots.iter().all(|root| root.most_per_second.is_some());
+    Otherwise {
+        share: 1.0,
+        limit: bound.then(|| pace::Limit {
+            traces: NEW * traces,
+            spans: if traces > 0.0 { spans / traces } else { 1.0 },
+        }),
     }
 }
 
-/// The share of operations that stand in no plan yet: all of the first of them, unless somebody said otherwise for all. What is new is
-/// rare, and what is not comes into the next plan.
-pub fn otherwise(roots: &[&PlannedRoot]) -> f64 {
-    of_all(roots).map_or(1.0, |root| root.share)
+impl PlannedRoot {
+    /// How much may be recorded in the whole system; `None` where no budget bounds it.
+    pub fn limit(&self) -> Option<pace::Limit> {
+        Some(pace::Limit {
+            traces: self.most_per_second?,
+            spans: self.spans_per_trace,
+        })
+    }
 }
 
 /// The root that stands for all operations without one of their own.

@@ -31,7 +31,7 @@ fn the_budget_holds_while_traffic_grows_tenfold_and_every_call_is_counted() {
         outcome.plan
     );
     assert!(
-        all >= 0.6 * plan.budget,
+        all >= 0.8 * plan.budget,
         "{all:.1} spans/s\n{told}\n{}",
         outcome.plan
     );

@@ -92,7 +92,7 @@ impl PodWorkloads {
             .filter_map(|(address, uid)| Some((*address, uid.as_str(), self.made.get(uid)?)))
     }
 
-    /// The workload of each pod.
+    /// The workload of each pod, in no order.
     pub(crate) fn workloads(&self) -> impl Iterator<Item = &Arc<Workload>> {
         self.made.values().map(|made| &made.workload)
     }

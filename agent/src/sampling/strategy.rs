@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use instrumentation::plan::pace::Limit;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +22,9 @@ pub(crate) struct Strategy {
     pub(crate) share: f64,
     /// By the name of a trace's first span.
     pub(crate) operations: BTreeMap<String, f64>,
-    /// How many times the traffic that they were planned for they have room for; `None` where nobody bounds it.
-    pub(crate) headroom: Option<f64>,
-    /// Traces a second in the whole system that they were planned for; of the empty name those without a share of their own.
-    pub(crate) rates: BTreeMap<String, f64>,
+    /// How much may be recorded in the whole system, by the name of a trace's first span; of the empty name what has no share of its own.
+    /// What is not here nobody bounds.
+    pub(crate) limits: BTreeMap<String, Limit>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,8 +81,7 @@ impl Strategy {
         Self {
             share,
             operations: BTreeMap::new(),
-            headroom: None,
-            rates: BTreeMap::new(),
+            limits: BTreeMap::new(),
         }
     }
 
@@ -107,8 +106,7 @@ impl Strategy {
         Ok(Self {
             share,
             operations,
-            headroom: None,
-            rates: BTreeMap::new(),
+            limits: BTreeMap::new(),
         })
     }
 

@@ -12,8 +12,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use instrumentation::plan::pace::{Meter, Turn};
-use instrumentation::plan::{Budget, Mode, Plan, PlanSettings};
+use instrumentation::plan::pace::{Limit, Meter, Pool, Room};
+use instrumentation::plan::{self, Budget, Mode, Plan, PlanSettings, PlannedRoot};
 use map::roots::RootKey;
 use map::{ConnectionType, Histogram, NodeId};
 use otlp::Kind;
@@ -339,53 +339,76 @@ fn planned(
 
 /// Agents where traces begin, as one.
 struct Agents {
-    /// Of what stands in no plan.
-    otherwise: f64,
-    headroom: f64,
-    roots: BTreeMap<RootKey, (f64, Meter)>,
+    /// Of everything until there is a plan.
+    first: f64,
+    nodes: BTreeMap<NodeId, OfNode>,
     seed: u64,
     drawn: u64,
 }
 
+/// What an agent knows of a service.
+#[derive(Default)]
+struct OfNode {
+    pool: (Pool, f64),
+    otherwise: Planned,
+    roots: BTreeMap<String, Planned>,
+}
+
+#[derive(Default)]
+struct Planned {
+    share: f64,
+    limit: Option<Limit>,
+    meter: Meter,
+}
+
 impl Agents {
-    fn new(otherwise: f64, seed: u64) -> Self {
+    fn new(first: f64, seed: u64) -> Self {
         Self {
-            otherwise,
-            headroom: f64::INFINITY,
-            roots: BTreeMap::new(),
+            first,
+            nodes: BTreeMap::new(),
             seed,
             drawn: 0,
         }
     }
 
     fn follow(&mut self, plan: &Plan) {
-        self.headroom = plan.headroom().unwrap_or(f64::INFINITY);
-        let mut before = std::mem::take(&mut self.roots);
+        let mut of_nodes: BTreeMap<&NodeId, Vec<&PlannedRoot>> = BTreeMap::new();
         for root in &plan.roots {
-            let key = RootKey {
-                node: root.node.clone(),
-                operation: root.operation.clone().unwrap_or_default(),
-            };
-            let (_, meter) = before.remove(&key).unwrap_or_default();
-            meter.plan(root.traces_per_second);
-            self.roots.insert(key, (root.share, meter));
+            of_nodes.entry(&root.node).or_default().push(root);
+        }
+        for (node, roots) in of_nodes {
+            let of_node = self.nodes.entry(node.clone()).or_default();
+            let otherwise = plan::otherwise(&roots);
+            (of_node.otherwise.share, of_node.otherwise.limit) = (otherwise.share, otherwise.limit);
+            let mut before = std::mem::take(&mut of_node.roots);
+            for root in roots {
+                let name = root.operation.clone().unwrap_or_default();
+                let mut planned = before.remove(&name).unwrap_or_default();
+                (planned.share, planned.limit) = (root.share, root.limit());
+                of_node.roots.insert(name, planned);
+            }
+            let limits = of_node.roots.values().filter_map(|planned| planned.limit);
+            of_node.pool.1 = limits.map(|limit| limit.traces * limit.spans).sum();
         }
     }
 
     /// A trace begins; how many it stands for if it is recorded.
     fn begin(&mut self, root: &RootKey, now: u64) -> Option<f32> {
-        let (otherwise, seed, drawn) = (self.otherwise, self.seed, &mut self.drawn);
+        let (seed, drawn) = (self.seed, &mut self.drawn);
         let mut random = || {
             *drawn += 1;
             uniform(&drawn.to_le_bytes(), seed)
         };
-        let turn = match self.roots.get(root) {
-            Some((share, meter)) => meter.begin(now, *share, self.headroom, random),
-            None => Turn {
-                share: otherwise,
-                recorded: random() < otherwise,
-            },
+        let Some(of_node) = self.nodes.get(&root.node) else {
+            return (random() < self.first).then(|| (1.0 / self.first) as f32);
         };
+        let planned = of_node.roots.get(&root.operation).unwrap_or(&of_node.otherwise);
+        let room = planned.limit.map(|limit| Room {
+            limit,
+            pool: (&of_node.pool.0, of_node.pool.1),
+            part: 1.0,
+        });
+        let turn = planned.meter.begin(now, planned.share, room, random);
         turn.recorded.then(|| (1.0 / turn.share) as f32)
     }
 }

@@ -49,10 +49,10 @@ impl Ledger {
         calls.into_iter().map(shares).collect()
     }
 
-    /// Spans of traces that closed so far, and those that are in none, repeats left out.
+    /// Spans of traces that closed so far, and those that came to none of them, repeats left out. Those without a service are in traces too.
     pub(crate) fn spans_closed(&self) -> u64 {
         let outcomes = &self.counts.outcomes;
-        self.roots.spans() + outcomes.late + outcomes.no_service + outcomes.beyond
+        self.roots.spans() + outcomes.late + outcomes.beyond
     }
 
     /// Spans that were taken so far, repeats left out.

@@ -12,12 +12,16 @@ use serde::Serialize;
 const MAX_AGENTS: usize = 4_096;
 /// Agents that were not heard of for so long are forgotten, nanoseconds.
 const FORGET: u64 = 3_600_000_000_000;
-/// Agents that were not heard of for so long have no part any more, nanoseconds: a few questions.
-const FORGET_PART: u64 = 60_000_000_000;
+/// Agents that missed so many questions have no part any more, nor later than they are forgotten.
+const MISSED: u64 = 3;
+/// How often agents ask that do not say it, nanoseconds.
+const USUAL_INTERVAL: u64 = 30_000_000_000;
 /// Longest name, revision or address that is remembered of an agent, bytes.
 const MAX_TEXT: usize = 256;
 /// Whoever begins less than this part of what others do on average is given this part, so that it need not wait for traffic that comes.
 const LEAST: f64 = 0.1;
+/// Nothing begins more traces a second than this; who says so is mistaken.
+const MAX_RATE: f64 = 1e7;
 
 /// What an agent said when it asked for the plan.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -35,24 +39,41 @@ pub(crate) struct AgentSeen {
     pub(crate) refused: Option<String>,
     /// When it last asked, nanoseconds since 1970.
     pub(crate) seen_unix_nanos: u64,
+    /// Until when its traffic counts, nanoseconds since 1970.
+    #[serde(skip)]
+    pub(crate) counts_until: u64,
+}
+
+impl AgentSeen {
+    /// Its traffic counts for a few questions, of which one comes each `interval` nanoseconds.
+    pub(crate) fn asks_every(&mut self, interval: Option<u64>) {
+        let few = interval.unwrap_or(USUAL_INTERVAL).saturating_mul(MISSED);
+        self.counts_until = self.seen_unix_nanos.saturating_add(few.min(FORGET));
+    }
 }
 
 /// All agents that asked.
 #[derive(Debug, Default)]
 pub(super) struct Agents {
     seen: BTreeMap<String, AgentSeen>,
-    /// By node and instance, and the place among its nodes: an agent may stand before several of one name.
-    rates: HashMap<String, OfNode>,
+    nodes: HashMap<String, OfNode>,
+    /// When those whose traffic counts no more were last looked for, nanoseconds.
+    swept: u64,
 }
 
-type OfNode = BTreeMap<(String, usize), Rate>;
-
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    seen: u64,
+/// What begins with a node, at all agents.
+#[derive(Clone, Copy, Debug, Default)]
+struct OfNode {
     /// Traces a second.
-    rate: Option<f64>,
+    rate: f64,
+    /// Of so many workloads.
+    known: u32,
+    /// Workloads of which nothing is known yet.
+    unknown: u32,
 }
+
+/// How often those are looked for whose traffic counts no more, nanoseconds.
+const SWEEP: u64 = 5_000_000_000;
 
 impl Agents {
     /// Notes what an agent said; the part of the traces of each of its nodes that begins there, in the same order.
@@ -66,48 +87,77 @@ impl Agents {
             text.truncate(text.floor_char_boundary(MAX_TEXT));
         }
         agent.traces_per_second.resize(agent.nodes.len(), None);
-        self.forget(&agent);
-        let nodes = || agent.nodes.iter().enumerate();
-        for ((place, node), rate) in nodes().zip(&agent.traces_per_second) {
-            let of_node = self.rates.entry(node.clone()).or_default();
-            let rate = Rate {
-                seen: agent.seen_unix_nanos,
-                rate: rate.filter(|rate| rate.is_finite() && *rate >= 0.0),
-            };
-            of_node.insert((agent.instance.clone(), place), rate);
+        for rate in &mut agent.traces_per_second {
+            *rate = rate.filter(|rate| (0.0..=MAX_RATE).contains(rate));
         }
-        let part =
-            |(place, node): (usize, &String)| part(&self.rates[node], &(agent.instance.clone(), place));
-        let parts = nodes().map(part).collect();
+        self.forget(&agent);
+        self.count(&agent);
+        let rates = agent.nodes.iter().zip(&agent.traces_per_second);
+        let parts = rates.map(|(node, rate)| self.nodes.get(node).map_or(1.0, |of| of.part(*rate)));
+        let parts = parts.collect();
         self.seen.insert(agent.instance.clone(), agent);
         parts
     }
 
-    /// Makes room for one that is heard of now.
+    /// Makes room for one that is heard of now, whose traffic is no longer what it last said.
     fn forget(&mut self, heard: &AgentSeen) {
         let now = heard.seen_unix_nanos;
-        self.seen
-            .retain(|_, seen| seen.seen_unix_nanos.saturating_add(FORGET) > now);
-        if self.seen.len() >= MAX_AGENTS && !self.seen.contains_key(&heard.instance) {
+        if let Some(before) = self.seen.remove(&heard.instance) {
+            self.discount(&before);
+        }
+        if now.saturating_sub(self.swept) >= SWEEP {
+            self.swept = now;
+            let quiet = |seen: &&mut AgentSeen| seen.counts_until != 0 && seen.counts_until <= now;
+            let mut ended = Vec::new();
+            for seen in self.seen.values_mut().filter(quiet) {
+                ended.push(seen.clone());
+                seen.counts_until = 0;
+            }
+            for seen in &ended {
+                self.discount(seen);
+            }
+            self.seen
+                .retain(|_, seen| seen.seen_unix_nanos.saturating_add(FORGET) > now);
+        }
+        if self.seen.len() >= MAX_AGENTS {
             let oldest = self.seen.values().min_by_key(|seen| seen.seen_unix_nanos);
-            if let Some(oldest) = oldest.map(|seen| seen.instance.clone()) {
-                self.seen.remove(&oldest);
+            if let Some(oldest) = oldest.map(|seen| seen.instance.clone())
+                && let Some(oldest) = self.seen.remove(&oldest)
+            {
+                self.discount(&oldest);
             }
         }
-        let seen = &self.seen;
-        let holds = |(instance, _): &(String, usize), rate: &Rate| {
-            rate.seen.saturating_add(FORGET_PART) > now && seen.contains_key(instance)
-        };
-        // All nodes at times; those that are asked about, each time.
-        if self.rates.len() > 2 * MAX_AGENTS {
-            self.rates.retain(|_, of_node| {
-                of_node.retain(|of, rate| holds(of, rate));
-                !of_node.is_empty()
-            });
+    }
+
+    fn count(&mut self, agent: &AgentSeen) {
+        for (node, rate) in agent.nodes.iter().zip(&agent.traces_per_second) {
+            let of = self.nodes.entry(node.clone()).or_default();
+            match rate {
+                Some(rate) => (of.rate, of.known) = (of.rate + rate, of.known + 1),
+                None => of.unknown += 1,
+            }
         }
-        for node in &heard.nodes {
-            if let Some(of_node) = self.rates.get_mut(node) {
-                of_node.retain(|of, rate| holds(of, rate));
+    }
+
+    /// Undoes that, unless it was undone.
+    fn discount(&mut self, agent: &AgentSeen) {
+        if agent.counts_until == 0 {
+            return;
+        }
+        for (node, rate) in agent.nodes.iter().zip(&agent.traces_per_second) {
+            let Some(of) = self.nodes.get_mut(node) else {
+                continue;
+            };
+            match rate {
+                Some(rate) => (of.rate, of.known) = (of.rate - rate, of.known - 1),
+                None => of.unknown -= 1,
+            }
+            if of.known == 0 {
+                // What adding and taking away left over.
+                of.rate = 0.0;
+            }
+            if of.known + of.unknown == 0 {
+                self.nodes.remove(node);
             }
         }
     }
@@ -119,16 +169,16 @@ impl Agents {
     }
 }
 
-/// What `one` of all agents of a node is of them. Whoever does not know its rate yet counts as the mean of those that do.
-fn part(all: &OfNode, one: &(String, usize)) -> f64 {
-    let known = || all.values().filter_map(|rate| rate.rate);
-    let mean = known().sum::<f64>() / known().count().max(1) as f64;
-    let of = |rate: &Rate| rate.rate.unwrap_or(mean).max(LEAST * mean);
-    let sum: f64 = all.values().map(of).sum();
-    if sum > 0.0 {
-        all.get(one).map_or(0.0, of) / sum
-    } else {
-        1.0 / all.len().max(1) as f64
+impl OfNode {
+    /// What one workload with this rate is of all. One that does not know its rate yet counts as the mean of those that do.
+    fn part(self, rate: Option<f64>) -> f64 {
+        let mean = self.rate / f64::from(self.known.max(1));
+        let all = self.rate + f64::from(self.unknown) * mean;
+        if all > 0.0 {
+            (rate.unwrap_or(mean).max(LEAST * mean) / all).clamp(0.0, 1.0)
+        } else {
+            1.0 / f64::from((self.known + self.unknown).max(1))
+        }
     }
 }
 
@@ -136,33 +186,39 @@ fn part(all: &OfNode, one: &(String, usize)) -> f64 {
 mod tests {
     use super::*;
 
+    const SECOND: u64 = 1_000_000_000;
+
     fn agent(instance: &str, rate: Option<f64>, at: u64) -> AgentSeen {
-        AgentSeen {
+        let mut agent = AgentSeen {
             instance: instance.to_owned(),
             nodes: vec!["web".to_owned()],
             traces_per_second: vec![rate],
             seen_unix_nanos: at,
             ..AgentSeen::default()
-        }
+        };
+        agent.asks_every(Some(20 * SECOND));
+        agent
     }
 
     #[test]
     fn agents_are_remembered_for_an_hour_and_no_more_than_there_is_room_for() {
         let mut agents = Agents::default();
         for n in 0..MAX_AGENTS + 10 {
-            agents.heard(agent(&format!("agent-{n:05}"), None, n as u64 + 1));
+            agents.heard(agent(&format!("agent-{n:05}"), Some(1.0), n as u64 + 1));
         }
         let all = agents.all(5_000);
         assert_eq!(all.len(), MAX_AGENTS);
         assert_eq!(all[0].instance, "agent-00010", "the oldest made room");
+        assert_eq!(agents.nodes["web"].known as usize, MAX_AGENTS);
         agents.heard(agent("agent-00000", None, FORGET + 10_000));
         assert_eq!(agents.all(FORGET + 10_000).len(), 1);
         assert_eq!(agents.all(3 * FORGET).len(), 0);
+        let of = agents.nodes["web"];
+        assert_eq!((of.known, of.unknown, of.rate.to_bits()), (0, 1, 0));
     }
 
     #[test]
     fn parts_are_as_the_traffic_is_and_one_that_is_gone_has_none() {
-        const SECOND: u64 = 1_000_000_000;
         let mut agents = Agents::default();
         assert_eq!(agents.heard(agent("a", None, SECOND)), [1.0]);
         assert_eq!(agents.heard(agent("a", Some(30.0), 2 * SECOND)), [1.0]);
@@ -175,11 +231,22 @@ mod tests {
         assert_eq!(agents.heard(agent("a", Some(30.0), 5 * SECOND)), [0.75]);
         let idle = agents.heard(agent("c", Some(0.0), 6 * SECOND))[0];
         assert!(idle > 0.02 && idle < 0.1, "{idle}");
-        assert_eq!(agents.heard(agent("a", Some(30.0), 90 * SECOND)), [1.0]);
-        let mut two = agent("a", Some(f64::NAN), 91 * SECOND);
-        two.nodes.push("cart".to_owned());
-        assert_eq!(agents.heard(two), [1.0, 1.0]);
-        let mut pods = agent("d", Some(10.0), 200 * SECOND);
+        assert_eq!(
+            agents.heard(agent("a", Some(30.0), 59 * SECOND)),
+            [0.75],
+            "two questions were missed"
+        );
+        assert_eq!(
+            agents.heard(agent("a", Some(30.0), 90 * SECOND)),
+            [1.0],
+            "and three"
+        );
+    }
+
+    #[test]
+    fn an_agent_is_what_it_last_said_whatever_it_stands_before() {
+        let mut agents = Agents::default();
+        let mut pods = agent("d", Some(10.0), SECOND);
         pods.nodes.push("web".to_owned());
         pods.traces_per_second.push(Some(30.0));
         assert_eq!(
@@ -187,5 +254,12 @@ mod tests {
             [0.25, 0.75],
             "two pods of one service behind one agent"
         );
+        let mut two = agent("d", Some(f64::NAN), 2 * SECOND);
+        two.nodes.push("cart".to_owned());
+        two.traces_per_second.push(Some(1e308));
+        assert_eq!(agents.heard(two), [1.0, 1.0], "what is no rate is none");
+        agents.heard(agent("d", Some(5.0), 3 * SECOND));
+        assert_eq!(agents.nodes.len(), 1);
+        assert_eq!(agents.heard(agent("d", Some(5.0), 4 * SECOND)), [1.0]);
     }
 }

@@ -21,6 +21,8 @@ const AGENT: &str = "tracemap-agent";
 const NODES: &str = "tracemap-agent-nodes";
 /// Traces that begin with each of them a second, likewise; empty where it does not know.
 const RATES: &str = "tracemap-agent-rates";
+/// After how many seconds it asks again.
+const INTERVAL: &str = "tracemap-agent-interval";
 /// Which part of the traces that begin with each of them begins there, likewise.
 const PARTS: HeaderName = HeaderName::from_static("tracemap-plan-parts");
 /// The revision that it follows.
@@ -48,7 +50,7 @@ pub(super) async fn document(State(shared): Ctx, headers: HeaderMap) -> Response
         response.headers_mut().insert(header::ETAG, tag);
     }
     let parts = parts.unwrap_or_default();
-    let parts: Vec<String> = parts.iter().map(|part| format!("{part:.4}")).collect();
+    let parts: Vec<String> = parts.iter().map(|part| format!("{part:.4e}")).collect();
     if let Ok(parts) = HeaderValue::from_str(&parts.join(",")) {
         response.headers_mut().insert(PARTS, parts);
     }
@@ -96,7 +98,7 @@ fn strategy(plan: &Plan, service: &str) -> Value {
     let named = exact.or_else(|| roots().find(|root| root.node.name() == service));
     let node = named.map(|root| &root.node);
     let of_node: Vec<&PlannedRoot> = roots().filter(|root| Some(&root.node) == node).collect();
-    let otherwise = instrumentation::plan::otherwise(&of_node);
+    let otherwise = instrumentation::plan::otherwise(&of_node).share;
     let probability = |share: f64| json!({ "samplingRate": share });
     let each = of_node.iter().filter_map(|root| {
         let operation = root.operation.as_deref()?;
@@ -122,7 +124,7 @@ fn seen(headers: &HeaderMap, now: u64) -> Option<AgentSeen> {
     let nodes = of(NODES).unwrap_or_default().split(',').map(str::trim);
     let nodes = nodes.filter(|node| !node.is_empty()).take(MAX_NODES);
     let rates = of(RATES).unwrap_or_default().split(',');
-    Some(AgentSeen {
+    let mut agent = AgentSeen {
         instance: instance.to_owned(),
         nodes: nodes.map(ToOwned::to_owned).collect(),
         traces_per_second: rates
@@ -132,7 +134,11 @@ fn seen(headers: &HeaderMap, now: u64) -> Option<AgentSeen> {
         applied: of(APPLIED).map(ToOwned::to_owned),
         refused: of(REFUSED).map(ToOwned::to_owned),
         seen_unix_nanos: now,
-    })
+        counts_until: 0,
+    };
+    let interval = of(INTERVAL).and_then(|seconds| seconds.parse::<f64>().ok());
+    agent.asks_every(interval.map(|seconds| (seconds * 1e9) as u64));
+    Some(agent)
 }
 
 fn no_plan() -> Response {

@@ -117,6 +117,55 @@ fn without_a_budget_everything_is_traced() {
     assert!(plan.roots.iter().all(|root| root.share >= 1.0));
     assert_eq!(plan.totals.budget_spans_per_second, None);
     assert_eq!(plan.gives_up, []);
+    let document = plan.document(&shop());
+    assert_eq!(
+        document["edges"],
+        serde_json::json!([]),
+        "samplers that are configured stay"
+    );
+}
+
+#[test]
+fn all_roots_together_may_record_what_the_budget_allows_and_new_ones_a_tenth_of_it() {
+    let plan = of_map(&shop(), &with(400.0), None);
+    let limits = || plan.roots.iter().map(|root| root.limit().expect("a limit"));
+    let spans: f64 = limits().map(|limit| limit.traces * limit.spans).sum();
+    assert!((390.0..=404.0).contains(&spans), "{spans}: {}", plan.to_yaml());
+    for (root, limit) in plan.roots.iter().zip(limits()) {
+        let planned = root.share * root.traces_per_second;
+        assert!(
+            limit.traces >= 0.99 * planned && limit.traces < 1.1 * planned,
+            "{root:?}"
+        );
+    }
+    let roots: Vec<&PlannedRoot> = plan.roots.iter().collect();
+    let new = otherwise(&roots);
+    let limit = new.limit.expect("a limit");
+    assert!(
+        (limit.traces * limit.spans / spans - 0.1).abs() < 1e-6 && new.share >= 1.0,
+        "{new:?}"
+    );
+    assert_eq!(otherwise(&[]).limit, None);
+}
+
+#[test]
+fn a_team_s_budget_bounds_only_what_draws_on_it() {
+    let mut settings = PlanSettings::default();
+    let budget = Budget {
+        spans_per_second: Some(0.5),
+        ..Budget::default()
+    };
+    settings.teams.insert("money".to_owned(), budget);
+    let plan = of_map(&shop(), &settings, None);
+    let limit = |operation: &str| {
+        let of = |root: &&PlannedRoot| root.operation.as_deref() == Some(operation);
+        plan.roots.iter().find(of).expect("a root").limit()
+    };
+    assert!(
+        limit("POST /order").is_some() && limit("GET /cart").is_none(),
+        "{}",
+        plan.to_yaml()
+    );
 }
 
 #[test]

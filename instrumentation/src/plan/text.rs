@@ -19,7 +19,7 @@ const GIB: f64 = 1_073_741_824.0;
 /// Reasons that are told of an edge.
 const REASONS: usize = 3;
 
-pub(super) fn root(system: &System, solution: &Solution, at: usize) -> PlannedRoot {
+pub(super) fn root(system: &System, solution: &Solution, at: usize, unforeseen: f64) -> PlannedRoot {
     let (facts, root) = (&system.roots[at], &system.problem.roots[at]);
     let share = solution.shares[at];
     let hourly = root.rate * share * 3_600.0;
@@ -59,8 +59,29 @@ pub(super) fn root(system: &System, solution: &Solution, at: usize) -> PlannedRo
         operation: Some(facts.key.operation.clone()).filter(|name| !name.is_empty()),
         share: three(share),
         traces_per_second: three(root.rate),
+        spans_per_trace: three(spans + of_edges),
+        most_per_second: headroom(system, solution, at, unforeseen)
+            .map(|room| three(share * root.rate * room)),
         reason,
     }
+}
+
+/// How many times the traffic of a root the budgets that it draws on have room for, 1 or more; `None` where none bounds it.
+fn headroom(system: &System, solution: &Solution, at: usize, unforeseen: f64) -> Option<f64> {
+    let (problem, root) = (&system.problem, &system.problem.roots[at]);
+    let of_edges = root
+        .passes
+        .iter()
+        .filter(|pass| !solution.quiet[pass.edge])
+        .flat_map(|pass| &problem.edges[pass.edge].spans);
+    let draws = root.spans.iter().chain(of_edges);
+    draws
+        .filter(|(budget, spans)| *spans > 0.0 && problem.budgets[*budget].is_finite())
+        .map(|(budget, _)| {
+            let planned = solution.cost[*budget] * unforeseen;
+            (problem.budgets[*budget] / planned.max(f64::MIN_POSITIVE)).max(1.0)
+        })
+        .min_by(f64::total_cmp)
 }
 
 pub(super) fn edge(system: &System, solution: &Solution, at: usize) -> PlannedEdge {

@@ -61,15 +61,25 @@ seccompProfile: { type: RuntimeDefault }
 httpGet: { path: {{ index . 0 }}, port: {{ index . 1 }} }
 {{- end -}}
 
-{{/* Where the agents ask for the plan; empty where they do not. */}}
+{{/* Where the agents ask for the plan; empty where they do not, or `agent.config.plan` says it all. */}}
 {{- define "tracemap.planUrl" -}}
 {{- $agent := .Values.agent -}}
-{{- if and $agent.enabled $agent.plan.enabled (not (dig "sampling" "remote" "" $agent.config)) -}}
+{{- $sampling := default dict (get $agent.config "sampling") -}}
+{{- if and $agent.enabled $agent.plan.enabled (not (hasKey $agent.config "plan")) (not (hasKey $sampling "remote")) -}}
 {{- if $agent.plan.url -}}
 {{ $agent.plan.url }}
-{{- else if and .Values.collector.enabled (not $agent.endpoint) -}}
-http://{{ include "tracemap.fullname" . }}-collector:7070/api/v1/plan
+{{- else -}}
+{{ include "tracemap.ownPlanUrl" . }}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The plan of the chart's own collector. Where its page wants what the chart does not know, somebody has to say it. */}}
+{{- define "tracemap.ownPlanUrl" -}}
+{{- $config := .Values.collector.config -}}
+{{- $closed := or (hasKey $config "tenants") (dig "web" "access" "" $config) (dig "web" "tls" "" $config) -}}
+{{- if and .Values.collector.enabled (not .Values.agent.endpoint) (not $closed) -}}
+http://{{ include "tracemap.fullname" . }}-collector:7070/api/v1/plan
 {{- end -}}
 {{- end -}}
 
@@ -112,7 +122,7 @@ http://{{ include "tracemap.fullname" . }}-collector:7070/api/v1/plan
 {{- $_ := set $config "admin" $admin -}}
 {{- with include "tracemap.planUrl" . -}}
 {{- $plan := dict "url" . -}}
-{{- if $.Values.tokens.enabled -}}
+{{- if and $.Values.tokens.enabled (not $.Values.agent.plan.url) -}}
 {{- $_ := set $plan "token_file" "/etc/tracemap-tokens/reader" -}}
 {{- end -}}
 {{- $_ := set $config "plan" $plan -}}
