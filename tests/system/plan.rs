@@ -16,7 +16,8 @@ fn the_budget_holds_while_traffic_grows_tenfold_and_every_call_is_counted() {
         factor: 10.0,
         cache_calls: 2,
         budget: 40.0,
-        interval: Duration::from_secs(1),
+        intervals: [1, 1].map(Duration::from_secs),
+        wait: Duration::from_secs(2),
         phases: [15, 20, 25].map(Duration::from_secs),
         pin: Some("span"),
     };

@@ -49,7 +49,9 @@ pub(crate) struct Plan {
     /// Spans a second that are allowed.
     pub(crate) budget: f64,
     /// `generate.plan.interval` and `agent.plan.interval`.
-    pub(crate) interval: Duration,
+    pub(crate) intervals: [Duration; 2],
+    /// `collector.pairing.wait`.
+    pub(crate) wait: Duration,
     /// How long the rate stays at first, grows, and stays then.
     pub(crate) phases: [Duration; 3],
     /// Mode of `cart`'s calls to `cache` that somebody pins.
@@ -179,9 +181,10 @@ fn collector_yaml(plan: &Plan, ports: Ports) -> String {
     });
     format!(
         "collector:\n  otlp: {{ grpc: '127.0.0.1:{grpc}', http: '127.0.0.1:{http}' }}\n  web: {{ listen: '127.0.0.1:{page}' }}\n  \
-         pairing: {{ wait: 2s }}\ngenerate:\n  plan: {{ budget: {{ spans_per_second: {} }}, interval: {}ms, min_traces: 1, min_judged: 1 }}\n{pin}",
+         pairing: {{ wait: {}ms }}\ngenerate:\n  plan: {{ budget: {{ spans_per_second: {} }}, interval: {}ms, min_traces: 1, min_judged: 1 }}\n{pin}",
+        plan.wait.as_millis(),
         plan.budget,
-        plan.interval.as_millis(),
+        plan.intervals[0].as_millis(),
     )
 }
 
@@ -209,7 +212,7 @@ fn agent_yaml(plan: &Plan, ports: Ports, shop: &Shop, at: usize) -> String {
          upstream: 'http://{web}' }}]\n    outbound: {{ listen: '127.0.0.1:{web_out}' }}\n",
         otlp[0],
         otlp[1],
-        plan.interval.as_millis(),
+        plan.intervals[1].as_millis(),
     );
     if at == 0 {
         let _ = writeln!(
