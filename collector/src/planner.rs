@@ -172,10 +172,11 @@ impl Planner {
         for (key, root) in &map.roots {
             let before = last.roots.get(key);
             let mut since = before.map_or_else(|| root.clone(), |before| root.since(before));
-            // What says nothing of a share may still have been sampled by it: most SDKs write none down.
+            // What says nothing of a share may still have been sampled by it: most SDKs write none down. Those that agents record
+            // all of say nothing either.
             if since.traces > 0.0 && since.plain >= since.traces {
                 let seen = since.seen;
-                scale(&mut since, 1.0 / self.share_lately(key, glance.now).max(1e-6));
+                scale(&mut since, 1.0 / self.most_share(key).max(1e-6));
                 since.seen = seen;
             }
             self.remember((glance.now, map), &passed_by_any, key, &mut since);
@@ -208,16 +209,6 @@ impl Planner {
             .map(|(edge, passed)| plan::spans_by_agents(map, edge) * passed.requests)
             .sum();
         (root.spans - left_out).max(0.0) / root.looked
-    }
-
-    /// The share that traces which close now began with.
-    fn share_lately(&self, key: &RootKey, now: u64) -> f64 {
-        let until = |(at, _): &&(u64, Shares)| now.saturating_sub(*at) < SETTLES;
-        let before = self.ended.iter().find(until);
-        before.map_or_else(
-            || self.share(key),
-            |(_, shares)| shares.get(key).copied().unwrap_or(1.0),
-        )
     }
 
     /// The largest share that anybody may still follow.
@@ -665,6 +656,36 @@ mod tests {
             planner.look(&system.glance, None);
         }
         assert!(planner.correction() > 2.0, "{}", planner.correction());
+    }
+
+    #[test]
+    fn traces_of_which_all_are_recorded_are_as_many_as_come() {
+        let (mut system, mut planner) = (System::new(true), planner(100.0));
+        for traces_per_second in [500.0, 10.0] {
+            for _ in 0..20 {
+                system.run(&planner, traces_per_second);
+                planner.look(&system.glance, None);
+                let offered = planner
+                    .plan
+                    .as_ref()
+                    .map_or(0.0, |plan| plan.totals.offered_spans_per_second);
+                assert!(
+                    offered < 2_100.0,
+                    "{offered} spans/s of {traces_per_second} traces/s"
+                );
+            }
+        }
+        let plan = planner.plan.unwrap();
+        assert!(
+            (35.0..60.0).contains(&plan.totals.offered_spans_per_second),
+            "{:?}",
+            plan.totals
+        );
+        assert!(
+            plan.roots.iter().all(|root| root.share >= 1.0),
+            "{:?}",
+            plan.roots
+        );
     }
 
     #[test]
