@@ -3,6 +3,9 @@
 //! In: what agents say when they ask. Out: the agents of the last hour; for each question, which part of the traces of each node begins at
 //! whoever asks.
 //! Left out on purpose: the plan. Traces that SDKs begin are in nobody's part.
+//!
+//! Agents ask at different times, so while traffic grows whoever asked last seems to have more of it than it has. Nobody therefore gets
+//! more than others were not given; what somebody no longer needs is free when it asks.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,6 +23,8 @@ const USUAL_INTERVAL: u64 = 30_000_000_000;
 const MAX_TEXT: usize = 256;
 /// Whoever begins less than this part of what others do on average is given this part, so that it need not wait for traffic that comes.
 const LEAST: f64 = 0.1;
+/// So much of its part is given to whoever asks, whatever others were given: else one that is new waited for all others to ask again.
+const AT_ONCE: f64 = 0.5;
 /// Nothing begins more traces a second than this; who says so is mistaken.
 const MAX_RATE: f64 = 1e7;
 
@@ -42,6 +47,8 @@ pub(crate) struct AgentSeen {
     /// Until when its traffic counts, nanoseconds since 1970.
     #[serde(skip)]
     pub(crate) counts_until: u64,
+    /// Which part of the traffic of each of its nodes it was given, 0 to 1.
+    pub(crate) parts: Vec<f64>,
 }
 
 impl AgentSeen {
@@ -70,6 +77,8 @@ struct OfNode {
     known: u32,
     /// Workloads of which nothing is known yet.
     unknown: u32,
+    /// What was given of it, 0 to 1.
+    given: f64,
 }
 
 /// How often those are looked for whose traffic counts no more, nanoseconds.
@@ -91,10 +100,8 @@ impl Agents {
             *rate = rate.filter(|rate| (0.0..=MAX_RATE).contains(rate));
         }
         self.forget(&agent);
-        self.count(&agent);
-        let rates = agent.nodes.iter().zip(&agent.traces_per_second);
-        let parts = rates.map(|(node, rate)| self.nodes.get(node).map_or(1.0, |of| of.part(*rate)));
-        let parts = parts.collect();
+        agent.parts = self.count(&agent);
+        let parts = agent.parts.clone();
         self.seen.insert(agent.instance.clone(), agent);
         parts
     }
@@ -129,14 +136,26 @@ impl Agents {
         }
     }
 
-    fn count(&mut self, agent: &AgentSeen) {
-        for (node, rate) in agent.nodes.iter().zip(&agent.traces_per_second) {
+    /// Counts its traffic, and gives it its parts.
+    fn count(&mut self, agent: &AgentSeen) -> Vec<f64> {
+        let rates = || agent.nodes.iter().zip(&agent.traces_per_second);
+        for (node, rate) in rates() {
             let of = self.nodes.entry(node.clone()).or_default();
             match rate {
                 Some(rate) => (of.rate, of.known) = (of.rate + rate, of.known + 1),
                 None => of.unknown += 1,
             }
         }
+        let part = |(node, rate): (&String, &Option<f64>)| {
+            let Some(of) = self.nodes.get_mut(node) else {
+                return 0.0;
+            };
+            let part = of.part(*rate);
+            let part = part.min((1.0 - of.given).max(AT_ONCE * part));
+            of.given += part;
+            part
+        };
+        rates().map(part).collect()
     }
 
     /// Undoes that, unless it was undone.
@@ -144,10 +163,12 @@ impl Agents {
         if agent.counts_until == 0 {
             return;
         }
-        for (node, rate) in agent.nodes.iter().zip(&agent.traces_per_second) {
+        let rates = agent.nodes.iter().zip(&agent.traces_per_second);
+        for ((node, rate), part) in rates.zip(&agent.parts) {
             let Some(of) = self.nodes.get_mut(node) else {
                 continue;
             };
+            of.given -= part;
             match rate {
                 Some(rate) => (of.rate, of.known) = (of.rate - rate, of.known - 1),
                 None => of.unknown -= 1,
@@ -220,27 +241,41 @@ mod tests {
     #[test]
     fn parts_are_as_the_traffic_is_and_one_that_is_gone_has_none() {
         let mut agents = Agents::default();
-        assert_eq!(agents.heard(agent("a", None, SECOND)), [1.0]);
-        assert_eq!(agents.heard(agent("a", Some(30.0), 2 * SECOND)), [1.0]);
-        assert_eq!(
-            agents.heard(agent("b", None, 3 * SECOND)),
-            [0.5],
-            "as much as others"
-        );
-        assert_eq!(agents.heard(agent("b", Some(10.0), 4 * SECOND)), [0.25]);
-        assert_eq!(agents.heard(agent("a", Some(30.0), 5 * SECOND)), [0.75]);
-        let idle = agents.heard(agent("c", Some(0.0), 6 * SECOND))[0];
-        assert!(idle > 0.02 && idle < 0.1, "{idle}");
-        assert_eq!(
-            agents.heard(agent("a", Some(30.0), 59 * SECOND)),
-            [0.75],
-            "two questions were missed"
-        );
-        assert_eq!(
-            agents.heard(agent("a", Some(30.0), 90 * SECOND)),
-            [1.0],
-            "and three"
-        );
+        let mut ask =
+            |instance: &str, rate, second: u64| agents.heard(agent(instance, rate, second * SECOND))[0];
+        let is = |part: f64, wanted: f64| assert!((part - wanted).abs() < 1e-9, "{part} is not {wanted}");
+        is(ask("a", None, 1), 1.0);
+        is(ask("a", Some(30.0), 2), 1.0);
+        is(ask("b", None, 3), 0.25);
+        is(ask("a", Some(30.0), 4), 0.5);
+        is(ask("b", Some(10.0), 5), 0.25);
+        is(ask("a", Some(30.0), 6), 0.75);
+        let idle = ask("c", Some(0.0), 7);
+        assert!(idle > 0.01 && idle < 0.1, "{idle}");
+        is(ask("a", Some(30.0), 60), 0.75 - idle);
+        // Two missed their questions.
+        is(ask("a", Some(30.0), 90), 1.0);
+    }
+
+    #[test]
+    fn while_traffic_grows_all_parts_together_are_one_whoever_asked_last() {
+        let mut agents = Agents::default();
+        let mut parts = BTreeMap::new();
+        for second in 1..200 {
+            let rate = 1.04_f64.powi(second);
+            for (instance, of, at) in [("a", 0.6, 0), ("b", 0.3, 7), ("c", 0.1, 13)] {
+                if second % 20 == at {
+                    let seen = agent(instance, Some(rate * of), second as u64 * SECOND);
+                    parts.insert(instance, agents.heard(seen)[0]);
+                }
+            }
+            let sum: f64 = parts.values().sum();
+            assert!(
+                second < 60 || (0.95..=1.0 + 1e-9).contains(&sum),
+                "{sum}: {parts:?}"
+            );
+        }
+        assert!(parts["a"] > parts["b"] && parts["b"] > parts["c"], "{parts:?}");
     }
 
     #[test]

@@ -134,7 +134,7 @@ fn seen(headers: &HeaderMap, now: u64) -> Option<AgentSeen> {
         applied: of(APPLIED).map(ToOwned::to_owned),
         refused: of(REFUSED).map(ToOwned::to_owned),
         seen_unix_nanos: now,
-        counts_until: 0,
+        ..AgentSeen::default()
     };
     let interval = of(INTERVAL).and_then(|seconds| seconds.parse::<f64>().ok());
     agent.asks_every(interval.map(|seconds| (seconds * 1e9) as u64));
