@@ -211,9 +211,16 @@ struct Kept {
     calls: BTreeSet<EdgeOf>,
 }
 
+/// Where a trace begins.
+struct Begin {
+    key: RootKey,
+    /// Whether the recording has its first span: else it began where nobody knows the share.
+    is_whole: bool,
+}
+
 /// Where the traces of a recording begin.
 struct Traces {
-    roots: HashMap<TraceId, RootKey>,
+    roots: HashMap<TraceId, Begin>,
     /// Spans a second while there are any.
     rate: f64,
 }
@@ -241,7 +248,8 @@ impl Traces {
                 node,
                 operation: operation.get().name.to_string(),
             };
-            (trace, key)
+            let is_whole = received.span.parent_id == 0;
+            (trace, Begin { key, is_whole })
         };
         Self {
             roots: first.into_iter().map(root).collect(),
@@ -339,7 +347,7 @@ fn planned(
 
 /// Agents where traces begin, as one.
 struct Agents {
-    /// Of everything until there is a plan.
+    /// Of everything until there is a plan, and of traces that began elsewhere.
     first: f64,
     nodes: BTreeMap<NodeId, OfNode>,
     seed: u64,
@@ -393,13 +401,14 @@ impl Agents {
     }
 
     /// A trace begins; how many it stands for if it is recorded.
-    fn begin(&mut self, root: &RootKey, now: u64) -> Option<f32> {
+    fn begin(&mut self, begin: &Begin, now: u64) -> Option<f32> {
         let (seed, drawn) = (self.seed, &mut self.drawn);
         let mut random = || {
             *drawn += 1;
             uniform(&drawn.to_le_bytes(), seed)
         };
-        let Some(of_node) = self.nodes.get(&root.node) else {
+        let root = &begin.key;
+        let Some(of_node) = self.nodes.get(&root.node).filter(|_| begin.is_whole) else {
             return (random() < self.first).then(|| (1.0 / self.first) as f32);
         };
         let planned = of_node.roots.get(&root.operation).unwrap_or(&of_node.otherwise);
