@@ -52,7 +52,7 @@ use crate::BoxError;
 use crate::config::{AgentConfig, EdgeDirection, EdgeMode, EdgeRule, EdgesConfig, PlanConfig};
 use crate::pods::PodWorkloads;
 use crate::reload::{PlanOutcome, ReloadMetrics};
-use crate::sampling::{Meters, Strategy};
+use crate::sampling::{Meters, Strategy, UNTOLD};
 use crate::telemetry::{Metrics, TlsSide};
 use crate::tls::Origin;
 use crate::workload::Workload;
@@ -359,6 +359,8 @@ impl Asking {
 
 /// Notes which part of a workload's traces begins here, as the answer says.
 fn take_parts(workloads: &[(String, Arc<Meters>)], parts: Option<&HeaderValue>) {
+    // Of a server that says no parts at all everybody may take the whole.
+    let untold = if parts.is_some() { UNTOLD } else { 1.0 };
     let mut parts = parts
         .and_then(|parts| parts.to_str().ok())
         .unwrap_or_default()
@@ -366,7 +368,7 @@ fn take_parts(workloads: &[(String, Arc<Meters>)], parts: Option<&HeaderValue>) 
     for (_, meters) in workloads {
         let part = parts.next().and_then(|part| part.trim().parse::<f64>().ok());
         let part = part.filter(|part| (0.0..=1.0).contains(part));
-        meters.set_part(part.unwrap_or(1.0));
+        meters.set_part(part.unwrap_or(untold));
     }
 }
 
@@ -587,9 +589,9 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         take_parts(&workloads, Some(&HeaderValue::from_static("0.25, 0e0")));
-        assert_eq!(parts(), [0.25, 0.0, 1.0]);
+        assert_eq!(parts(), [0.25, 0.0, UNTOLD]);
         take_parts(&workloads, Some(&HeaderValue::from_static("-1,7,nan")));
-        assert_eq!(parts(), [1.0; 3]);
+        assert_eq!(parts(), [UNTOLD; 3]);
         take_parts(&workloads, None);
         assert_eq!(parts(), [1.0; 3]);
     }

@@ -90,6 +90,9 @@ pub(crate) struct Share {
     meters: Arc<Meters>,
 }
 
+/// Of what a service may record so much is taken until somebody says which part begins here.
+pub(crate) const UNTOLD: f64 = 0.1;
+
 /// The traces that begin with a service: how many, and which of them are recorded. They go on when shares change.
 #[derive(Debug)]
 pub(crate) struct Meters {
@@ -107,7 +110,7 @@ impl Default for Meters {
     fn default() -> Self {
         Self {
             begun: AtomicU64::new(0),
-            part: AtomicU64::new(1.0_f64.to_bits()),
+            part: AtomicU64::new(UNTOLD.to_bits()),
             pool: Pool::default(),
             otherwise: Arc::default(),
             by_operation: Mutex::default(),
@@ -121,7 +124,7 @@ impl Meters {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Of all traces that begin with the service so many begin here, 0 to 1. Until somebody says, that may be all of them.
+    /// Of all traces that begin with the service so many begin here, 0 to 1.
     pub(crate) fn set_part(&self, part: f64) {
         self.part.store(part.to_bits(), Ordering::Relaxed);
     }

@@ -41,6 +41,12 @@ const MOST_CORRECTION: f64 = 4.0;
 /// Nanoseconds after which everybody has heard of a plan, and traces that began by the one before are closed: agents ask each half minute,
 /// SDKs each minute.
 const SETTLES: u64 = 60_000_000_000;
+/// For how long it is remembered whether traces say their share, seconds.
+const REMEMBERS: f64 = 300.0;
+/// Agents read the document anew when what they may record of something changed by this factor.
+const ANEW: f64 = 1.25;
+/// Unless that is less than this part of all.
+const LITTLE: f64 = 0.01;
 /// Of an edge that is degraded and that nobody counts, beside edges that are counted.
 const UNKNOWN_SEVERITY: f64 = 0.25;
 /// Agents that asked within so long are counted, nanoseconds.
@@ -98,6 +104,10 @@ pub(crate) struct Planner {
     foreseen: BTreeMap<RootKey, f64>,
     /// Spans a second that came.
     came: f64,
+    /// Which part of the latest traces said their share.
+    said: BTreeMap<RootKey, f64>,
+    /// The tag of the document, and what it says may be recorded, in spans a second.
+    tag: (String, BTreeMap<RootKey, f64>),
 }
 
 type Shares = BTreeMap<RootKey, f64>;
@@ -124,6 +134,8 @@ impl Planner {
             ended: Vec::new(),
             foreseen: BTreeMap::new(),
             came: 0.0,
+            said: BTreeMap::new(),
+            tag: (String::new(), BTreeMap::new()),
         }
     }
 
@@ -172,11 +184,13 @@ impl Planner {
         for (key, root) in &map.roots {
             let before = last.roots.get(key);
             let mut since = before.map_or_else(|| root.clone(), |before| root.since(before));
-            // What says nothing of a share may still have been sampled by it: most SDKs write none down. Agents do, so where some
-            // traces say it, those that do not are all there were.
-            if root.traces > 0.0 && root.plain >= root.traces {
-                let seen = since.seen;
-                scale(&mut since, 1.0 / self.share_lately(key, glance.now).max(1e-6));
+            // What says nothing of a share may still have been sampled by it: most SDKs write none down. Agents do, and what they say
+            // nothing of is all there was.
+            if since.traces > 0.0 && !self.says_shares(key, &since, seconds) {
+                let plain = since.plain / self.share_lately(key, glance.now).max(1e-6);
+                let (all, seen) = (since.traces - since.plain + plain, since.seen);
+                let by = all / since.traces;
+                scale(&mut since, by);
                 since.seen = seen;
             }
             self.remember((glance.now, map), &passed_by_any, key, &mut since);
@@ -193,6 +207,7 @@ impl Planner {
         self.rates
             .retain(|key, root| root.traces > 1e-6 && map.nodes.contains_key(&key.node));
         self.foreseen.retain(|key, _| self.rates.contains_key(key));
+        self.said.retain(|key, _| self.rates.contains_key(key));
     }
 
     /// Spans of a trace, without those of edges that have been without spans for a while.
@@ -209,6 +224,14 @@ impl Planner {
             .map(|(edge, passed)| plan::spans_by_agents(map, edge) * passed.requests)
             .sum();
         (root.spans - left_out).max(0.0) / root.looked
+    }
+
+    /// Whether most traces that begin so have said their share in the last minutes, where that was below 1.
+    fn says_shares(&mut self, key: &RootKey, since: &Root, seconds: f64) -> bool {
+        let said = 1.0 - since.plain / since.traces;
+        let of = self.said.entry(key.clone()).or_insert(said);
+        *of += (1.0 - (-seconds / REMEMBERS).exp()) * (said - *of);
+        *of > 0.5 || said > 0.5
     }
 
     /// The share that traces which close now began with.
@@ -292,6 +315,39 @@ impl Planner {
         }
     }
 
+    /// The tag of the document: another one where something else was decided, or much more or less may be recorded of something. The
+    /// numbers change with every look, and a document that is read anew costs every agent something.
+    fn tag(&mut self, plan: &Plan) -> &str {
+        let spans = |root: &plan::PlannedRoot| root.limit().map(|limit| limit.traces * limit.spans);
+        let limits = plan.roots.iter();
+        let limits: BTreeMap<RootKey, f64> = limits
+            .filter_map(|root| Some((key_of_root(root), spans(root)?)))
+            .collect();
+        let little = LITTLE * limits.values().sum::<f64>();
+        let (tag, told) = &mut self.tag;
+        let is_near = |(key, now): (&RootKey, &f64)| {
+            let then = told.get(key).copied().unwrap_or(0.0);
+            now.max(then) <= little || (*now <= then * ANEW && then <= now * ANEW)
+        };
+        let same =
+            tag.starts_with(&plan.revision) && limits.len() == told.len() && limits.iter().all(is_near);
+        if !same {
+            let mut hasher = FixedState::default().build_hasher();
+            for limit in limits.values() {
+                limit.to_bits().hash(&mut hasher);
+            }
+            *tag = format!("{}.{:016x}", plan.revision, hasher.finish());
+            *told = limits;
+        }
+        tag
+    }
+
+    /// Goes on with a plan from before a restart, which everybody follows already.
+    fn take_up(&mut self, plan: Plan, now: u64) {
+        self.set(plan, now);
+        self.ended.clear();
+    }
+
     /// Follows `plan` from now on.
     fn set(&mut self, plan: Plan, now: u64) {
         let is_quiet = |edge: &&plan::PlannedEdge| edge.mode != Mode::Span;
@@ -320,14 +376,15 @@ impl Planner {
 
 /// The shares of a plan, by what they are for.
 fn shares(plan: &Plan) -> Shares {
-    let of = |root: &plan::PlannedRoot| {
-        let key = RootKey {
-            node: root.node.clone(),
-            operation: root.operation.clone().unwrap_or_default(),
-        };
-        (key, root.share)
-    };
+    let of = |root: &plan::PlannedRoot| (key_of_root(root), root.share);
     plan.roots.iter().map(of).collect()
+}
+
+fn key_of_root(root: &plan::PlannedRoot) -> RootKey {
+    RootKey {
+        node: root.node.clone(),
+        operation: root.operation.clone().unwrap_or_default(),
+    }
 }
 
 /// What traces pass of an edge whose spans nobody has seen, by what agents count of it: as if all roots that reach its caller passed it
@@ -400,19 +457,6 @@ pub(crate) struct Told {
     pub(crate) document: String,
     /// Its tag: another one where agents should read the document anew, although its numbers change all the time.
     pub(crate) tag: String,
-}
-
-/// The revision, and what may be recorded of each operation, in steps of a quarter: agents hold their shares against that.
-fn tag(plan: &Plan) -> String {
-    let step = |number: f64| (number.max(1e-3).ln() / 1.25_f64.ln()).round() as i32;
-    let mut hasher = FixedState::default().build_hasher();
-    for root in &plan.roots {
-        let limit = root.limit();
-        limit
-            .map(|limit| (step(limit.traces), step(limit.spans)))
-            .hash(&mut hasher);
-    }
-    format!("{}.{:016x}", plan.revision, hasher.finish())
 }
 
 /// The plan in force, and who follows it.
@@ -497,7 +541,7 @@ pub(crate) async fn run(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut planner = Planner::new(settings.clone());
     if let Some(before) = before {
-        planner.set(before, shared.now());
+        planner.take_up(before, shared.now());
     }
     let (mut short, mut spans_before) = (false, None);
     tokio::pin!(stop);
@@ -515,10 +559,11 @@ pub(crate) async fn run(
         let span_bytes = shared.observed.bytes_of(glance.spans.saturating_sub(before));
         // Deciding takes milliseconds, for thousands of edges longer.
         let looked = tokio::task::spawn_blocking(move || {
-            let told = planner.look(&glance, span_bytes).map(|plan| Told {
+            let plan = planner.look(&glance, span_bytes).cloned();
+            let told = plan.map(|plan| Told {
                 document: plan.document(&glance.map).to_string(),
-                tag: tag(plan),
-                plan: plan.clone(),
+                tag: planner.tag(&plan).to_owned(),
+                plan,
             });
             (planner, told)
         });
@@ -695,6 +740,46 @@ mod tests {
     }
 
     #[test]
+    fn whoever_said_shares_is_believed_to_record_all_where_none_is_said() {
+        let mut planner = planner(100.0);
+        let key = RootKey {
+            node: "web".into(),
+            operation: String::new(),
+        };
+        let of = |plain: f64| Root {
+            traces: 10.0,
+            plain,
+            ..Root::default()
+        };
+        assert!(!planner.says_shares(&key, &of(10.0), 15.0));
+        for _ in 0..20 {
+            planner.says_shares(&key, &of(0.0), 15.0);
+        }
+        assert!((0..4).all(|_| planner.says_shares(&key, &of(10.0), 15.0)));
+        assert!(
+            !(0..40).all(|_| planner.says_shares(&key, &of(10.0), 15.0)),
+            "not for ever"
+        );
+    }
+
+    #[test]
+    fn a_plan_that_is_taken_up_at_the_start_is_what_samplers_already_follow() {
+        let (mut system, mut planner) = (System::new(false), planner(100.0));
+        for _ in 0..10 {
+            system.run(&planner, 500.0);
+            planner.look(&system.glance, None);
+        }
+        let mut again = Planner::new(planner.settings.clone());
+        again.take_up(planner.plan.clone().unwrap(), system.glance.now);
+        for _ in 0..4 {
+            again.look(&system.glance, None);
+            system.run(&again, 500.0);
+        }
+        let offered = again.plan.as_ref().unwrap().totals.offered_spans_per_second;
+        assert!((offered - 2_000.0).abs() < 200.0, "{offered}");
+    }
+
+    #[test]
     fn traces_of_a_plan_that_just_ended_are_no_reason_to_correct() {
         let (mut system, mut planner) = (System::new(true), planner(100.0));
         for _ in 0..2 {
@@ -723,16 +808,19 @@ mod tests {
             system.run(&planner, 500.0);
             planner.look(&system.glance, None);
         }
-        let plan = planner.plan.unwrap();
-        let of = |factor: f64| {
+        let plan = planner.plan.clone().unwrap();
+        let mut of = |factor: f64| {
             let mut plan = plan.clone();
             for root in &mut plan.roots {
                 root.most_per_second = root.most_per_second.map(|most| most * factor);
             }
-            tag(&plan)
+            planner.tag(&plan).to_owned()
         };
-        assert!(plan.roots[0].most_per_second.is_some());
-        assert_eq!(of(1.0), tag(&plan));
-        assert_ne!(of(1.3), tag(&plan));
+        let first = of(1.0);
+        assert!(first.starts_with(&plan.revision));
+        assert_eq!((of(1.2), of(0.85)), (first.clone(), first.clone()));
+        let second = of(1.3);
+        assert_ne!(second, first);
+        assert_eq!(of(1.1), second, "it is held against what agents have");
     }
 }

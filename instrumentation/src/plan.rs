@@ -142,6 +142,9 @@ pub struct PlannedRoot {
     /// budget bounds them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub most_per_second: Option<f64>,
+    /// Whether somebody pinned it in `services`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
     /// Why so many.
     pub reason: String,
 }
@@ -482,7 +485,8 @@ impl Plan {
         }
         // Where everything is recorded and nothing bounds it, nobody is told to: another sampler may be configured.
         begun.retain(|_, roots| {
-            let decides = |root: &&PlannedRoot| root.share < 1.0 || root.most_per_second.is_some();
+            let decides =
+                |root: &&PlannedRoot| root.pinned || root.share < 1.0 || root.most_per_second.is_some();
             roots.iter().any(decides)
         });
         let root = |((node, caller), roots): ((&NodeId, &NodeId), Vec<&PlannedRoot>)| {
@@ -532,7 +536,8 @@ const NEW: f64 = 0.1;
 /// What holds for operations that stand in no plan yet, beside those of the same service that do: all of the first of them are recorded,
 /// unless somebody said otherwise for all. What is new is rare, and what is not comes into the next plan.
 pub fn otherwise(roots: &[&PlannedRoot]) -> Otherwise {
-    if let Some(root) = of_all(roots) {
+    let pinned = || roots.iter().find(|root| root.pinned).copied();
+    if let Some(root) = of_all(roots).or_else(pinned) {
         return Otherwise {
             share: root.share,
             limit: root.limit(),

@@ -173,10 +173,11 @@ impl Agents {
                 Some(rate) => (of.rate, of.known) = (of.rate - rate, of.known - 1),
                 None => of.unknown -= 1,
             }
-            if of.known == 0 {
-                // What adding and taking away left over.
+            // What adding and taking away leaves over; agents tell three decimals.
+            if of.known == 0 || of.rate < 5e-4 {
                 of.rate = 0.0;
             }
+            of.given = of.given.max(0.0);
             if of.known + of.unknown == 0 {
                 self.nodes.remove(node);
             }
@@ -276,6 +277,17 @@ mod tests {
             );
         }
         assert!(parts["a"] > parts["b"] && parts["b"] > parts["c"], "{parts:?}");
+    }
+
+    #[test]
+    fn agents_without_traffic_share_alike_whatever_they_had() {
+        let mut agents = Agents::default();
+        for (second, rates) in [(1, [0.1, 0.2]), (2, [0.0, 0.0]), (3, [0.0, 0.0])] {
+            for (instance, rate) in ["a", "b"].into_iter().zip(rates) {
+                let part = agents.heard(agent(instance, Some(rate), second * SECOND))[0];
+                assert!(second < 3 || (part - 0.5).abs() < 1e-6, "{part}");
+            }
+        }
     }
 
     #[test]

@@ -280,6 +280,20 @@ fn pins_hold_whatever_the_budget() {
     let plan = of_map(&map, &with(100.0), None);
     assert_eq!(mode(&plan, "redis"), Mode::Span);
     assert!(plan.roots.iter().all(|root| (root.share - 0.5).abs() < 1e-9));
+    // Nor do agents hold them back, or ask for all of what is new.
+    assert!(
+        plan.roots.iter().all(|root| root.limit().is_none()),
+        "{}",
+        plan.to_yaml()
+    );
+    let roots: Vec<&PlannedRoot> = plan.roots.iter().collect();
+    assert_eq!(
+        otherwise(&roots),
+        Otherwise {
+            share: 0.5,
+            limit: None
+        }
+    );
 }
 
 #[test]

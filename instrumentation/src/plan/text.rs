@@ -61,7 +61,9 @@ pub(super) fn root(system: &System, solution: &Solution, at: usize, unforeseen: 
         traces_per_second: three(root.rate),
         spans_per_trace: three(spans + of_edges),
         most_per_second: headroom(system, solution, at, unforeseen)
+            .filter(|_| !facts.pinned)
             .map(|room| three(share * root.rate * room)),
+        pinned: facts.pinned,
         reason,
     }
 }

@@ -61,11 +61,12 @@ seccompProfile: { type: RuntimeDefault }
 httpGet: { path: {{ index . 0 }}, port: {{ index . 1 }} }
 {{- end -}}
 
-{{/* Where the agents ask for the plan; empty where they do not, or `agent.config.plan` says it all. */}}
+{{/* Where the agents ask for the plan; empty where they do not, or `agent.config.plan` names somebody. */}}
 {{- define "tracemap.planUrl" -}}
 {{- $agent := .Values.agent -}}
 {{- $sampling := default dict (get $agent.config "sampling") -}}
-{{- if and $agent.enabled $agent.plan.enabled (not (hasKey $agent.config "plan")) (not (hasKey $sampling "remote")) -}}
+{{- $own := default dict (get $agent.config "plan") -}}
+{{- if and $agent.enabled $agent.plan.enabled (not (hasKey $own "url")) (not (hasKey $sampling "remote")) -}}
 {{- if $agent.plan.url -}}
 {{ $agent.plan.url }}
 {{- else -}}
@@ -231,7 +232,7 @@ http://{{ include "tracemap.fullname" . }}-collector:7070/api/v1/plan
 {{- fail "`tokens.enabled` is true: name in `tokens.collector.secretName` a Secret with `senders`, `readers` and `writers`" -}}
 {{- end -}}
 {{- if and $v.agent.enabled (not $v.tokens.agent.secretName) -}}
-{{- fail "`tokens.enabled` is true: name in `tokens.agent.secretName` a Secret with `authorization` and `readers`" -}}
+{{- fail "`tokens.enabled` is true: name in `tokens.agent.secretName` a Secret with `authorization`, `readers` and `reader`" -}}
 {{- end -}}
 {{- end -}}
 {{- if $v.agent.enabled -}}
