@@ -24,6 +24,8 @@ if [ ! -e "$new/etc/debian_version" ]; then
   step "debootstrap"
   debootstrap --variant=minbase bookworm "$new" >"$new.log" 2>&1 || { tail -n 20 "$new.log" >&2; exit 2; }
 fi
+# A mount of its own, as a container's root is: `ip netns` changes how it propagates.
+mount --bind "$new" "$new"
 mkdir -p "$new/opt/rust" "$new/root"
 mount --bind "$TRACEMAP_BARE" "$new/opt/rust"
 mount -o remount,bind,ro "$new/opt/rust"
